@@ -1,0 +1,618 @@
+//! The arguments: one struct for each opcode, with `encode` and `decode` side by side.
+//!
+//! `decode` reads each word that the struct names exactly once and no other; a word that an opcode does
+//! not name has no meaning. Fields narrower than 64 bits must fit, or the operation is `EINVAL`.
+#![forbid(unsafe_code)]
+
+use crate::{Errno, Opcode, Sqe, Words};
+
+/// A handle number that stands for the caller's own (namespace, address space or handle table).
+pub const CURRENT: u64 = u64::MAX;
+/// An offset that stands for the cursor of the file description.
+pub const CURSOR: u64 = u64::MAX;
+/// A handle number that stands for the lowest free one.
+pub const LOWEST: u64 = u64::MAX;
+
+/// A value that travels in one argument word.
+pub trait Field: Sized {
+    /// The word.
+    fn to_word(self) -> u64;
+    /// The value, if the word is one.
+    fn from_word(word: u64) -> Result<Self, Errno>;
+}
+
+impl Field for u64 {
+    #[inline(always)]
+    fn to_word(self) -> u64 {
+        self
+    }
+    #[inline(always)]
+    fn from_word(word: u64) -> Result<Self, Errno> {
+        Ok(word)
+    }
+}
+
+impl Field for u32 {
+    #[inline(always)]
+    fn to_word(self) -> u64 {
+        u64::from(self)
+    }
+    #[inline(always)]
+    fn from_word(word: u64) -> Result<Self, Errno> {
+        u32::try_from(word).map_err(|_| Errno::INVAL)
+    }
+}
+
+macro_rules! arguments {
+    ($($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $field_doc:literal])* $field:ident: $type:ty = $index:literal,)* })*) => {
+        $(
+            $(#[doc = $doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub struct $name { $($(#[doc = $field_doc])* pub $field: $type,)* }
+
+            impl $name {
+                /// The operation that takes these arguments.
+                pub const OPCODE: Opcode = Opcode::$name;
+
+                /// The entry that asks for it.
+                #[inline(always)]
+                pub fn encode(self, tag: u32) -> Sqe {
+                    #[allow(unused_mut, reason = "some operations have no arguments")]
+                    let mut sqe = Sqe::new(Opcode::$name, tag, [0; 6]);
+                    $(sqe.args[$index] = self.$field.to_word();)*
+                    sqe
+                }
+
+                /// Reads the arguments of an entry.
+                #[inline(always)]
+                pub fn decode(words: &impl Words) -> Result<Self, Errno> {
+                    let _ = words;
+                    Ok($name { $($field: <$type>::from_word(words.arg($index))?,)* })
+                }
+            }
+        )*
+
+        /// Names and word indices of each opcode's arguments, for tracers and generated documents.
+        pub const fn fields(opcode: Opcode) -> &'static [(&'static str, usize)] {
+            match opcode {
+                $(Opcode::$name => &[$((stringify!($field), $index),)*],)*
+                _ => &[],
+            }
+        }
+    };
+}
+
+arguments! {
+    /// Closes a handle. Operations in flight keep the file they started with.
+    Close {
+        /// The handle.
+        fd: u64 = 0,
+    }
+    /// Opens another file from one. Result: a handle.
+    Dup {
+        /// The handle to start from.
+        fd: u64 = 0,
+        /// Address of a name that the daemon understands.
+        buffer: u64 = 1,
+        /// Bytes of the name.
+        length: u64 = 2,
+    }
+    /// Reads up to `length` bytes. Result: bytes read.
+    Read {
+        /// The handle.
+        fd: u64 = 0,
+        /// Address of the buffer.
+        buffer: u64 = 1,
+        /// Bytes of the buffer; a daemon's answer may be as short as a slot of its arena.
+        length: u64 = 2,
+        /// Byte offset in the file, or [`CURSOR`].
+        offset: u64 = 3,
+    }
+    /// Writes up to `length` bytes. Result: bytes written.
+    Write {
+        /// The handle.
+        fd: u64 = 0,
+        /// Address of the bytes.
+        buffer: u64 = 1,
+        /// Number of bytes; as many as fit a slot of the daemon's arena are taken.
+        length: u64 = 2,
+        /// Byte offset in the file, or [`CURSOR`].
+        offset: u64 = 3,
+    }
+    /// Length of a file in bytes.
+    Fsize {
+        /// The handle.
+        fd: u64 = 0,
+    }
+    /// Changes a file's mode.
+    Fchmod {
+        /// The handle.
+        fd: u64 = 0,
+        /// Permission bits.
+        mode: u32 = 1,
+    }
+    /// Changes a file's owner.
+    Fchown {
+        /// The handle.
+        fd: u64 = 0,
+        /// New user, or `u32::MAX` to keep it.
+        uid: u32 = 1,
+        /// New group, or `u32::MAX` to keep it.
+        gid: u32 = 2,
+    }
+    /// `fcntl` on the open file.
+    Fcntl {
+        /// The handle.
+        fd: u64 = 0,
+        /// Command, as `F_GETFL`.
+        command: u64 = 1,
+        /// Its argument.
+        argument: u64 = 2,
+    }
+    /// Asks a daemon for the events that a file has now, and to tell when it gets one of them.
+    Fevent {
+        /// The file.
+        fd: u64 = 0,
+        /// Events of [`event`].
+        mask: u64 = 1,
+    }
+    /// Sends a copy of a handle to the daemon of another.
+    Sendfd {
+        /// The handle whose daemon receives.
+        fd: u64 = 0,
+        /// The handle that is sent. A daemon reads a zero here and takes it with [`ObtainFd`].
+        sent: u64 = 1,
+        /// Flags that both sides agree on.
+        flags: u64 = 2,
+        /// A number that both sides agree on.
+        argument: u64 = 3,
+    }
+    /// Path of an open file, below its scheme. Result: bytes of the path.
+    Fpath {
+        /// The handle.
+        fd: u64 = 0,
+        /// Address of the buffer.
+        buffer: u64 = 1,
+        /// Bytes of the buffer.
+        length: u64 = 2,
+    }
+    /// Renames the open file.
+    Frename {
+        /// The handle.
+        fd: u64 = 0,
+        /// Address of the new path below the scheme.
+        buffer: u64 = 1,
+        /// Bytes of the path.
+        length: u64 = 2,
+    }
+    /// What `stat` tells, as `redox_syscall::Stat`. Result: zero.
+    Fstat {
+        /// The handle.
+        fd: u64 = 0,
+        /// Address of the buffer.
+        buffer: u64 = 1,
+        /// Bytes of the buffer.
+        length: u64 = 2,
+    }
+    /// What `statvfs` tells, as `redox_syscall::StatVfs`. Result: zero.
+    Fstatvfs {
+        /// The handle.
+        fd: u64 = 0,
+        /// Address of the buffer.
+        buffer: u64 = 1,
+        /// Bytes of the buffer.
+        length: u64 = 2,
+    }
+    /// Writes a file back.
+    Fsync {
+        /// The handle.
+        fd: u64 = 0,
+    }
+    /// Sets a file's length.
+    Ftruncate {
+        /// The handle.
+        fd: u64 = 0,
+        /// New length in bytes.
+        length: u64 = 1,
+    }
+    /// Sets a file's times.
+    Futimens {
+        /// The handle.
+        fd: u64 = 0,
+        /// Address of two `TimeSpec`s: access and modification.
+        buffer: u64 = 1,
+        /// Bytes of the buffer.
+        length: u64 = 2,
+    }
+    /// Tells a daemon that a client no longer waits for the request with the same tag.
+    Cancel {
+        /// The file of the request.
+        fd: u64 = 0,
+    }
+    /// Entries of a directory, in the format of `redox_syscall::dirent`. Result: bytes.
+    Getdents {
+        /// The handle.
+        fd: u64 = 0,
+        /// Address of the buffer.
+        buffer: u64 = 1,
+        /// Bytes of the buffer.
+        length: u64 = 2,
+        /// Bytes of an entry's header.
+        header: u32 = 3,
+        /// Where to go on: zero, or an entry's `next_opaque_id`.
+        start: u64 = 4,
+    }
+    /// Tells a daemon that nobody holds the file any more. One way.
+    CloseMsg {
+        /// The file.
+        fd: u64 = 0,
+    }
+    /// A call that only the daemon understands.
+    ///
+    /// The buffer goes to the daemon, and what it says in `extra` comes back.
+    Call {
+        /// The handle.
+        fd: u64 = 0,
+        /// Address of the buffer.
+        buffer: u64 = 1,
+        /// Bytes of the buffer.
+        length: u64 = 2,
+        /// A word for the daemon, by custom a verb.
+        verb: u64 = 3,
+        /// Another.
+        argument: u64 = 4,
+    }
+    /// Opens a file by path. Result: a handle.
+    ///
+    /// With the caller's namespace the path is `/scheme/NAME/rest`, otherwise it starts at the directory
+    /// `fd`. A daemon that meets a symbolic link answers `EXDEV`, writes the path to go on with into the
+    /// buffer, and says in `extra` how long it is; the kernel copies that back, cut at `capacity`.
+    OpenAt {
+        /// A directory's handle, or [`CURRENT`] for the caller's namespace.
+        fd: u64 = 0,
+        /// Address of the path; also receives where a link leads.
+        buffer: u64 = 1,
+        /// Bytes of the path.
+        length: u64 = 2,
+        /// Flags `O_*` and, in the low 16 bits, the mode of a file that is made.
+        flags: u64 = 3,
+        /// Bytes of the buffer that may be overwritten.
+        capacity: u32 = 4,
+    }
+    /// Gives the open file another name.
+    Flink {
+        /// The handle.
+        fd: u64 = 0,
+        /// Address of the new path below the scheme.
+        buffer: u64 = 1,
+        /// Bytes of the path.
+        length: u64 = 2,
+    }
+    /// Receives a handle from a file's daemon. Result: a handle.
+    Recvfd {
+        /// The handle.
+        fd: u64 = 0,
+        /// Flags that both sides agree on.
+        flags: u64 = 1,
+        /// A number that both sides agree on.
+        argument: u64 = 2,
+    }
+    /// Removes a name.
+    UnlinkAt {
+        /// A directory's handle, or [`CURRENT`] for the caller's namespace.
+        fd: u64 = 0,
+        /// Address of the path.
+        buffer: u64 = 1,
+        /// Bytes of the path.
+        length: u64 = 2,
+        /// Zero, or `AT_REMOVEDIR`.
+        flags: u64 = 3,
+    }
+
+    /// Does nothing. Result: zero.
+    Nop {}
+    /// Whether an opcode exists. Result: 1 plus the flags it takes shifted left by 8, or zero.
+    Probe {
+        /// The opcode's number.
+        opcode: u32 = 0,
+    }
+    /// Completes with zero at a point in time.
+    Timeout {
+        /// Nanoseconds: absolute on the monotonic clock, or from now.
+        nanoseconds: u64 = 0,
+        /// [`timeout`] flags.
+        flags: u64 = 1,
+    }
+    /// Cancels this ring's operations that have a tag. Result: how many it asked to end; none: `ENOENT`.
+    CancelTag {
+        /// The tag.
+        tag: u32 = 0,
+        /// A [`Strength`].
+        strength: u32 = 1,
+        /// With [`Strength::Ask`]: nanoseconds from now after which it is forced.
+        grace: u64 = 2,
+    }
+    /// Completes when a file has one of the asked events. Result: those it has.
+    Poll {
+        /// The handle.
+        fd: u64 = 0,
+        /// Events of [`event`].
+        mask: u64 = 1,
+    }
+    /// Waits for a word. Result: zero when woken; `EAGAIN` if the value differs; `ETIMEDOUT`.
+    FutexWait {
+        /// Address of a 32-bit word, a multiple of four.
+        address: u64 = 0,
+        /// Value that the word must have.
+        expected: u32 = 1,
+        /// Absolute nanoseconds of the monotonic clock; `u64::MAX` for never.
+        deadline: u64 = 2,
+    }
+    /// Wakes those who wait for a word, first come first served. Result: how many.
+    FutexWake {
+        /// Address of the word.
+        address: u64 = 0,
+        /// Greatest number to wake.
+        count: u64 = 1,
+    }
+    /// Maps anonymous zeroed memory. Result: its address.
+    Map {
+        /// Address space, or [`CURRENT`].
+        space: u64 = 0,
+        /// Wanted address, a multiple of 4096; zero for anywhere.
+        address: u64 = 1,
+        /// Bytes, rounded up to pages.
+        length: u64 = 2,
+        /// [`map`] rights and flags.
+        flags: u64 = 3,
+    }
+    /// Takes mappings away. Pages that are not mapped are passed over.
+    Unmap {
+        /// Address space, or [`CURRENT`].
+        space: u64 = 0,
+        /// First address, a multiple of 4096.
+        address: u64 = 1,
+        /// Bytes, rounded up to pages.
+        length: u64 = 2,
+    }
+    /// Changes what a program may do with pages; all of them must be mapped (`ENOMEM`).
+    Protect {
+        /// Address space, or [`CURRENT`].
+        space: u64 = 0,
+        /// First address, a multiple of 4096.
+        address: u64 = 1,
+        /// Bytes, rounded up to pages.
+        length: u64 = 2,
+        /// [`map`] rights.
+        rights: u64 = 3,
+    }
+    /// Makes an empty address space. Result: a handle.
+    SpaceCreate {}
+    /// Copies the caller's address space, rings left out. Result: a handle.
+    SpaceFork {}
+    /// Copies bytes of the caller into another address space, whatever the rights of the pages there.
+    SpaceWrite {
+        /// The other address space.
+        space: u64 = 0,
+        /// Address there.
+        target: u64 = 1,
+        /// Address here.
+        buffer: u64 = 2,
+        /// Bytes.
+        length: u64 = 3,
+    }
+    /// Replaces the caller's program: the caller goes on in the other space with a fresh ring.
+    ///
+    /// On success there is no completion; the other contexts of the old space end, handles that are
+    /// close-on-exec close, identity stays. On failure nothing has changed.
+    ExecCommit {
+        /// The other address space, which no context uses.
+        space: u64 = 0,
+        /// First instruction; gets the ring's address in `rdi`.
+        entry: u64 = 1,
+        /// Stack pointer.
+        stack: u64 = 2,
+        /// Handed on in `rsi`.
+        argument: u64 = 3,
+        /// Sizes of the fresh ring, packed; zero for the smallest.
+        sizes: u32 = 4,
+    }
+    /// Makes a stopped context with a ring. Result: a handle.
+    ///
+    /// When it starts, it gets its ring's address in `rdi`.
+    ContextCreate {
+        /// Address space, or [`CURRENT`].
+        space: u64 = 0,
+        /// Handle table, or [`CURRENT`].
+        table: u64 = 1,
+        /// First instruction.
+        entry: u64 = 2,
+        /// Stack pointer.
+        stack: u64 = 3,
+        /// Handed over in `rsi`.
+        argument: u64 = 4,
+        /// Sizes of its ring, packed, zero for the smallest; and [`context`] flags.
+        sizes_flags: u64 = 5,
+    }
+    /// Reads or sets the registers of a stopped context.
+    ContextRegs {
+        /// The context.
+        context: u64 = 0,
+        /// Address of a [`crate::context::Registers`].
+        buffer: u64 = 1,
+        /// Bytes of it.
+        length: u64 = 2,
+        /// Zero to read, one to set.
+        set: u32 = 3,
+    }
+    /// Lets a stopped context run.
+    ContextStart {
+        /// The context.
+        context: u64 = 0,
+    }
+    /// Stops a context where it is; its operations go on.
+    ContextStop {
+        /// The context.
+        context: u64 = 0,
+    }
+    /// Ends a context.
+    ContextKill {
+        /// The context.
+        context: u64 = 0,
+    }
+    /// Completes when a context has ended. Result: how, see [`crate::context::End`].
+    ContextWait {
+        /// The context.
+        context: u64 = 0,
+    }
+    /// Sets what the kernel stamps on a context's requests. Needs the identity capability.
+    ContextIdentity {
+        /// The context.
+        context: u64 = 0,
+        /// Process id.
+        pid: u32 = 1,
+        /// User.
+        uid: u32 = 2,
+        /// Group.
+        gid: u32 = 3,
+        /// The capability, a handle.
+        capability: u64 = 4,
+    }
+    /// Ends the caller, or with [`exit::SPACE`] every context of its address space.
+    Exit {
+        /// Exit code, 0 to 255.
+        code: u32 = 0,
+        /// [`exit`] flags.
+        flags: u64 = 1,
+    }
+    /// Makes a handle table. Result: a handle.
+    TableCreate {
+        /// Zero for an empty one, one for a copy of the caller's.
+        copy: u32 = 0,
+    }
+    /// Makes another handle to the same file. Result: its number.
+    HandleDup {
+        /// The handle.
+        fd: u64 = 0,
+        /// Handle table that receives it, or [`CURRENT`].
+        table: u64 = 1,
+        /// Number that it gets (what was there is closed), or [`LOWEST`].
+        target: u64 = 2,
+        /// [`handle`] flags.
+        flags: u64 = 3,
+    }
+    /// Reads or sets [`handle::CLOSE_ON_EXEC`]. Result: the flags before.
+    HandleFlags {
+        /// The handle.
+        fd: u64 = 0,
+        /// New flags, or `u64::MAX` to leave them.
+        flags: u64 = 1,
+    }
+    /// Names a scheme and serves it through the service pair of the ring that this is submitted to.
+    ///
+    /// The kernel maps the scheme's buffer arena, one slot for each place of the request queue. Result:
+    /// the arena's address. The scheme lives as long as the ring.
+    SchemeRegister {
+        /// Address of the name (`a` to `z`, `0` to `9`, `-`, `_`, `.`, `+`; at most 32 bytes).
+        buffer: u64 = 0,
+        /// Bytes of the name.
+        length: u64 = 1,
+        /// Bytes of a slot: a power of two from 512 to 65536.
+        slot: u32 = 2,
+        /// A namespace handle with the right to register, or [`CURRENT`].
+        namespace: u64 = 3,
+    }
+    /// Makes a further ring for the caller. Result: its address plus its number (1 to 3).
+    RingCreate {
+        /// Sizes, packed.
+        sizes: u32 = 0,
+    }
+    /// Takes the handle that came with a `Sendfd` request into the caller's handle table. Result: it.
+    ObtainFd {
+        /// Tag of the request.
+        tag: u32 = 0,
+    }
+    /// Names the handler of `syscall` instructions that are not `ring_enter`, for this address space.
+    CallHandler {
+        /// Its first instruction.
+        address: u64 = 0,
+        /// Bytes of the range in which such an instruction ends the context.
+        length: u64 = 1,
+    }
+    /// Names a 32-bit word that is zeroed and woken as a futex when the caller ends.
+    EndWord {
+        /// Address of the word, a multiple of four; zero for none.
+        address: u64 = 0,
+    }
+    /// Moves the cursor of a file description. Result: the new cursor.
+    Seek {
+        /// The handle.
+        fd: u64 = 0,
+        /// Offset, as a two's-complement number.
+        offset: u64 = 1,
+        /// 0 from the start, 1 from the cursor. (From the end: ask `Fsize` first.)
+        whence: u32 = 2,
+    }
+}
+
+/// Flags of [`Timeout`].
+pub mod timeout {
+    /// The time is absolute.
+    pub const ABSOLUTE: u64 = 1;
+}
+
+/// How hard to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Strength {
+    /// The daemon is asked; the operation's own result wins if it comes within the grace.
+    Ask = 0,
+    /// The operation ends now with `ECANCELED`, effect unknown.
+    Force = 1,
+}
+
+/// Events of a file; the numbers are those of Redox.
+pub mod event {
+    /// A read would not block.
+    pub const READ: u64 = 1;
+    /// A write would not block.
+    pub const WRITE: u64 = 2;
+    /// All events.
+    pub const ALL: u64 = READ | WRITE;
+}
+
+/// Rights and flags of [`Map`] and [`Protect`]; the numbers are those of Redox.
+pub mod map {
+    /// Pages can be executed.
+    pub const EXECUTE: u64 = 0x1_0000;
+    /// Pages can be written.
+    pub const WRITE: u64 = 0x2_0000;
+    /// Pages can be read.
+    pub const READ: u64 = 0x4_0000;
+    /// A fork shares the memory instead of copying it.
+    pub const SHARED: u64 = 1;
+    /// A fork copies the memory.
+    pub const PRIVATE: u64 = 2;
+    /// Exactly at the address; what is there is unmapped.
+    pub const FIXED: u64 = 4;
+    /// Exactly at the address; `EEXIST` if something is there.
+    pub const FIXED_NOREPLACE: u64 = 0xc;
+}
+
+/// Flags of [`ContextCreate`], above the 32 bits of the ring's sizes.
+pub mod context {
+    /// It starts at once.
+    pub const START: u64 = 1 << 32;
+}
+
+/// Flags of [`Exit`].
+pub mod exit {
+    /// Every context of the address space ends.
+    pub const SPACE: u64 = 1;
+}
+
+/// Flags of a handle.
+pub mod handle {
+    /// It closes when its holder executes another program.
+    pub const CLOSE_ON_EXEC: u64 = 1;
+}

@@ -1,0 +1,171 @@
+//! Turns mapped memory into the queues of a ring: the only unsafe code of this crate.
+//!
+//! Everything in shared memory is an atomic word, so a peer that scribbles on it can spoil its own data
+//! but never our memory safety. Sizes and offsets are this end's own copies, fixed when it is made;
+//! what stands in the shared header is for people to read.
+#![allow(unsafe_code, reason = "memory given by address becomes references here")]
+
+use crate::layout::{HEADER_BYTES, Sizes, word};
+use crate::sync::{AtomicU32, AtomicU64};
+use core::ptr::NonNull;
+
+/// One queue of entries of `W` words: its indices and its slots.
+#[derive(Clone, Copy)]
+pub struct Queue<'m, const W: usize> {
+    head: &'m AtomicU32,
+    tail: &'m AtomicU32,
+    sleeps: &'m AtomicU32,
+    slots: NonNull<[AtomicU64; W]>,
+    mask: u32,
+}
+
+/// Submissions or requests.
+pub type SqeQueue<'m> = Queue<'m, 8>;
+/// Completions or replies.
+pub type CqeQueue<'m> = Queue<'m, 2>;
+
+impl<'m, const W: usize> Queue<'m, W> {
+    /// A queue over these words. `sleeps` says whether the consumer must be told of new entries.
+    ///
+    /// # Panics
+    ///
+    /// If the number of slots is not a power of two of at most 32768.
+    pub fn new(
+        head: &'m AtomicU32,
+        tail: &'m AtomicU32,
+        sleeps: &'m AtomicU32,
+        slots: &'m [[AtomicU64; W]],
+    ) -> Self {
+        assert!(slots.len().is_power_of_two() && slots.len() <= 32768, "queue sizes are powers of two");
+        let mask = (slots.len() as u32).wrapping_sub(1);
+        Queue { head, tail, sleeps, slots: NonNull::from(slots).cast(), mask }
+    }
+
+    /// Index of the next entry to take, kept by the consumer.
+    #[inline(always)]
+    pub fn head(&self) -> &'m AtomicU32 {
+        self.head
+    }
+
+    /// Index of the next entry to fill, kept by the producer.
+    #[inline(always)]
+    pub fn tail(&self) -> &'m AtomicU32 {
+        self.tail
+    }
+
+    /// One while the consumer must be told of new entries.
+    #[inline(always)]
+    pub fn sleeps(&self) -> &'m AtomicU32 {
+        self.sleeps
+    }
+
+    /// Number of slots.
+    #[inline(always)]
+    pub fn capacity(&self) -> u32 {
+        self.mask.wrapping_add(1)
+    }
+
+    /// The slot under a ring position; positions wrap around.
+    #[inline(always)]
+    pub fn slot(&self, at: u32) -> &'m [AtomicU64; W] {
+        // SAFETY: `slots` points to `mask + 1` slots that live for `'m` (`new` and `Ring::queue` see to
+        // it), and the masked index is below that.
+        unsafe { self.slots.add((at & self.mask) as usize).as_ref() }
+    }
+}
+
+/// One end's view of a ring's memory.
+///
+/// Holds no right to free the memory: whoever made it keeps the memory mapped as long as the view lives.
+#[derive(Debug)]
+pub struct Ring {
+    base: NonNull<u8>,
+    sq_mask: u16,
+    cq_mask: u16,
+    service_mask: u16,
+    has_service: bool,
+    cq_offset: u32,
+    rq_offset: u32,
+    rp_offset: u32,
+}
+
+impl Ring {
+    /// A view of the ring at `base`.
+    ///
+    /// # Safety
+    ///
+    /// `base` must be aligned to 64 bytes and lead to `sizes.bytes()` bytes of readable and writable memory
+    /// that stay so while the view (or a copy of one of its queues) lives, and that nobody in this
+    /// program reaches except through such views. Other programs may do with it what they want.
+    pub unsafe fn from_raw(base: NonNull<u8>, sizes: Sizes) -> Ring {
+        let mask = |entries: usize| (entries as u16).wrapping_sub(1);
+        Ring {
+            base,
+            sq_mask: mask(sizes.sq_entries()),
+            cq_mask: mask(sizes.cq_entries()),
+            service_mask: sizes.service.map_or(0, |_| mask(sizes.service_entries())),
+            has_service: sizes.service.is_some(),
+            cq_offset: sizes.cq_offset() as u32,
+            rq_offset: sizes.rq_offset() as u32,
+            rp_offset: sizes.rp_offset() as u32,
+        }
+    }
+
+    /// Address of the ring as this end sees it.
+    pub fn address(&self) -> usize {
+        self.base.as_ptr() as usize
+    }
+
+    /// A 32-bit word of the header, see [`word`].
+    ///
+    /// # Panics
+    ///
+    /// If `index` is not one of the header's words; it is a constant everywhere.
+    #[inline(always)]
+    pub fn header(&self, index: usize) -> &AtomicU32 {
+        assert!(index < word::COUNT, "no such header word");
+        // SAFETY: the header's words lie in the memory that `from_raw` was promised, aligned to four.
+        unsafe { self.base.cast::<AtomicU32>().add(index).as_ref() }
+    }
+
+    /// Submissions.
+    #[inline(always)]
+    pub fn sq(&self) -> SqeQueue<'_> {
+        self.queue([word::SQ_HEAD, word::SQ_TAIL, word::SQ_SLEEPS], HEADER_BYTES as u32, self.sq_mask)
+    }
+
+    /// Completions.
+    #[inline(always)]
+    pub fn cq(&self) -> CqeQueue<'_> {
+        self.queue([word::CQ_HEAD, word::CQ_TAIL, word::CQ_SLEEPS], self.cq_offset, self.cq_mask)
+    }
+
+    /// Requests, if the ring has a service pair.
+    #[inline(always)]
+    pub fn requests(&self) -> Option<SqeQueue<'_>> {
+        let words = [word::RQ_HEAD, word::RQ_TAIL, word::RQ_SLEEPS];
+        self.has_service.then(|| self.queue(words, self.rq_offset, self.service_mask))
+    }
+
+    /// Replies, if the ring has a service pair.
+    #[inline(always)]
+    pub fn replies(&self) -> Option<CqeQueue<'_>> {
+        let words = [word::RP_HEAD, word::RP_TAIL, word::RP_SLEEPS];
+        self.has_service.then(|| self.queue(words, self.rp_offset, self.service_mask))
+    }
+
+    /// `offset` and `mask` come from the `Sizes` that `from_raw` was given.
+    #[inline(always)]
+    fn queue<const W: usize>(&self, words: [usize; 3], offset: u32, mask: u16) -> Queue<'_, W> {
+        let [head, tail, sleeps] = words;
+        // SAFETY: `offset` lies within the memory that `from_raw` was promised.
+        let slots = unsafe { self.base.add(offset as usize) }.cast();
+        Queue {
+            head: self.header(head),
+            tail: self.header(tail),
+            sleeps: self.header(sleeps),
+            slots,
+            mask: u32::from(mask),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! A queue's two ends: a single producer, a single consumer, and no trust between them.
+//!
+//! Kernel and programs run this same code. Each end keeps its own index in a plain cell and only shows it
+//! to the peer, so whatever the peer writes there is never believed:
+//!
+//! - an index that cannot be is [`Corrupt`], never a slot outside the queue;
+//! - an entry is read word by word, each word as often as the reader asks for it and no oftener;
+//! - nothing is ever dropped: a full queue is [`PushError::Full`].
+//!
+//! `push` and `take` come in two halves each (fill, publish; peek, consume), so that a batch shows its
+//! index once.
+#![forbid(unsafe_code)]
+
+use crate::map::Queue;
+use crate::sqe::Words;
+use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::sync::{AtomicU64, fence};
+use core::cell::Cell;
+
+/// The peer's index cannot be: it is outside the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Corrupt;
+
+/// Why an entry was not taken into a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushError {
+    /// No free slot.
+    Full,
+    /// The peer's index cannot be.
+    Corrupt,
+}
+
+/// Whether the consumer has to be told about new entries.
+#[must_use = "a sleeping consumer stays asleep until its doorbell is rung"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doorbell {
+    /// The consumer is awake and will look by itself.
+    Quiet,
+    /// The consumer sleeps: enter the kernel to wake it.
+    Ring,
+}
+
+/// What the producer remembers: its own index, and how many slots it knows to be free.
+#[derive(Debug, Default)]
+pub struct Producer {
+    tail: Cell<u32>,
+    room: Cell<u32>,
+}
+
+impl Producer {
+    /// The end of a fresh queue.
+    pub const fn new() -> Producer {
+        Producer { tail: Cell::new(0), room: Cell::new(0) }
+    }
+
+    /// Position of the next entry.
+    #[inline(always)]
+    pub fn position(&self) -> u32 {
+        self.tail.get()
+    }
+
+    /// Slots known to be free, without a look at the peer's index.
+    #[inline(always)]
+    pub fn known_room(&self) -> u32 {
+        self.room.get()
+    }
+
+    /// Looks at the peer's index and says how many slots are free.
+    #[inline]
+    pub fn refresh<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, Corrupt> {
+        let used = self.tail.get().wrapping_sub(queue.head().load(Acquire));
+        let room = queue.capacity().checked_sub(used).ok_or(Corrupt)?;
+        self.room.set(room);
+        Ok(room)
+    }
+
+    /// Entries that the peer has not taken yet.
+    #[inline]
+    pub fn untaken<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, Corrupt> {
+        self.refresh(queue).map(|room| queue.capacity().wrapping_sub(room))
+    }
+
+    /// Fills the next slot. The peer sees it only after [`publish`](Self::publish).
+    #[inline(always)]
+    pub fn push<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) -> Result<(), PushError> {
+        let room = match self.room.get() {
+            0 => match self.refresh(queue) {
+                Ok(0) => return Err(PushError::Full),
+                Ok(room) => room,
+                Err(Corrupt) => return Err(PushError::Corrupt),
+            },
+            room => room,
+        };
+        self.room.set(room.wrapping_sub(1));
+        let tail = self.tail.get();
+        store(queue.slot(tail), entry);
+        self.tail.set(tail.wrapping_add(1));
+        Ok(())
+    }
+
+    /// Shows every pushed entry to the peer.
+    #[inline(always)]
+    pub fn publish<const W: usize>(&self, queue: &Queue<'_, W>) {
+        queue.tail().store(self.tail.get(), Release);
+    }
+
+    /// Shows every pushed entry to the peer and says whether it must be told.
+    ///
+    /// The fence pairs with the one in [`Consumer::try_sleep`]: of the new index and the sleep flag, at
+    /// least one side sees the other's.
+    #[inline]
+    pub fn publish_and_look<const W: usize>(&self, queue: &Queue<'_, W>) -> Doorbell {
+        self.publish(queue);
+        fence(SeqCst);
+        if queue.sleeps().load(Relaxed) == 0 { Doorbell::Quiet } else { Doorbell::Ring }
+    }
+}
+
+/// What the consumer remembers: its own index, and how many entries it knows to be there.
+#[derive(Debug, Default)]
+pub struct Consumer {
+    head: Cell<u32>,
+}
+
+/// An entry that still lies in shared memory. Reading a word twice may give two values.
+#[derive(Clone, Copy)]
+pub struct Entry<'m, const W: usize>(&'m [AtomicU64; W]);
+
+impl<const W: usize> Entry<'_, W> {
+    /// Word `index`, read now; 0 where there is none.
+    #[inline(always)]
+    pub fn load(&self, index: usize) -> u64 {
+        self.0.get(index).map_or(0, |word| word.load(Relaxed))
+    }
+
+    /// All words, each read once.
+    #[inline(always)]
+    pub fn copy(&self) -> [u64; W] {
+        core::array::from_fn(|index| self.load(index))
+    }
+}
+
+impl Words for Entry<'_, 8> {
+    #[inline(always)]
+    fn word(&self, index: usize) -> u64 {
+        self.load(index)
+    }
+}
+
+impl Consumer {
+    /// The end of a fresh queue.
+    pub const fn new() -> Consumer {
+        Consumer { head: Cell::new(0) }
+    }
+
+    /// Position of the oldest entry.
+    #[inline(always)]
+    pub fn position(&self) -> u32 {
+        self.head.get()
+    }
+
+    /// How many entries are there to be taken.
+    #[inline(always)]
+    pub fn ready<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, Corrupt> {
+        let ready = queue.tail().load(Acquire).wrapping_sub(self.head.get());
+        if ready <= queue.capacity() { Ok(ready) } else { Err(Corrupt) }
+    }
+
+    /// The entry `ahead` places after the oldest; the caller knows from [`ready`](Self::ready) that it is there.
+    #[inline(always)]
+    pub fn peek<'m, const W: usize>(&self, queue: &Queue<'m, W>, ahead: u32) -> Entry<'m, W> {
+        Entry(queue.slot(self.head.get().wrapping_add(ahead)))
+    }
+
+    /// Takes `count` entries off, without showing it to the peer yet.
+    #[inline(always)]
+    pub fn advance(&self, count: u32) {
+        self.head.set(self.head.get().wrapping_add(count));
+    }
+
+    /// Shows the peer which entries have been taken.
+    #[inline(always)]
+    pub fn publish<const W: usize>(&self, queue: &Queue<'_, W>) {
+        queue.head().store(self.head.get(), Release);
+    }
+
+    /// Copies out the oldest entry, exactly once, and frees its slot.
+    #[inline]
+    pub fn pop<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<Option<[u64; W]>, Corrupt> {
+        if self.ready(queue)? == 0 {
+            return Ok(None);
+        }
+        let entry = self.peek(queue, 0).copy();
+        self.advance(1);
+        self.publish(queue);
+        Ok(Some(entry))
+    }
+
+    /// Says that this end is about to sleep; `true` if nothing came meanwhile, so that it may.
+    ///
+    /// The fence pairs with the one in [`Producer::publish_and_look`].
+    pub fn try_sleep<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<bool, Corrupt> {
+        queue.sleeps().store(1, Relaxed);
+        fence(SeqCst);
+        if self.ready(queue)? == 0 {
+            return Ok(true);
+        }
+        self.wake(queue);
+        Ok(false)
+    }
+
+    /// Says that this end is awake again.
+    pub fn wake<const W: usize>(&self, queue: &Queue<'_, W>) {
+        queue.sleeps().store(0, Relaxed);
+    }
+}
+
+#[inline(always)]
+fn store<const W: usize>(slot: &[AtomicU64; W], entry: [u64; W]) {
+    for (word, value) in slot.iter().zip(entry) {
+        word.store(value, Relaxed);
+    }
+}
