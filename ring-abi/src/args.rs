@@ -435,8 +435,10 @@ arguments! {
         sizes_flags: u64 = 5,
     }
     /// Reads or sets the registers of a stopped context.
+    ///
+    /// With [`CURRENT`] and `set`, the base of `fs` of the caller itself is set and the rest is passed over.
     ContextRegs {
-        /// The context.
+        /// The context, or [`CURRENT`].
         context: u64 = 0,
         /// Address of a [`crate::context::Registers`].
         buffer: u64 = 1,
@@ -521,6 +523,8 @@ arguments! {
         slot: u32 = 2,
         /// A namespace handle with the right to register, or [`CURRENT`].
         namespace: u64 = 3,
+        /// File id of the scheme's root, which comes in an `OpenAt` or `UnlinkAt` of an absolute path.
+        root: u64 = 4,
     }
     /// Makes a further ring for the caller. Result: its address plus its number (1 to 3).
     RingCreate {
