@@ -40,17 +40,22 @@ pub enum Doorbell {
     Ring,
 }
 
-/// What the producer remembers: its own index, and how many slots it knows to be free.
+/// What the producer remembers: its own index, how many slots it knows to be free, and how many of the
+/// free ones it has promised.
+///
+/// A promise ([`claim`](Self::claim)) is kept by [`fill`](Self::fill), which cannot fail: this is how a
+/// completion has its place before its operation starts.
 #[derive(Debug, Default)]
 pub struct Producer {
     tail: Cell<u32>,
     room: Cell<u32>,
+    held: Cell<u32>,
 }
 
 impl Producer {
     /// The end of a fresh queue.
     pub const fn new() -> Producer {
-        Producer { tail: Cell::new(0), room: Cell::new(0) }
+        Producer { tail: Cell::new(0), room: Cell::new(0), held: Cell::new(0) }
     }
 
     /// Position of the next entry.
@@ -59,42 +64,76 @@ impl Producer {
         self.tail.get()
     }
 
-    /// Slots known to be free, without a look at the peer's index.
+    /// Slots known to be free and not promised, without a look at the peer's index.
     #[inline(always)]
     pub fn known_room(&self) -> u32 {
         self.room.get()
     }
 
-    /// Looks at the peer's index and says how many slots are free.
+    /// Places promised and not yet filled.
+    #[inline(always)]
+    pub fn held(&self) -> u32 {
+        self.held.get()
+    }
+
+    /// Looks at the peer's index and says how many slots are free and not promised.
     #[inline]
     pub fn refresh<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, Corrupt> {
-        let used = self.tail.get().wrapping_sub(queue.head().load(Acquire));
-        let room = queue.capacity().checked_sub(used).ok_or(Corrupt)?;
+        let free = queue.capacity().checked_sub(self.untaken(queue)?).ok_or(Corrupt)?;
+        let room = free.checked_sub(self.held.get()).ok_or(Corrupt)?;
         self.room.set(room);
         Ok(room)
     }
 
     /// Entries that the peer has not taken yet.
-    #[inline]
+    #[inline(always)]
     pub fn untaken<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, Corrupt> {
-        self.refresh(queue).map(|room| queue.capacity().wrapping_sub(room))
+        let untaken = self.tail.get().wrapping_sub(queue.head().load(Acquire));
+        if untaken <= queue.capacity() { Ok(untaken) } else { Err(Corrupt) }
+    }
+
+    /// Promises a place.
+    #[inline(always)]
+    pub fn claim<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<(), PushError> {
+        let room = match self.room.get() {
+            0 => self.look_for_room(queue)?,
+            room => room,
+        };
+        self.room.set(room.wrapping_sub(1));
+        self.held.set(self.held.get().wrapping_add(1));
+        Ok(())
+    }
+
+    #[cold]
+    fn look_for_room<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, PushError> {
+        match self.refresh(queue) {
+            Ok(0) => Err(PushError::Full),
+            Ok(room) => Ok(room),
+            Err(Corrupt) => Err(PushError::Corrupt),
+        }
+    }
+
+    /// Gives a promised place back unused.
+    #[inline]
+    pub fn unclaim(&self) {
+        self.held.set(self.held.get().wrapping_sub(1));
+        self.room.set(self.room.get().wrapping_add(1));
+    }
+
+    /// Fills a promised place. The peer sees it only after [`publish`](Self::publish).
+    #[inline(always)]
+    pub fn fill<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) {
+        self.held.set(self.held.get().wrapping_sub(1));
+        let tail = self.tail.get();
+        store(queue.slot(tail), entry);
+        self.tail.set(tail.wrapping_add(1));
     }
 
     /// Fills the next slot. The peer sees it only after [`publish`](Self::publish).
     #[inline(always)]
     pub fn push<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) -> Result<(), PushError> {
-        let room = match self.room.get() {
-            0 => match self.refresh(queue) {
-                Ok(0) => return Err(PushError::Full),
-                Ok(room) => room,
-                Err(Corrupt) => return Err(PushError::Corrupt),
-            },
-            room => room,
-        };
-        self.room.set(room.wrapping_sub(1));
-        let tail = self.tail.get();
-        store(queue.slot(tail), entry);
-        self.tail.set(tail.wrapping_add(1));
+        self.claim(queue)?;
+        self.fill(queue, entry);
         Ok(())
     }
 
