@@ -77,7 +77,7 @@ impl<'m, const W: usize> Queue<'m, W> {
 /// One end's view of a ring's memory.
 ///
 /// Holds no right to free the memory: whoever made it keeps the memory mapped as long as the view lives.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Ring {
     base: NonNull<u8>,
     sq_mask: u16,
@@ -87,6 +87,24 @@ pub struct Ring {
     cq_offset: u32,
     rq_offset: u32,
     rp_offset: u32,
+}
+
+/// A ring's worth of memory that no program sees.
+#[cfg(not(loom))]
+#[repr(align(64))]
+struct Nowhere([AtomicU64; Sizes::SMALLEST.bytes() / 8]);
+
+#[cfg(not(loom))]
+static NOWHERE: Nowhere = Nowhere([const { AtomicU64::new(0) }; Sizes::SMALLEST.bytes() / 8]);
+
+#[cfg(not(loom))]
+impl Default for Ring {
+    /// A view of a ring that nobody uses, for records that are always initialised.
+    fn default() -> Ring {
+        // SAFETY: `NOWHERE` is as long and as aligned as the smallest ring, lives for ever, and is
+        // reached through such views only.
+        unsafe { Ring::from_raw(NonNull::from(&NOWHERE.0).cast(), Sizes::SMALLEST) }
+    }
 }
 
 impl Ring {
