@@ -1,0 +1,324 @@
+//! One run of the guest, from power on to its end, whatever that end is.
+//!
+//! The run is over when QEMU is. It is ended from here when it takes too long or says nothing for too long, and a
+//! little after the guest said that it is done. So every run ends, and every end has a name.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::qemu::Machine;
+use crate::serial::{Event, Lines, Piece, Splitter};
+
+/// What bounds a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The whole run.
+    pub(crate) total: Duration,
+    /// The longest time without a byte from the guest.
+    pub(crate) silence: Duration,
+}
+
+/// How long QEMU may take to end after the guest said that it is done.
+const GRACE: Duration = Duration::from_secs(5);
+/// Lines kept for the message of a run that went wrong.
+const TAIL: usize = 20;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The guest said so, with this status.
+    Exit(u8),
+    /// The kernel gave up.
+    Panic(String),
+    /// QEMU ended although the guest had not: a triple fault, or a reset.
+    Reset,
+    /// Nothing was heard for this many seconds.
+    Silent(u64),
+    /// The run took longer than this many seconds.
+    TooLong(u64),
+    /// The guest used its exit device and gave no status before.
+    NoStatus(i32),
+    /// The emulator itself failed.
+    Emulator(String),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Exit(status) => write!(f, "the guest ended with status {status}"),
+            End::Panic(reason) => write!(f, "the guest's kernel panicked: {reason}"),
+            End::Reset => {
+                f.write_str("the guest was reset without a word (a triple fault): see `cargo xtask gdb`")
+            }
+            End::Silent(seconds) => {
+                write!(
+                    f,
+                    "the guest was silent for {seconds} s and was stopped; --silence SECONDS allows more"
+                )
+            }
+            End::TooLong(seconds) => {
+                write!(f, "the guest ran for {seconds} s and was stopped; --timeout SECONDS allows more")
+            }
+            End::NoStatus(value) => {
+                write!(f, "the guest used its exit device ({value:#x}) and gave no status")
+            }
+            End::Emulator(reason) => write!(f, "QEMU failed: {reason}"),
+        }
+    }
+}
+
+/// Receives what the guest says while it runs.
+pub(crate) trait Listener {
+    /// Bytes that programs wrote.
+    fn output(&mut self, bytes: &[u8]);
+    /// A line of the kernel.
+    fn kernel(&mut self, line: &str, event: &Event);
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// How.
+    pub(crate) end: End,
+    /// The last lines heard, the firmware's too.
+    pub(crate) tail: Vec<String>,
+}
+
+impl Ended {
+    /// The guest's status, or the failure as an error with the last lines shown.
+    pub(crate) fn status(self) -> Result<u8> {
+        if let End::Exit(status) = self.end {
+            return Ok(status);
+        }
+        if matches!(self.end, End::Reset | End::NoStatus(_) | End::Silent(_) | End::TooLong(_))
+            && !self.tail.is_empty()
+        {
+            eprintln!("last lines of the guest:");
+            self.tail.iter().for_each(|line| eprintln!("  | {line}"));
+        }
+        bail!("{}", self.end)
+    }
+}
+
+/// Boots `machine` and listens to it until it ends.
+pub(crate) fn run(machine: &Machine, limits: Limits, listener: &mut dyn Listener) -> Result<Ended> {
+    Running::start(machine.command()?, limits)?.listen(listener)
+}
+
+enum Source {
+    Serial,
+    Log,
+}
+
+struct Running {
+    child: Child,
+    bytes: Receiver<(Source, Vec<u8>)>,
+    started: Instant,
+    heard: Instant,
+    limits: Limits,
+    serial: Splitter,
+    log: Lines,
+    raw: Lines,
+    tail: VecDeque<String>,
+    emulator: Vec<String>,
+    end: Option<End>,
+    done: Option<Instant>,
+}
+
+impl Running {
+    fn start(mut command: Command, limits: Limits) -> Result<Self> {
+        let mut child = command.spawn().context("cannot start QEMU")?;
+        let (send, bytes) = channel();
+        forward(child.stdout.take().context("QEMU has no stdout")?, Source::Serial, send.clone());
+        forward(child.stderr.take().context("QEMU has no stderr")?, Source::Log, send);
+        let now = Instant::now();
+        Ok(Self {
+            child,
+            bytes,
+            started: now,
+            heard: now,
+            limits,
+            serial: Splitter::new(),
+            log: Lines::default(),
+            raw: Lines::default(),
+            tail: VecDeque::new(),
+            emulator: Vec::new(),
+            end: None,
+            done: None,
+        })
+    }
+
+    fn listen(mut self, listener: &mut dyn Listener) -> Result<Ended> {
+        loop {
+            match self.bytes.recv_timeout(self.patience()) {
+                Ok((source, bytes)) => {
+                    self.heard = Instant::now();
+                    self.hear(&source, &bytes, listener);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if let Some(end) = self.overdue() {
+                self.end.get_or_insert(end);
+                break;
+            }
+        }
+        self.close(listener)
+    }
+
+    /// Time until the next limit.
+    fn patience(&self) -> Duration {
+        let now = Instant::now();
+        let silence = self.heard + self.limits.silence;
+        let total = self.started + self.limits.total;
+        let grace = self.done.map_or(total, |since| since + GRACE);
+        silence.min(total).min(grace).saturating_duration_since(now)
+    }
+
+    fn overdue(&self) -> Option<End> {
+        let now = Instant::now();
+        if self.done.is_some_and(|since| now >= since + GRACE) {
+            return self.end.clone();
+        }
+        if now >= self.started + self.limits.total {
+            return Some(End::TooLong(self.limits.total.as_secs()));
+        }
+        (now >= self.heard + self.limits.silence).then(|| End::Silent(self.limits.silence.as_secs()))
+    }
+
+    fn hear(&mut self, source: &Source, bytes: &[u8], listener: &mut dyn Listener) {
+        match source {
+            Source::Serial => {
+                for line in self.raw.feed(bytes) {
+                    self.remember(&line);
+                }
+                let pieces = self.serial.feed(bytes);
+                self.pieces(pieces, listener);
+            }
+            Source::Log => {
+                for line in self.log.feed(bytes) {
+                    self.log_line(&line, listener);
+                }
+            }
+        }
+    }
+
+    fn pieces(&mut self, pieces: Vec<Piece>, listener: &mut dyn Listener) {
+        for piece in pieces {
+            match piece {
+                Piece::Output(bytes) => listener.output(&bytes),
+                Piece::Kernel(line) => self.kernel_line(&line, listener),
+            }
+        }
+    }
+
+    fn log_line(&mut self, line: &str, listener: &mut dyn Listener) {
+        self.remember(line);
+        if line.starts_with("annulus: ") || line.starts_with("[k] ") {
+            self.kernel_line(line, listener);
+        } else if !line.is_empty() {
+            self.emulator.push(line.to_owned());
+        }
+    }
+
+    fn kernel_line(&mut self, line: &str, listener: &mut dyn Listener) {
+        let event = Event::of(line);
+        let end = match &event {
+            Event::Exit(status) => Some(End::Exit(*status)),
+            Event::Panic(reason) => Some(End::Panic(reason.clone())),
+            Event::Boot | Event::Frame(_) | Event::Log => None,
+        };
+        if let Some(end) = end {
+            // A panic on the way out outweighs the status.
+            match self.end {
+                Some(End::Panic(_)) => {}
+                _ => self.end = Some(end),
+            }
+            self.done.get_or_insert_with(Instant::now);
+        }
+        listener.kernel(line, &event);
+    }
+
+    fn remember(&mut self, line: &str) {
+        if self.tail.len() == TAIL {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line.chars().filter(|c| !c.is_control()).collect());
+    }
+
+    /// Gives QEMU the grace to end by itself when nothing speaks against it, and ends it otherwise.
+    fn reap(&mut self) -> Result<ExitStatus> {
+        let patience = Instant::now() + GRACE;
+        while self.overdue().is_none() && Instant::now() < patience {
+            if let Some(status) = self.child.try_wait().context("QEMU cannot be waited for")? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill(); // fails only when it has ended by itself
+        self.child.wait().context("QEMU cannot be waited for")
+    }
+
+    fn close(mut self, listener: &mut dyn Listener) -> Result<Ended> {
+        let status = self.reap()?;
+        while let Ok((source, bytes)) = self.bytes.recv() {
+            self.hear(&source, &bytes, listener);
+        }
+        let rest = self.serial.finish();
+        self.pieces(rest, listener);
+        for line in self.log.finish() {
+            self.log_line(&line, listener);
+        }
+        for line in self.raw.finish() {
+            self.remember(&line);
+        }
+        let end = self.end.take().unwrap_or_else(|| unexplained(status, &self.emulator));
+        Ok(Ended { end, tail: self.tail.into() })
+    }
+}
+
+/// QEMU is gone and the guest said nothing about it.
+fn unexplained(status: ExitStatus, words: &[String]) -> End {
+    match status.code() {
+        // The exit device makes odd statuses, a reset makes 0; 1 is also QEMU's own failure.
+        Some(1) => End::Emulator(words.last().cloned().unwrap_or_else(|| "it gave no reason".into())),
+        Some(0) => End::Reset,
+        Some(code) if code & 1 == 1 => End::NoStatus(code >> 1),
+        _ => End::Emulator(format!("{status}: {}", words.join("; "))),
+    }
+}
+
+fn forward(mut stream: impl Read + Send + 'static, source: Source, to: Sender<(Source, Vec<u8>)>) {
+    let copy = move || {
+        let mut buffer = vec![0; 4096];
+        while let Ok(count) = stream.read(&mut buffer) {
+            let name = match source {
+                Source::Serial => Source::Serial,
+                Source::Log => Source::Log,
+            };
+            if count == 0 || to.send((name, buffer[..count].to_vec())).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::spawn(copy);
+}
+
+/// Names the function and line at a linked address of `binary`, if the host's binutils can.
+pub(crate) fn symbol(binary: &Path, address: u64) -> Option<String> {
+    let tool = crate::toolchain::program("addr2line")?;
+    // A return address belongs to the call before it.
+    let place = format!("{:#x}", address.saturating_sub(1));
+    let output =
+        Command::new(tool).args(["-f", "-C", "-i", "-p", "-e"]).arg(binary).arg(place).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.starts_with("??")).collect();
+    (!lines.is_empty()).then(|| lines.join(" "))
+}

@@ -1,0 +1,71 @@
+//! `cargo xtask`: builds the system, boots it in QEMU, tests it and prints what it costs.
+//!
+//! Every command ends by itself: each guest run has a time limit and a limit of silence. A failure is one line on
+//! stderr that says what to do next, and a non-zero status.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a host tool: a wrong number here ends a command with a message, not a kernel"
+)]
+
+mod blob;
+mod cargo;
+mod guest;
+mod image;
+mod initfs;
+mod progress;
+mod qemu;
+mod run;
+mod serial;
+mod setup;
+mod toolchain;
+mod tree;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, boots, tests and measures Annulus.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The commands, in the order of a day.
+#[derive(Subcommand)]
+enum Command {
+    /// Boot to init, or run one program in the guest and end with its status.
+    Run(run::Options),
+    /// Build everything into one bootable disk image.
+    Image(image::Options),
+}
+
+fn main() -> ExitCode {
+    let (result, failure) = match Arguments::parse().command {
+        // Beside the statuses of programs, as `env` and `timeout` do it.
+        Command::Run(options) => (run::run(&options), 125),
+        Command::Image(options) => (image::run(&options), 1),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(failure)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_line_option_is_consistent() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+}
