@@ -83,7 +83,7 @@ impl Sizes {
     /// The sizes in one word: SQ, CQ, then service plus one, a byte each.
     pub const fn packed(self) -> u32 {
         let service = match self.service {
-            Some(service) => service as u32 + 1,
+            Some(service) => (service as u32).wrapping_add(1),
             None => 0,
         };
         self.sq as u32 | (self.cq as u32) << 8 | service << 16
@@ -95,47 +95,51 @@ impl Sizes {
         if sq > MAX_LOG2 || cq > MAX_LOG2 || service > MAX_LOG2 + 1 || spare != 0 {
             return None;
         }
-        let service = if service == 0 { None } else { Some(service - 1) };
-        Some(Sizes { sq, cq, service })
+        Some(Sizes { sq, cq, service: service.checked_sub(1) })
     }
 
     /// Entries of the SQ.
     pub const fn sq_entries(self) -> usize {
-        1 << self.sq
+        entries(self.sq)
     }
 
     /// Entries of the CQ.
     pub const fn cq_entries(self) -> usize {
-        1 << self.cq
+        entries(self.cq)
     }
 
     /// Entries of the request and of the reply queue.
     pub const fn service_entries(self) -> usize {
         match self.service {
-            Some(service) => 1 << service,
+            Some(service) => entries(service),
             None => 0,
         }
     }
 
     /// Byte offset of the first completion.
     pub const fn cq_offset(self) -> usize {
-        HEADER_BYTES + self.sq_entries() * SQE_BYTES
+        HEADER_BYTES.wrapping_add(self.sq_entries().wrapping_mul(SQE_BYTES))
     }
 
     /// Byte offset of the first request.
     pub const fn rq_offset(self) -> usize {
-        self.cq_offset() + self.cq_entries() * CQE_BYTES
+        self.cq_offset().wrapping_add(self.cq_entries().wrapping_mul(CQE_BYTES))
     }
 
     /// Byte offset of the first reply.
     pub const fn rp_offset(self) -> usize {
-        self.rq_offset() + self.service_entries() * SQE_BYTES
+        self.rq_offset().wrapping_add(self.service_entries().wrapping_mul(SQE_BYTES))
     }
 
     /// Bytes of the whole ring.
     pub const fn bytes(self) -> usize {
-        self.rp_offset() + self.service_entries() * CQE_BYTES
+        self.rp_offset().wrapping_add(self.service_entries().wrapping_mul(CQE_BYTES))
     }
+}
+
+/// Entries of a queue of this size; a size above [`MAX_LOG2`] counts as the greatest.
+const fn entries(log2: u8) -> usize {
+    1 << if log2 < MAX_LOG2 { log2 } else { MAX_LOG2 }
 }
 
 const _: () = assert!(Sizes::SMALLEST.bytes() == 768);

@@ -68,9 +68,11 @@ impl<'m, const W: usize> Queue<'m, W> {
     /// The slot under a ring position; positions wrap around.
     #[inline(always)]
     pub fn slot(&self, at: u32) -> &'m [AtomicU64; W] {
-        // SAFETY: `slots` points to `mask + 1` slots that live for `'m` (`new` and `Ring::queue` see to
-        // it), and the masked index is below that.
-        unsafe { self.slots.add((at & self.mask) as usize).as_ref() }
+        // SAFETY: `slots` points to `mask + 1` slots (`new` and `Ring::queue` see to it), and the masked
+        // index is below that.
+        let slot = unsafe { self.slots.add((at & self.mask) as usize) };
+        // SAFETY: those slots are aligned, made of atomics, and live for `'m`.
+        unsafe { slot.as_ref() }
     }
 }
 
@@ -142,8 +144,10 @@ impl Ring {
     #[inline(always)]
     pub fn header(&self, index: usize) -> &AtomicU32 {
         assert!(index < word::COUNT, "no such header word");
-        // SAFETY: the header's words lie in the memory that `from_raw` was promised, aligned to four.
-        unsafe { self.base.cast::<AtomicU32>().add(index).as_ref() }
+        // SAFETY: the header has `COUNT` words and lies in the memory that `from_raw` was promised.
+        let word = unsafe { self.base.cast::<AtomicU32>().add(index) };
+        // SAFETY: that memory is aligned to 64, is reached as atomics only, and outlives this view.
+        unsafe { word.as_ref() }
     }
 
     /// Submissions.
