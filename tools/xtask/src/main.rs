@@ -10,18 +10,25 @@
     reason = "a host tool: a wrong number here ends a command with a message, not a kernel"
 )]
 
+mod bench;
 mod blob;
+mod budgets;
 mod cargo;
 mod guest;
+mod host;
 mod image;
 mod initfs;
 mod progress;
 mod qemu;
+mod rows;
 mod run;
 mod serial;
 mod setup;
+mod table;
+mod test;
 mod toolchain;
 mod tree;
+mod verdicts;
 
 use std::process::ExitCode;
 
@@ -38,16 +45,22 @@ struct Arguments {
 /// The commands, in the order of a day.
 #[derive(Subcommand)]
 enum Command {
+    /// Every test: host tests, loom models, the tests inside the booted system.
+    Test(test::Options),
     /// Boot to init, or run one program in the guest and end with its status.
     Run(run::Options),
+    /// Measure what operations and contexts cost, and print the table.
+    Bench(bench::Options),
     /// Build everything into one bootable disk image.
     Image(image::Options),
 }
 
 fn main() -> ExitCode {
     let (result, failure) = match Arguments::parse().command {
+        Command::Test(options) => (test::run(&options), 1),
         // Beside the statuses of programs, as `env` and `timeout` do it.
         Command::Run(options) => (run::run(&options), 125),
+        Command::Bench(options) => (bench::run(&options), 1),
         Command::Image(options) => (image::run(&options), 1),
     };
     match result {

@@ -1,0 +1,92 @@
+//! Building and testing the crates that run on this machine, with the cargo that started this tool.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::progress::Step;
+use crate::tree::Tree;
+use crate::verdicts::{self, Counts};
+
+/// Crates that build for the host.
+pub(crate) const HOST_PACKAGES: &[&str] =
+    &["ring-abi", "rmm", "kernel", "uring", "posix", "initfs-format", "xtask"];
+
+/// Cargo as it was called: same toolchain, same target directory.
+pub(crate) fn cargo(tree: &Tree) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(tree.root());
+    command
+}
+
+/// Packages that have loom models, with the names of the test files: `tests/loom*.rs`.
+pub(crate) fn loom_models(tree: &Tree) -> Result<Vec<(String, String)>> {
+    let homes =
+        [("ring-abi", "ring-abi"), ("kernel", "kernel"), ("rmm", "kernel/rmm"), ("uring", "relibc-uring/rt")];
+    let mut found = Vec::new();
+    for (package, folder) in homes {
+        let Ok(entries) = fs::read_dir(tree.source(folder).join("tests")) else { continue };
+        for entry in entries {
+            let file = entry?.file_name().into_string().unwrap_or_default();
+            match file.strip_suffix(".rs") {
+                Some(name) if name.starts_with("loom") => found.push((package.to_owned(), name.to_owned())),
+                _ => {}
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Runs a `cargo test`; what failed is shown at its end.
+pub(crate) fn tests(mut command: Command, name: &str, filters: &[String]) -> Result<Counts> {
+    command.arg("--").args(filters);
+    let step = Step::start(name);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot start cargo")?;
+    let stdout = BufReader::new(child.stdout.take().context("no stdout")?);
+    let stderr = BufReader::new(child.stderr.take().context("no stderr")?);
+    let (text, words) = std::thread::scope(|scope| {
+        let compiler = scope.spawn(|| {
+            let show = |line: &String| step.note(line.trim());
+            stderr.lines().map_while(Result::ok).inspect(show).collect::<Vec<_>>()
+        });
+        let show = |line: &String| step.note(line.trim());
+        let text = stdout.lines().map_while(Result::ok).inspect(show).collect::<Vec<_>>();
+        (text, compiler.join().unwrap_or_default())
+    });
+    let success = child.wait()?.success();
+    let counts = verdicts::of_cargo(&text.join("\n"));
+    if !success {
+        interesting(&text).for_each(|line| step.print(line));
+        if counts.failed == 0 {
+            words.iter().for_each(|line| step.print(line));
+            bail!("{name} failed: see the messages above");
+        }
+    }
+    step.done();
+    Ok(counts)
+}
+
+/// Lines of a test run that say more than that something went well.
+fn interesting(text: &[String]) -> impl Iterator<Item = &str> {
+    let dull = |line: &str| {
+        let passed = line.starts_with("test ") && (line.ends_with("... ok") || line.ends_with("... ignored"));
+        passed || line.starts_with("running ") || line.starts_with("test result: ok") || line.is_empty()
+    };
+    text.iter().map(String::as_str).filter(move |line| !dull(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_went_wrong_is_shown() {
+        let text =
+            ["running 2 tests", "test a ... ok", "test b ... FAILED", "", "panicked at x"].map(str::to_owned);
+        assert_eq!(interesting(&text).collect::<Vec<_>>(), ["test b ... FAILED", "panicked at x"]);
+    }
+}
