@@ -1,0 +1,19 @@
+//! Layer 2: the machine. All unsafe code of the kernel is below this folder.
+//!
+//! Two machines offer the same names: `x86_64`, and `fake`, whose memory is a vector and whose time is an
+//! input. This is the only place that chooses between them.
+
+#[cfg(not(target_os = "none"))]
+pub mod fake;
+#[cfg(not(target_os = "none"))]
+pub use fake::{
+    FrameSource, IRQ_LINES, IRQ_SERIAL, IRQ_TEST, Machine, NoMemory, Regs, Slab, Start, StateBlock, UserPtr, Wired,
+};
+
+#[cfg(target_os = "none")]
+pub mod x86_64;
+#[cfg(target_os = "none")]
+pub use x86_64::{
+    FrameSource, IRQ_LINES, IRQ_SERIAL, IRQ_TEST, Machine, NoMemory, Regs, Slab, Start, StateBlock, UserPtr, Wired,
+    exit, idle, resume,
+};

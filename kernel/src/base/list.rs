@@ -1,0 +1,185 @@
+//! A doubly linked list of records that live in an arena: queues, and sets that are walked in order.
+//!
+//! A record is named by its index and holds its own [`Link`], so adding one needs no memory and removing
+//! one from the middle takes a few instructions. The list does not own its records.
+#![forbid(unsafe_code)]
+
+use super::NONE;
+use core::cell::Cell;
+
+/// A record's neighbours in a list; `NONE` at the ends.
+#[derive(Debug)]
+pub struct Link {
+    next: Cell<u32>,
+    prev: Cell<u32>,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Link { next: Cell::new(NONE), prev: Cell::new(NONE) }
+    }
+}
+
+impl Link {
+    /// The record behind this one.
+    #[inline(always)]
+    pub fn next(&self) -> u32 {
+        self.next.get()
+    }
+
+    /// The cell that also threads a free list while the record is in none.
+    #[inline(always)]
+    pub fn cell(&self) -> &Cell<u32> {
+        &self.next
+    }
+}
+
+/// Where the links of the records are.
+pub trait Chain {
+    /// The link of record `node` that this list goes through.
+    fn link(&self, node: u32) -> &Link;
+}
+
+/// First and last record of a list.
+#[derive(Debug)]
+pub struct List {
+    head: Cell<u32>,
+    tail: Cell<u32>,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        List::new()
+    }
+}
+
+impl List {
+    /// An empty list.
+    pub const fn new() -> List {
+        List { head: Cell::new(NONE), tail: Cell::new(NONE) }
+    }
+
+    /// Whether nothing is in it.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.head.get() == NONE
+    }
+
+    /// The first record, or `NONE`.
+    #[inline(always)]
+    pub fn first(&self) -> u32 {
+        self.head.get()
+    }
+
+    /// Files a record at the end.
+    #[inline(always)]
+    pub fn push_back(&self, chain: &impl Chain, node: u32) {
+        let link = chain.link(node);
+        let tail = self.tail.get();
+        link.next.set(NONE);
+        link.prev.set(tail);
+        if tail == NONE {
+            self.head.set(node);
+        } else {
+            chain.link(tail).next.set(node);
+        }
+        self.tail.set(node);
+    }
+
+    /// Files a record at the front.
+    pub fn push_front(&self, chain: &impl Chain, node: u32) {
+        let link = chain.link(node);
+        let head = self.head.get();
+        link.prev.set(NONE);
+        link.next.set(head);
+        if head == NONE {
+            self.tail.set(node);
+        } else {
+            chain.link(head).prev.set(node);
+        }
+        self.head.set(node);
+    }
+
+    /// Takes a record out. It must be in this list.
+    #[inline(always)]
+    pub fn remove(&self, chain: &impl Chain, node: u32) {
+        let link = chain.link(node);
+        let (next, prev) = (link.next.get(), link.prev.get());
+        if prev == NONE {
+            self.head.set(next);
+        } else {
+            chain.link(prev).next.set(next);
+        }
+        if next == NONE {
+            self.tail.set(prev);
+        } else {
+            chain.link(next).prev.set(prev);
+        }
+        link.next.set(NONE);
+        link.prev.set(NONE);
+    }
+
+    /// Takes the first record out.
+    #[inline(always)]
+    pub fn pop_front(&self, chain: &impl Chain) -> Option<u32> {
+        let head = self.head.get();
+        if head == NONE {
+            return None;
+        }
+        self.remove(chain, head);
+        Some(head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+
+    struct Links(Vec<Link>);
+
+    impl Chain for Links {
+        fn link(&self, node: u32) -> &Link {
+            &self.0[node as usize]
+        }
+    }
+
+    fn walk(list: &List, links: &Links) -> Vec<u32> {
+        let mut seen = Vec::new();
+        let mut at = list.first();
+        while at != NONE {
+            seen.push(at);
+            at = links.link(at).next();
+        }
+        seen
+    }
+
+    #[test]
+    fn a_list_behaves_like_a_deque() {
+        let links = Links((0..64).map(|_| Link::default()).collect());
+        let list = List::new();
+        let mut model: VecDeque<u32> = VecDeque::new();
+        let mut state = 0x9e37_79b9_u32;
+        for _ in 0..10_000 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let node = (state >> 8) % 64;
+            match (state >> 20) % 4 {
+                0 if !model.contains(&node) => {
+                    list.push_back(&links, node);
+                    model.push_back(node);
+                }
+                1 if !model.contains(&node) => {
+                    list.push_front(&links, node);
+                    model.push_front(node);
+                }
+                2 if model.contains(&node) => {
+                    list.remove(&links, node);
+                    model.retain(|&other| other != node);
+                }
+                3 => assert_eq!(list.pop_front(&links), model.pop_front()),
+                _ => {}
+            }
+            assert_eq!(walk(&list, &links), Vec::from(model.clone()));
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Layer 1: plain values. No hardware, no policy, no memory of their own.
+//!
+//! - [`list`], [`tree`], [`heap`]: the three ways to file a record. All are intrusive: the links live in
+//!   the record, so filing one can never fail for lack of memory.
+//! - [`budget`]: how much work one step may do.
+//! - [`trace`]: the last events, for whoever looks at a dead kernel.
+#![forbid(unsafe_code)]
+
+pub mod budget;
+pub mod heap;
+pub mod list;
+pub mod trace;
+pub mod tree;
+
+/// An index that names nothing.
+pub const NONE: u32 = u32::MAX;
+
+/// Stops the kernel because of a mistake of its own, never of a program's.
+#[macro_export]
+macro_rules! bug {
+    ($($text:tt)*) => { $crate::base::stop(format_args!($($text)*)) };
+}
+
+/// Where [`bug!`] ends.
+#[cold]
+#[inline(never)]
+pub fn stop(what: core::fmt::Arguments<'_>) -> ! {
+    panic!("kernel bug: {what}")
+}

@@ -1,0 +1,134 @@
+//! A context: all that the kernel keeps of a thread of control. It has no stack here.
+//!
+//! Invariants:
+//!
+//! - a context is in the ready queue exactly while its state is `Ready`;
+//! - while it waits, `waiting` names the ring and that ring's `waits` is set;
+//! - its full registers exist only between a preemption (or fault, or reflected call) and its next turn;
+//! - its record lives as long as it runs or a file leads to it (`refs`).
+#![forbid(unsafe_code)]
+
+use crate::arch::Regs;
+use crate::base::NONE;
+use crate::base::list::{Link, List};
+use crate::mem::arena::Record;
+use core::cell::Cell;
+use ring_abi::context::End;
+
+/// Number of rings that a context can have.
+pub const RINGS: usize = 4;
+
+/// What a context does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// The record is free, or what it was has ended and a file still leads to it.
+    #[default]
+    Ended,
+    /// It was made, or stopped, and waits for `ContextStart`.
+    Stopped,
+    /// It waits for its turn.
+    Ready,
+    /// It runs on a CPU.
+    Running,
+    /// It waits in `ring_enter`.
+    Waiting,
+    /// It is being torn down; nothing of it runs any more.
+    Ending,
+}
+
+/// A thread of control.
+#[derive(Debug)]
+pub struct Context {
+    /// Kept registers; the entry stubs write them.
+    pub regs: Regs,
+    /// What it does.
+    pub state: Cell<State>,
+    /// The ring it waits on, as an index into `rings`.
+    pub waiting: Cell<u8>,
+    /// It is to stop instead of running again.
+    pub stop: Cell<bool>,
+    /// What is left of a `ring_enter` that ran out of budget: its flags, or `None` if nothing is.
+    pub unfinished: Cell<Option<Unfinished>>,
+    /// Place in the ready queue.
+    pub link: Link,
+    /// Its rings, `NONE` where there is none. The first always exists while it lives.
+    pub rings: [Cell<u32>; RINGS],
+    /// Its address space.
+    pub space: Cell<u32>,
+    /// Its handle table.
+    pub table: Cell<u32>,
+    /// Process id that is stamped on its requests.
+    pub pid: Cell<u32>,
+    /// User and group that are stamped on its requests: uid | gid << 32.
+    pub owner: Cell<u64>,
+    /// Place in the list of its address space's contexts.
+    pub of_space: Link,
+    /// Position of its wait's deadline in the timer heap, or `NONE`.
+    pub timer: Cell<u32>,
+    /// Files that lead to it, plus one while it lives.
+    pub refs: Cell<u32>,
+    /// Operations that wait for its end.
+    pub watchers: List,
+    /// How it ended.
+    pub end: Cell<End>,
+    /// Address of the word that is zeroed and woken when it ends, or zero.
+    pub end_word: Cell<u64>,
+}
+
+/// A `ring_enter` that ran out of budget and goes on when its context has its next turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Which ring.
+    pub ring: u8,
+    /// Flags.
+    pub flags: u8,
+    /// Submissions still to take.
+    pub to_submit: u32,
+    /// Completions to wait for.
+    pub min_complete: u32,
+    /// When the wait ends.
+    pub deadline: u64,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Context {
+            regs: Regs::default(),
+            state: Cell::default(),
+            waiting: Cell::new(0),
+            stop: Cell::new(false),
+            unfinished: Cell::new(None),
+            link: Link::default(),
+            rings: [const { Cell::new(NONE) }; RINGS],
+            space: Cell::new(NONE),
+            table: Cell::new(NONE),
+            pid: Cell::new(0),
+            owner: Cell::new(0),
+            of_space: Link::default(),
+            timer: Cell::new(NONE),
+            refs: Cell::new(0),
+            watchers: List::new(),
+            end: Cell::new(End::Exited(0)),
+            end_word: Cell::new(0),
+        }
+    }
+}
+
+impl Record for Context {
+    fn free_link(&self) -> &Cell<u32> {
+        self.link.cell()
+    }
+}
+
+impl Context {
+    /// The ring of this number, or `NONE`.
+    #[inline(always)]
+    pub fn ring(&self, number: u64) -> u32 {
+        self.rings.get(number as usize).map_or(NONE, Cell::get)
+    }
+
+    /// Whether it has not ended.
+    pub fn lives(&self) -> bool {
+        !matches!(self.state.get(), State::Ended | State::Ending)
+    }
+}

@@ -1,0 +1,48 @@
+//! One processor: who runs on it, who is ready, and what its step decided so far.
+#![forbid(unsafe_code)]
+
+use crate::base::NONE;
+use crate::base::list::List;
+use core::cell::Cell;
+
+/// Greatest number of processors.
+pub const MOST: usize = 16;
+
+/// How long a context runs before another that is ready gets its turn, in nanoseconds.
+pub const SLICE: u64 = 5_000_000;
+
+/// A processor.
+#[derive(Debug)]
+pub struct Cpu {
+    /// The context that entered, or `NONE` when the processor was idle.
+    pub current: Cell<u32>,
+    /// Contexts that wait for their turn.
+    pub ready: List,
+    /// A context that was just woken and runs next, without a trip through the queue.
+    pub handoff: Cell<u32>,
+    /// Handoffs since the run queue was last looked at; limits how long two programs can hand to each other.
+    pub donated: Cell<u32>,
+    /// The state block that the next preemption uses, or `NONE`.
+    pub spare: Cell<u32>,
+    /// When the running slice ends.
+    pub slice_end: Cell<u64>,
+    /// What the timer is set to.
+    pub timer: Cell<u64>,
+    /// Time of the step that runs, in ticks of the processor.
+    pub step_start: Cell<u64>,
+}
+
+impl Default for Cpu {
+    fn default() -> Self {
+        Cpu {
+            current: Cell::new(NONE),
+            ready: List::new(),
+            handoff: Cell::new(NONE),
+            donated: Cell::new(0),
+            spare: Cell::new(NONE),
+            slice_end: Cell::new(0),
+            timer: Cell::new(u64::MAX),
+            step_start: Cell::new(0),
+        }
+    }
+}

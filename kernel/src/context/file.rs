@@ -1,0 +1,107 @@
+//! A file: what handles lead to. (POSIX calls it the open file description.)
+//!
+//! Handles and operations in flight hold it; when the last lets go, what it leads to hears of it.
+#![forbid(unsafe_code)]
+
+use crate::base::NONE;
+use crate::base::list::{Link, List};
+use crate::mem::arena::Record;
+use core::cell::Cell;
+
+/// What a file leads to; `object` of the file is the index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing; the record is free.
+    #[default]
+    Free,
+    /// A file of a daemon: a link.
+    Daemon,
+    /// A file of a scheme that the kernel serves; `id` says which.
+    Kernel,
+    /// A context.
+    Context,
+    /// An address space.
+    Space,
+    /// A handle table.
+    Table,
+    /// The names of schemes, with the right to register more.
+    Namespace,
+    /// The right to say who a context is.
+    Identity,
+}
+
+/// An open file.
+#[derive(Debug)]
+pub struct File {
+    /// What it leads to.
+    pub kind: Cell<Kind>,
+    /// Whether the kernel keeps a cursor for it.
+    pub positioned: Cell<bool>,
+    /// Whether an operation that moves the cursor is in flight.
+    pub cursor_busy: Cell<bool>,
+    /// The link, or the record that `kind` says.
+    pub object: Cell<u32>,
+    /// The daemon's number for it, or a kernel scheme's.
+    pub id: Cell<u64>,
+    /// Handles and operations that hold it.
+    pub refs: Cell<u32>,
+    /// The cursor, in bytes.
+    pub cursor: Cell<u64>,
+    /// Operations that wait for an event of it.
+    pub polls: List,
+    /// Operations that wait for their turn at the cursor.
+    pub turns: List,
+    /// Place in its link's list of closings to be told; also threads the free list.
+    pub link: Link,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        File {
+            kind: Cell::default(),
+            positioned: Cell::new(false),
+            cursor_busy: Cell::new(false),
+            object: Cell::new(NONE),
+            id: Cell::new(0),
+            refs: Cell::new(0),
+            cursor: Cell::new(0),
+            polls: List::new(),
+            turns: List::new(),
+            link: Link::default(),
+        }
+    }
+}
+
+impl Record for File {
+    fn free_link(&self) -> &Cell<u32> {
+        self.link.cell()
+    }
+}
+
+impl File {
+    /// One more holder.
+    #[inline(always)]
+    pub fn hold(&self) {
+        self.refs.set(self.refs.get().wrapping_add(1));
+    }
+
+    /// One holder fewer; `true` if that was the last.
+    #[inline(always)]
+    #[must_use = "a file that nobody holds must be closed"]
+    pub fn let_go(&self) -> bool {
+        let left = self.refs.get().wrapping_sub(1);
+        self.refs.set(left);
+        left == 0
+    }
+
+    /// Makes a fresh record lead to something, held once.
+    pub fn open(&self, kind: Kind, object: u32, id: u64) {
+        self.kind.set(kind);
+        self.object.set(object);
+        self.id.set(id);
+        self.refs.set(1);
+        self.cursor.set(0);
+        self.positioned.set(false);
+        self.cursor_busy.set(false);
+    }
+}

@@ -1,0 +1,220 @@
+//! Handle tables: the numbers that a program uses for files. The lowest free number comes first.
+//!
+//! A table is an object that contexts share. Its entries lie in chunks of 64, taken when needed, with a
+//! bitmap of the free ones; so a lookup is two loads and finding the lowest free number is two bit scans.
+#![forbid(unsafe_code)]
+
+use crate::base::NONE;
+use crate::base::list::Link;
+use crate::mem::arena::{Arena, Record};
+use crate::mem::frames::Memory;
+use core::cell::Cell;
+use ring_abi::Errno;
+
+/// Entries of a chunk.
+pub const CHUNK: usize = 64;
+/// Chunks of a table; so a table holds 4096 handles.
+pub const CHUNKS: usize = 64;
+
+/// Flag of an entry: it closes on exec.
+pub const CLOSE_ON_EXEC: u32 = 1;
+
+/// One handle: a file and flags.
+#[derive(Debug)]
+pub struct Entry {
+    file: Cell<u32>,
+    flags: Cell<u32>,
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Entry { file: Cell::new(NONE), flags: Cell::new(0) }
+    }
+}
+
+impl Entry {
+    /// The file, or `NONE`.
+    #[inline(always)]
+    pub fn file(&self) -> u32 {
+        self.file.get()
+    }
+
+    /// The flags.
+    pub fn flags(&self) -> u32 {
+        self.flags.get()
+    }
+
+    /// Sets the flags.
+    pub fn set_flags(&self, flags: u32) {
+        self.flags.set(flags);
+    }
+}
+
+/// Sixty-four handles.
+#[derive(Debug)]
+pub struct Chunk {
+    entries: [Entry; CHUNK],
+    /// One bit for each free entry.
+    free: Cell<u64>,
+    link: Cell<u32>,
+}
+
+impl Default for Chunk {
+    fn default() -> Self {
+        Chunk { entries: core::array::from_fn(|_| Entry::default()), free: Cell::new(u64::MAX), link: Cell::new(NONE) }
+    }
+}
+
+impl Record for Chunk {
+    fn free_link(&self) -> &Cell<u32> {
+        &self.link
+    }
+}
+
+/// A handle table.
+#[derive(Debug)]
+pub struct Table {
+    chunks: [Cell<u32>; CHUNKS],
+    /// One bit for each chunk that is not full (absent ones are not full).
+    room: Cell<u64>,
+    /// Contexts and files that hold it.
+    pub refs: Cell<u32>,
+    /// Handles in it.
+    pub count: Cell<u32>,
+    link: Link,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Table {
+            chunks: [const { Cell::new(NONE) }; CHUNKS],
+            room: Cell::new(u64::MAX),
+            refs: Cell::new(0),
+            count: Cell::new(0),
+            link: Link::default(),
+        }
+    }
+}
+
+impl Record for Table {
+    fn free_link(&self) -> &Cell<u32> {
+        self.link.cell()
+    }
+}
+
+/// A free number with memory behind it, found before an operation commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    chunk: u32,
+    number: u32,
+}
+
+impl Place {
+    /// The handle's number.
+    pub fn number(self) -> u32 {
+        self.number
+    }
+}
+
+impl Table {
+    /// The handle of this number. `EBADF` if there is none.
+    #[inline(always)]
+    pub fn entry<'a>(&self, chunks: &'a Arena<Chunk>, number: u64) -> Result<&'a Entry, Errno> {
+        let cell = self.chunks.get((number >> 6) as usize).ok_or(Errno::BADF)?;
+        let chunk = chunks.get(cell.get()).ok_or(Errno::BADF)?;
+        let entry = chunk.entries.get((number & 63) as usize).ok_or(Errno::BADF)?;
+        if entry.file() == NONE { Err(Errno::BADF) } else { Ok(entry) }
+    }
+
+    /// The file under a number. `EBADF` if there is none.
+    #[inline(always)]
+    pub fn file(&self, chunks: &Arena<Chunk>, number: u64) -> Result<u32, Errno> {
+        Ok(self.entry(chunks, number)?.file())
+    }
+
+    /// Finds the lowest free number and sees to its memory. `EMFILE` if the table is full.
+    pub fn vacant(&self, memory: &Memory, chunks: &Arena<Chunk>) -> Result<Place, Errno> {
+        let index = self.room.get().trailing_zeros() as usize;
+        let chunk = self.chunk(memory, chunks, index)?;
+        let bit = chunks.at(chunk).free.get().trailing_zeros();
+        Ok(Place { chunk, number: (index as u32).wrapping_mul(CHUNK as u32).wrapping_add(bit) })
+    }
+
+    /// Sees to the memory of a certain number, free or not. `EBADF` beyond the end of the table.
+    pub fn vacant_at(&self, memory: &Memory, chunks: &Arena<Chunk>, number: u64) -> Result<Place, Errno> {
+        if number >= (CHUNK * CHUNKS) as u64 {
+            return Err(Errno::BADF);
+        }
+        let chunk = self.chunk(memory, chunks, (number >> 6) as usize)?;
+        Ok(Place { chunk, number: number as u32 })
+    }
+
+    fn chunk(&self, memory: &Memory, chunks: &Arena<Chunk>, index: usize) -> Result<u32, Errno> {
+        let cell = self.chunks.get(index).ok_or(Errno::MFILE)?;
+        if cell.get() == NONE {
+            let fresh = chunks.take(memory)?;
+            chunks.at(fresh).free.set(u64::MAX);
+            cell.set(fresh);
+        }
+        Ok(cell.get())
+    }
+
+    /// Puts a file (whose hold passes to the table) into a place; returns the file that was there, or `NONE`.
+    #[must_use = "the file that was there must be let go"]
+    pub fn put(&self, chunks: &Arena<Chunk>, place: Place, file: u32, flags: u32) -> u32 {
+        let chunk = chunks.at(place.chunk);
+        let bit = place.number % CHUNK as u32;
+        let Some(entry) = chunk.entries.get(bit as usize) else { return NONE };
+        let before = entry.file.replace(file);
+        entry.flags.set(flags);
+        if before == NONE {
+            self.count.set(self.count.get().wrapping_add(1));
+        }
+        chunk.free.set(chunk.free.get() & !(1 << bit));
+        if chunk.free.get() == 0 {
+            self.room.set(self.room.get() & !(1 << (place.number >> 6)));
+        }
+        before
+    }
+
+    /// Takes a handle away; its file's hold passes to the caller.
+    pub fn remove(&self, chunks: &Arena<Chunk>, number: u64) -> Result<u32, Errno> {
+        let entry = self.entry(chunks, number)?;
+        let file = entry.file.replace(NONE);
+        let cell = self.chunks.get((number >> 6) as usize).ok_or(Errno::BADF)?;
+        let chunk = chunks.at(cell.get());
+        chunk.free.set(chunk.free.get() | 1 << (number & 63));
+        self.room.set(self.room.get() | 1 << (number >> 6));
+        self.count.set(self.count.get().wrapping_sub(1));
+        Ok(file)
+    }
+
+    /// The first handle from `number` on, if there is one: its number, file and flags.
+    pub fn next(&self, chunks: &Arena<Chunk>, number: u64) -> Option<(u64, u32, u32)> {
+        let mut at = number;
+        while at < (CHUNK * CHUNKS) as u64 {
+            let cell = self.chunks.get((at >> 6) as usize)?;
+            let used = chunks.get(cell.get()).map_or(0, |chunk| !chunk.free.get()) >> (at & 63);
+            if used == 0 {
+                at = (at | 63).wrapping_add(1);
+                continue;
+            }
+            at = at.wrapping_add(u64::from(used.trailing_zeros()));
+            let entry = self.entry(chunks, at).ok()?;
+            return Some((at, entry.file(), entry.flags()));
+        }
+        None
+    }
+
+    /// Gives the memory of an empty table's chunks back.
+    pub fn give_chunks(&self, chunks: &Arena<Chunk>) {
+        for cell in &self.chunks {
+            let chunk = cell.replace(NONE);
+            if chunk != NONE {
+                chunks.give(chunk);
+            }
+        }
+        self.room.set(u64::MAX);
+        self.count.set(0);
+    }
+}

@@ -1,0 +1,14 @@
+//! Layer 5: who runs, and what it holds. The kernel knows no processes.
+//!
+//! - [`context`]: a thread of control: kept registers, rings, address space, handle table.
+//! - [`handles`]: numbers that a program uses for what it may reach; [`file`]: what they lead to.
+//! - [`cpu`]: one processor: who runs on it and who is ready.
+//! - [`timers`]: deadlines, soonest first.
+#![forbid(unsafe_code)]
+
+#[expect(clippy::module_inception, reason = "the file is called after its one idea")]
+pub mod context;
+pub mod cpu;
+pub mod file;
+pub mod handles;
+pub mod timers;

@@ -1,0 +1,206 @@
+//! Reaching a program's memory: a walk of its page table, then the direct map.
+//!
+//! The kernel never touches a user address as such. A range from a program is split at page ends, each
+//! page is looked up with the rights that the access needs, and only then a byte moves, so a bad address
+//! is an error and never a fault of the kernel.
+#![forbid(unsafe_code)]
+
+use super::frames::Memory;
+use super::space::Space;
+use crate::arch::UserPtr;
+use crate::base::budget::Budget;
+use core::cell::Cell;
+use ring_abi::Errno;
+use ring_abi::boot::USER_END;
+
+const PAGE: u64 = 4096;
+
+/// What an access needs of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The kernel reads.
+    Read,
+    /// The kernel writes.
+    Write,
+}
+
+/// The last writable page that a ring's operations touched, so that a walk is saved.
+///
+/// It is believed only while [`Memory::mappings`] has the value it had then; that counter moves whenever
+/// any mapping is taken away or loses rights, in the place where stale frames come back.
+#[derive(Debug, Default)]
+pub struct PageCache {
+    page: Cell<u64>,
+    place: Cell<UserPtr>,
+    mappings: Cell<u64>,
+}
+
+impl PageCache {
+    /// Where `address` lies, if the cache knows its page and `length` bytes do not leave it.
+    #[inline(always)]
+    pub fn hit(&self, memory: &Memory, address: u64, length: usize) -> Option<UserPtr> {
+        let offset = address & PAGE.wrapping_sub(1);
+        let known = self.page.get() == address ^ offset && self.mappings.get() == memory.mappings();
+        let inside = offset.wrapping_add(length as u64) <= PAGE && length <= PAGE as usize;
+        if known && inside { Some(self.place.get().add(offset as usize)) } else { None }
+    }
+
+    fn keep(&self, memory: &Memory, page: u64, place: UserPtr) {
+        self.page.set(page);
+        self.place.set(place);
+        self.mappings.set(memory.mappings());
+    }
+}
+
+/// A program's claim about a range of its memory, checked for sense but not for presence.
+#[derive(Clone, Copy, Debug)]
+pub struct UserRange {
+    /// First address.
+    pub address: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+impl UserRange {
+    /// A range that lies in the lower half. `EFAULT` otherwise.
+    #[inline(always)]
+    pub fn new(address: u64, length: u64) -> Result<UserRange, Errno> {
+        match address.checked_add(length) {
+            Some(end) if end <= USER_END => Ok(UserRange { address, length }),
+            _ => Err(Errno::FAULT),
+        }
+    }
+}
+
+/// One side of a copy: a place in contiguous memory that never faults (an arena slot, a kernel buffer's frame).
+pub type Fixed = UserPtr;
+
+/// Looks up one page of a space.
+#[inline]
+pub fn page_place(memory: &Memory, space: &Space, address: u64, access: Access) -> Result<UserPtr, Errno> {
+    space.place(memory, address, access).ok_or(Errno::FAULT)
+}
+
+/// Copies from fixed memory to a program. All pages are checked before the first byte moves.
+///
+/// `cache` is tried first and filled. The length is at most an arena slot (64 KiB), so the loop is short.
+#[inline(always)]
+pub fn copy_out(
+    memory: &Memory,
+    space: &Space,
+    cache: &PageCache,
+    address: u64,
+    from: Fixed,
+    length: usize,
+) -> Result<(), Errno> {
+    if let Some(place) = cache.hit(memory, address, length) {
+        memory.machine.copy(place, from, length);
+        return Ok(());
+    }
+    copy_out_slowly(memory, space, cache, address, from, length)
+}
+
+#[cold]
+#[inline(never)]
+fn copy_out_slowly(
+    memory: &Memory,
+    space: &Space,
+    cache: &PageCache,
+    address: u64,
+    from: Fixed,
+    length: usize,
+) -> Result<(), Errno> {
+    let range = UserRange::new(address, length as u64)?;
+    each_page(range, |at, _, _| page_place(memory, space, at, Access::Write).map(|_| ()))?;
+    each_page(range, |at, done, count| {
+        let place = page_place(memory, space, at, Access::Write)?;
+        let offset = at & PAGE.wrapping_sub(1);
+        if !memory.machine.linear(space.root()) {
+            cache.keep(memory, at ^ offset, place.sub(offset as usize));
+        }
+        memory.machine.copy(place, from.add(done), count);
+        Ok(())
+    })
+}
+
+/// Copies from a program to fixed memory.
+#[inline(always)]
+pub fn copy_in(
+    memory: &Memory,
+    space: &Space,
+    cache: &PageCache,
+    to: Fixed,
+    address: u64,
+    length: usize,
+) -> Result<(), Errno> {
+    if let Some(place) = cache.hit(memory, address, length) {
+        memory.machine.copy(to, place, length);
+        return Ok(());
+    }
+    copy_in_slowly(memory, space, to, address, length)
+}
+
+#[cold]
+#[inline(never)]
+fn copy_in_slowly(memory: &Memory, space: &Space, to: Fixed, address: u64, length: usize) -> Result<(), Errno> {
+    let range = UserRange::new(address, length as u64)?;
+    each_page(range, |at, done, count| {
+        let place = page_place(memory, space, at, Access::Read)?;
+        memory.machine.copy(to.add(done), place, count);
+        Ok(())
+    })
+}
+
+/// Reads bytes of a program into a kernel buffer.
+pub fn read_bytes(memory: &Memory, space: &Space, address: u64, bytes: &mut [u8]) -> Result<(), Errno> {
+    let range = UserRange::new(address, bytes.len() as u64)?;
+    each_page(range, |at, done, count| {
+        let place = page_place(memory, space, at, Access::Read)?;
+        let part = bytes.get_mut(done..done.wrapping_add(count)).ok_or(Errno::FAULT)?;
+        memory.machine.read_user(place, part);
+        Ok(())
+    })
+}
+
+/// Writes a kernel buffer to a program. All pages are checked before the first byte moves.
+pub fn write_bytes(memory: &Memory, space: &Space, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+    let range = UserRange::new(address, bytes.len() as u64)?;
+    each_page(range, |at, _, _| page_place(memory, space, at, Access::Write).map(|_| ()))?;
+    each_page(range, |at, done, count| {
+        let place = page_place(memory, space, at, Access::Write)?;
+        let part = bytes.get(done..done.wrapping_add(count)).ok_or(Errno::FAULT)?;
+        memory.machine.write_user(place, part);
+        Ok(())
+    })
+}
+
+/// Where an aligned 32-bit word of a program lies.
+pub fn word_place(memory: &Memory, space: &Space, address: u64, access: Access) -> Result<UserPtr, Errno> {
+    if address & 3 != 0 {
+        return Err(Errno::INVAL);
+    }
+    let range = UserRange::new(address, 4)?;
+    page_place(memory, space, range.address, access)
+}
+
+/// Calls `part` for each piece of a range that stays within one page: its address, how many bytes came
+/// before it, and its length.
+pub fn each_page(
+    range: UserRange,
+    mut part: impl FnMut(u64, usize, usize) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let mut done = 0;
+    while done < range.length {
+        let at = range.address.wrapping_add(done);
+        let to_end = PAGE.wrapping_sub(at & PAGE.wrapping_sub(1));
+        let count = to_end.min(range.length.wrapping_sub(done));
+        part(at, done as usize, count as usize)?;
+        done = done.wrapping_add(count);
+    }
+    Ok(())
+}
+
+/// Spends the budget of copying `length` bytes; `false` if it was not left.
+pub fn spend_copy(budget: &Budget, length: u64) -> bool {
+    budget.spend(u32::try_from(length >> 3).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,77 @@
+//! One submission's view of the system: who asks, through which ring, with which handles.
+//!
+//! Everything in it was looked up once, when the ring was entered.
+#![forbid(unsafe_code)]
+
+use super::state::State;
+use crate::base::budget::Budget;
+use crate::context::context::Context;
+use crate::context::file::{File, Kind};
+use crate::context::handles::{Place, Table};
+use crate::mem::space::Space;
+use crate::ring::duplex::Ring;
+use ring_abi::Errno;
+
+/// A submission's view of the system.
+#[derive(Clone, Copy)]
+pub struct Cx<'a> {
+    /// Everything.
+    pub s: &'a State,
+    /// The ring that was entered.
+    pub ring_id: u32,
+    /// The same.
+    pub ring: &'a Ring,
+    /// The context that asks.
+    pub context_id: u32,
+    /// The same.
+    pub context: &'a Context,
+    /// Its address space.
+    pub space: &'a Space,
+    /// Its handle table.
+    pub table: &'a Table,
+    /// What this step may still do.
+    pub budget: &'a Budget,
+    /// The submission's tag.
+    pub tag: u32,
+}
+
+impl<'a> Cx<'a> {
+    /// The file under a handle: its index and itself.
+    #[inline(always)]
+    pub fn file(&self, fd: u64) -> Result<(u32, &'a File), Errno> {
+        let id = self.table.file(&self.s.chunks, fd)?;
+        Ok((id, self.s.files.at(id)))
+    }
+
+    /// The object of a handle that must lead to a certain kind. `EBADF` if it leads elsewhere.
+    pub fn object(&self, fd: u64, kind: Kind) -> Result<u32, Errno> {
+        let (_, file) = self.file(fd)?;
+        if file.kind.get() == kind { Ok(file.object.get()) } else { Err(Errno::BADF) }
+    }
+
+    /// The lowest free handle, with memory behind it.
+    pub fn vacant(&self) -> Result<Place, Errno> {
+        self.table.vacant(&self.s.memory, &self.s.chunks)
+    }
+
+    /// Puts a file, held for it, under a free handle; returns the handle.
+    pub fn put(&self, place: Place, file: u32, flags: u32) -> u64 {
+        let before = self.table.put(&self.s.chunks, place, file, flags);
+        debug_assert_eq!(before, crate::base::NONE, "the place was vacant");
+        u64::from(place.number())
+    }
+
+    /// Opens a file that leads to an object, under the lowest free handle; returns the handle.
+    /// Checks memory first, so an error leaves everything as it was.
+    pub fn open(&self, kind: Kind, object: u32, id: u64) -> Result<u64, Errno> {
+        let place = self.vacant()?;
+        let file = self.s.files.take(&self.s.memory)?;
+        self.s.files.at(file).open(kind, object, id);
+        Ok(self.put(place, file, 0))
+    }
+
+    /// Starts an operation that waits; see [`State::start_op`].
+    pub fn start_op(&self, opcode: ring_abi::Opcode) -> Result<u32, Errno> {
+        self.s.start_op(self.ring_id, self.ring, self.tag, opcode)
+    }
+}

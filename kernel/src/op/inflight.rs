@@ -1,0 +1,121 @@
+//! The record of an operation that waits. It is the only thing that remembers it.
+//!
+//! It is filed under the one thing that can wake it, and in its ring's list so that it can be cancelled.
+//! A forwarded operation whose asker is gone or has cancelled it by force is detached: its ring is `NONE`,
+//! and only the daemon's reply or death frees it.
+#![forbid(unsafe_code)]
+
+use crate::base::NONE;
+use crate::base::list::Link;
+use crate::mem::arena::Record;
+use core::cell::Cell;
+use ring_abi::Opcode;
+
+/// What an operation waits for, and so where its `queue` link is filed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wait {
+    /// Nothing: the record is free.
+    #[default]
+    Free,
+    /// The daemon's reply; `slot_tag` is out.
+    Reply,
+    /// Room at the link: in its `waiting`.
+    Room,
+    /// Its turn at the file's cursor: in its `turns`.
+    Turn,
+    /// An event of the file: in its `polls`.
+    Event,
+    /// A futex's wake-up: in its `waiters`.
+    Futex,
+    /// Only its deadline.
+    Time,
+    /// An interrupt or input: in the waiters of its line.
+    Interrupt,
+    /// A context's end: in its `watchers`.
+    End,
+    /// Its next slice of work: in the system's work list.
+    Work,
+}
+
+/// An operation that waits.
+#[derive(Debug)]
+pub struct Op {
+    /// What it waits for.
+    pub wait: Cell<Wait>,
+    /// What was asked.
+    pub opcode: Cell<Opcode>,
+    /// The daemon was asked to cancel it; the deadline is then the grace's end.
+    pub asked_to_cancel: Cell<bool>,
+    /// The cancel waits in the link's `cancels` (through `queue`).
+    pub cancel_pending: Cell<bool>,
+    /// The ring that its completion goes to, or `NONE` if it is detached.
+    pub ring: Cell<u32>,
+    /// The asker's tag.
+    pub tag: Cell<u32>,
+    /// The tag in the daemon's hands.
+    pub slot_tag: Cell<u32>,
+    /// The file it works on, held; or `NONE`.
+    pub file: Cell<u32>,
+    /// The link, futex, context, line or work state that its `queue` belongs to.
+    pub object: Cell<u32>,
+    /// Position in the timer heap, or `NONE`.
+    pub timer: Cell<u32>,
+    /// When it started, in ticks of the processor (low 32 bits).
+    pub started: Cell<u32>,
+    /// Place in its ring's list.
+    pub of_ring: Link,
+    /// Place in what it waits for.
+    pub queue: Link,
+    /// Arguments, as the opcode has them; work keeps its progress here.
+    pub args: [Cell<u64>; 5],
+}
+
+impl Default for Op {
+    fn default() -> Self {
+        Op {
+            wait: Cell::default(),
+            opcode: Cell::new(Opcode::Nop),
+            asked_to_cancel: Cell::new(false),
+            cancel_pending: Cell::new(false),
+            ring: Cell::new(NONE),
+            tag: Cell::new(0),
+            slot_tag: Cell::new(0),
+            file: Cell::new(NONE),
+            object: Cell::new(NONE),
+            timer: Cell::new(NONE),
+            started: Cell::new(0),
+            of_ring: Link::default(),
+            queue: Link::default(),
+            args: [const { Cell::new(0) }; 5],
+        }
+    }
+}
+
+impl Record for Op {
+    fn free_link(&self) -> &Cell<u32> {
+        self.queue.cell()
+    }
+}
+
+const _: () = assert!(size_of::<Op>() <= 96);
+
+impl Op {
+    /// Argument `index`, 0 where there is none.
+    #[inline(always)]
+    pub fn arg(&self, index: usize) -> u64 {
+        self.args.get(index).map_or(0, Cell::get)
+    }
+
+    /// Sets an argument.
+    #[inline(always)]
+    pub fn set_arg(&self, index: usize, value: u64) {
+        if let Some(cell) = self.args.get(index) {
+            cell.set(value);
+        }
+    }
+
+    /// Whether nobody waits for its completion any more.
+    pub fn is_detached(&self) -> bool {
+        self.ring.get() == NONE
+    }
+}

@@ -1,0 +1,33 @@
+//! Layer 7: what a program can ask.
+//!
+//! - [`dispatch`]: the list of operations: start, finish, cancel.
+//! - [`state`]: all that operations may touch; [`cx`]: one submission's view of it.
+//! - [`inflight`]: the record of an operation that waits.
+//!
+//! The rule of every handler: check everything, then commit. A `?` leaves the kernel as it was; after the
+//! first change nothing returns early and nothing needs memory.
+#![forbid(unsafe_code)]
+
+use ring_abi::Errno;
+
+/// What a handler made of a submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Complete with this value.
+    Done(u64),
+    /// A record of it waits somewhere and will complete it.
+    Parked,
+    /// The asker is gone, and with it the place of the completion.
+    Gone,
+}
+
+/// An outcome, or the error to complete with.
+pub type OpResult = Result<Outcome, Errno>;
+
+pub mod cx;
+pub mod dispatch;
+pub mod forward;
+pub mod inflight;
+pub mod reply;
+pub mod state;
+pub mod stats;

@@ -1,0 +1,229 @@
+//! All that operations may touch, and the few changes that everybody makes: completing, waking, letting go.
+//!
+//! Everything is a tree of cells behind shared references: the kernel runs on one CPU at a time, and a
+//! record is found once per step and then passed on.
+#![forbid(unsafe_code)]
+
+use super::inflight::{Op, Wait};
+use super::stats::Stats;
+use crate::arch::StateBlock;
+use crate::base::NONE;
+use crate::base::list::{Chain, Link as Neighbours, List};
+use crate::base::trace::{Trace, What};
+use crate::context::context::{Context, State as Run};
+use crate::context::cpu::{Cpu, MOST};
+use crate::context::file::File;
+use crate::context::handles::{Chunk, Table};
+use crate::context::timers::{CONTEXT, Positions, Timers};
+use crate::mem::arena::Arena;
+use crate::mem::frames::Memory;
+use crate::mem::runs::Runs;
+use crate::ring::duplex::Ring;
+use crate::scheme::link::{Link, Slot};
+use crate::scheme::names::Name;
+use core::cell::Cell;
+use ring_abi::errno::mux;
+use ring_abi::{Cqe, Errno};
+
+/// The state of the system.
+pub struct State {
+    /// Frames, address spaces and what is wired.
+    pub memory: Memory,
+    /// Contexts.
+    pub contexts: Arena<Context>,
+    /// Full registers of contexts that were preempted.
+    pub blocks: Arena<Block>,
+    /// Rings.
+    pub rings: Arena<Ring>,
+    /// Operations that wait.
+    pub ops: Arena<Op>,
+    /// Handle tables.
+    pub tables: Arena<Table>,
+    /// Parts of handle tables.
+    pub chunks: Arena<Chunk>,
+    /// Open files.
+    pub files: Arena<File>,
+    /// Links.
+    pub links: Arena<Link>,
+    /// Request slots of links.
+    pub slots: Runs<Slot>,
+    /// Scheme names.
+    pub names: Arena<Name>,
+    /// The names in use.
+    pub name_list: List,
+    /// Deadlines.
+    pub timers: Timers,
+    /// Operations with work left to do.
+    pub work: List,
+    /// Processors.
+    pub cpus: [Cpu; MOST],
+    /// The processor that runs this step.
+    pub cpu: Cell<usize>,
+    /// Counters.
+    pub stats: Stats,
+    /// Recent events.
+    pub trace: Trace,
+}
+
+/// A state block with what an arena needs.
+#[derive(Default)]
+pub struct Block {
+    /// The registers.
+    pub state: StateBlock,
+    link: Neighbours,
+}
+
+impl crate::mem::arena::Record for Block {
+    fn free_link(&self) -> &Cell<u32> {
+        self.link.cell()
+    }
+}
+
+/// Records that are chained by a certain one of their links.
+macro_rules! chains {
+    ($($(#[doc = $doc:literal])* $name:ident: $arena:ty, $field:ident;)*) => {
+        $(
+            $(#[doc = $doc])*
+            pub struct $name<'a>(pub &'a Arena<$arena>);
+            impl Chain for $name<'_> {
+                #[inline(always)]
+                fn link(&self, node: u32) -> &Neighbours { &self.0.at(node).$field }
+            }
+        )*
+    };
+}
+
+chains! {
+    /// Contexts in a ready queue.
+    ByTurn: Context, link;
+    /// Contexts of an address space.
+    BySpace: Context, of_space;
+    /// Operations of a ring.
+    ByRing: Op, of_ring;
+    /// Operations that wait for the same thing.
+    ByWait: Op, queue;
+    /// Files whose closing is to be told.
+    ByClosing: File, link;
+    /// Scheme names.
+    ByName: Name, link;
+}
+
+impl Positions for State {
+    fn position(&self, item: u32) -> &Cell<u32> {
+        if item & CONTEXT != 0 { &self.contexts.at(item & !CONTEXT).timer } else { &self.ops.at(item).timer }
+    }
+}
+
+impl State {
+    /// The processor that runs this step.
+    #[inline(always)]
+    pub fn this_cpu(&self) -> &Cpu {
+        match self.cpus.get(self.cpu.get()) {
+            Some(cpu) => cpu,
+            None => crate::bug!("no such cpu"),
+        }
+    }
+
+    /// Notes an event in the log.
+    pub fn note(&self, what: What, numbers: [u64; 2]) {
+        self.trace.note(self.memory.machine.now(), what, numbers);
+    }
+
+    /// Posts a completion into its promised place, and wakes the owner if that is what it waited for.
+    #[inline(always)]
+    pub fn post(&self, ring: &Ring, entry: Cqe) {
+        if ring.complete(entry) {
+            self.wake(ring.owner.get());
+        }
+    }
+
+    /// Lets a context that waits in `ring_enter` run again: at once after this step if it is the first one
+    /// woken, otherwise in its turn.
+    #[inline(always)]
+    pub fn wake(&self, context: u32) {
+        self.wake_with(context, Ok(0));
+    }
+
+    /// The same, with the value that `ring_enter` returns.
+    #[inline(always)]
+    pub fn wake_with(&self, id: u32, result: Result<u64, Errno>) {
+        let context = self.contexts.at(id);
+        if let Some(ring) = self.rings.get(context.ring(u64::from(context.waiting.get()))) {
+            ring.waits.set(0);
+        }
+        context.regs.set_result(mux(result));
+        if context.timer.get() != NONE {
+            self.timers.remove(self, id | CONTEXT);
+        }
+        if context.stop.get() {
+            context.state.set(Run::Stopped);
+            return;
+        }
+        let cpu = self.this_cpu();
+        context.state.set(Run::Ready);
+        if cpu.handoff.get() == NONE {
+            cpu.handoff.set(id);
+        } else {
+            self.make_ready(id);
+        }
+    }
+
+    /// Puts a context whose state is `Ready` at the end of the ready queue.
+    pub fn make_ready(&self, id: u32) {
+        self.this_cpu().ready.push_back(&ByTurn(&self.contexts), id);
+    }
+
+    /// Takes a record for an operation of `ring` and files it in the ring's list. The completion's place
+    /// is promised already.
+    #[inline(always)]
+    pub fn start_op(&self, ring_id: u32, ring: &Ring, tag: u32, opcode: ring_abi::Opcode) -> Result<u32, Errno> {
+        let id = self.ops.take(&self.memory)?;
+        let op = self.ops.at(id);
+        op.opcode.set(opcode);
+        op.ring.set(ring_id);
+        op.tag.set(tag);
+        op.started.set(self.this_cpu().step_start.get() as u32);
+        ring.ops.push_back(&ByRing(&self.ops), id);
+        Ok(id)
+    }
+
+    /// Ends an operation that is filed nowhere but in its ring: completes it, if anybody still waits for
+    /// that, and frees its record.
+    #[inline(always)]
+    pub fn end_op(&self, id: u32, result: Result<u64, Errno>, extra: u32) {
+        let op = self.ops.at(id);
+        let ring_id = op.ring.get();
+        if ring_id != NONE {
+            let ring = self.rings.at(ring_id);
+            ring.ops.remove(&ByRing(&self.ops), id);
+            let ticks = (self.this_cpu().step_start.get() as u32).wrapping_sub(op.started.get());
+            self.stats.end(op.opcode.get().raw(), ticks);
+            self.post(ring, Cqe::new(op.tag.get(), result).with_extra(extra));
+        }
+        self.drop_op(id);
+    }
+
+    /// Frees the record of an operation that is filed nowhere, and lets go of its file.
+    #[inline(always)]
+    pub fn drop_op(&self, id: u32) {
+        let op = self.ops.at(id);
+        if op.timer.get() != NONE {
+            self.timers.remove(self, id);
+        }
+        let file = op.file.replace(NONE);
+        op.wait.set(Wait::Free);
+        op.ring.set(NONE);
+        self.ops.give(id);
+        if file != NONE {
+            self.let_go(file);
+        }
+    }
+
+    /// One holder of a file fewer.
+    #[inline(always)]
+    pub fn let_go(&self, file: u32) {
+        if self.files.at(file).let_go() {
+            self.close_file(file);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What the `sys` scheme tells: counters, and a histogram of latency for each opcode.
+#![forbid(unsafe_code)]
+
+use core::cell::Cell;
+
+/// Classes of latency: powers of two of processor ticks.
+pub const CLASSES: usize = 40;
+/// Room for every opcode.
+pub const OPCODES: usize = 128;
+
+/// Counters of the whole system; they only grow, and wrap around.
+pub struct Stats {
+    /// Operations started, by opcode.
+    pub started: [Cell<u64>; OPCODES],
+    /// Operations that waited and completed, by opcode and class of latency.
+    pub latency: [[Cell<u32>; CLASSES]; OPCODES],
+    /// Entries into the kernel through `ring_enter`.
+    pub enters: Cell<u64>,
+    /// Other events.
+    pub events: Cell<u64>,
+    /// Replies with a tag that was not out.
+    pub stale_tags: Cell<u64>,
+    /// Switches from one context to another.
+    pub switches: Cell<u64>,
+    /// Longest step, in ticks of the processor.
+    pub longest_step: Cell<u64>,
+    /// What kind of event the longest step was.
+    pub longest_kind: Cell<u8>,
+    /// Contexts ended by the kernel for a mistake.
+    pub killed: Cell<u64>,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Stats {
+            started: [const { Cell::new(0) }; OPCODES],
+            latency: [const { [const { Cell::new(0) }; CLASSES] }; OPCODES],
+            enters: Cell::new(0),
+            events: Cell::new(0),
+            stale_tags: Cell::new(0),
+            switches: Cell::new(0),
+            longest_step: Cell::new(0),
+            longest_kind: Cell::new(0),
+            killed: Cell::new(0),
+        }
+    }
+}
+
+/// Adds one to a counter.
+#[inline(always)]
+pub fn count(counter: &Cell<u64>) {
+    counter.set(counter.get().wrapping_add(1));
+}
+
+impl Stats {
+    /// Notes that an operation started.
+    #[inline(always)]
+    pub fn start(&self, opcode: u8) {
+        if let Some(counter) = self.started.get(usize::from(opcode & 0x7f)) {
+            count(counter);
+        }
+    }
+
+    /// Notes that an operation that waited has completed after `ticks`.
+    #[inline(always)]
+    pub fn end(&self, opcode: u8, ticks: u32) {
+        let class = 31_u32.wrapping_sub((ticks | 1).leading_zeros());
+        let row = self.latency.get(usize::from(opcode & 0x7f));
+        if let Some(cell) = row.and_then(|row| row.get(class as usize)) {
+            cell.set(cell.get().wrapping_add(1));
+        }
+    }
+}

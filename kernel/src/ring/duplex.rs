@@ -1,0 +1,139 @@
+//! One ring as the kernel sees it: the kernel's four ends and what the ring belongs to.
+//!
+//! Invariants:
+//!
+//! - a completion's place is promised (`cq.claim`) before its operation starts and filled exactly once;
+//! - every operation in flight is in `ops` exactly once, unless it was detached from its ring;
+//! - `waits` is set only while the owner waits on this ring.
+#![forbid(unsafe_code)]
+
+use crate::base::list::{Link, List};
+use crate::base::NONE;
+use crate::mem::arena::Record;
+use crate::mem::user::PageCache;
+use core::cell::Cell;
+use ring_abi::layout::word;
+use ring_abi::map;
+use ring_abi::ring::{Consumer, Corrupt, Producer, PushError};
+use ring_abi::sync::Ordering::Relaxed;
+use ring_abi::{Cqe, enter};
+
+/// A ring of a context.
+#[derive(Debug)]
+pub struct Ring {
+    /// The memory that both ends map.
+    pub memory: Cell<map::Ring>,
+    /// Submissions taken.
+    pub sq: Consumer,
+    /// Completions given.
+    pub cq: Producer,
+    /// The last page that its operations touched.
+    pub cache: PageCache,
+    /// Operations in flight.
+    pub ops: List,
+    /// The context that owns it.
+    pub owner: Cell<u32>,
+    /// The owner's address space.
+    pub space: Cell<u32>,
+    /// [`enter`] flags that the owner waits with; zero when it does not wait.
+    pub waits: Cell<u8>,
+    /// Position of the completion queue at which the wait ends.
+    pub wake_at: Cell<u32>,
+    /// The link that is served through it.
+    pub link: Cell<u32>,
+    /// Requests given.
+    pub rq: Producer,
+    /// Replies taken.
+    pub rp: Consumer,
+    /// Which page of rings it lies in, and where in it (see [`super::place`]).
+    pub page: Cell<u32>,
+    /// Its place in that page.
+    pub slot: Cell<u32>,
+    /// Address in the owner's space.
+    pub address: Cell<u64>,
+    /// Bytes of shared memory.
+    pub bytes: Cell<u32>,
+    /// Threads the free list.
+    pub free: Link,
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Ring {
+            memory: Cell::default(),
+            sq: Consumer::new(),
+            cq: Producer::new(),
+            cache: PageCache::default(),
+            ops: List::new(),
+            owner: Cell::new(NONE),
+            space: Cell::new(NONE),
+            waits: Cell::new(0),
+            wake_at: Cell::new(0),
+            link: Cell::new(NONE),
+            rq: Producer::new(),
+            rp: Consumer::new(),
+            page: Cell::new(NONE),
+            slot: Cell::new(0),
+            address: Cell::new(0),
+            bytes: Cell::new(0),
+            free: Link::default(),
+        }
+    }
+}
+
+impl Record for Ring {
+    fn free_link(&self) -> &Cell<u32> {
+        self.free.cell()
+    }
+}
+
+impl Ring {
+    /// Promises a completion's place.
+    #[inline(always)]
+    pub fn claim(&self) -> Result<(), PushError> {
+        self.cq.claim(&self.memory.get().cq())
+    }
+
+    /// Writes a completion into the place that was promised for it and shows it.
+    /// Says whether that ends the owner's wait.
+    #[inline(always)]
+    #[must_use = "an owner whose wait ended must be woken"]
+    pub fn complete(&self, entry: Cqe) -> bool {
+        let memory = self.memory.get();
+        let cq = memory.cq();
+        self.cq.fill(&cq, entry.to_words());
+        self.cq.publish(&cq);
+        self.waits_for(enter::COMPLETIONS) && self.reached()
+    }
+
+    /// Whether the owner waits for what a flag of [`enter`] names.
+    #[inline(always)]
+    pub fn waits_for(&self, flag: u64) -> bool {
+        u64::from(self.waits.get()) & flag != 0
+    }
+
+    /// Whether the completion that the owner waits for is there.
+    #[inline(always)]
+    pub fn reached(&self) -> bool {
+        (self.cq.position().wrapping_sub(self.wake_at.get()) as i32) >= 0
+    }
+
+    /// Sets the position at which a wait for `min_complete` completions ends, counted from what the program
+    /// has taken, and clamped to what can still come. `true` if it has come already.
+    #[inline(always)]
+    pub fn aim(&self, min_complete: u32) -> Result<bool, Corrupt> {
+        let untaken = self.cq.untaken(&self.memory.get().cq())?;
+        let most = untaken.wrapping_add(self.cq.held());
+        let missing = min_complete.min(most).saturating_sub(untaken);
+        self.wake_at.set(self.cq.position().wrapping_add(missing));
+        Ok(missing == 0)
+    }
+
+    /// Writes the flags word that the program reads.
+    pub fn show_flags(&self, flags: u32) {
+        let memory = self.memory.get();
+        if memory.header(word::FLAGS).load(Relaxed) != flags {
+            memory.header(word::FLAGS).store(flags, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Layer 4: the kernel's ends of the rings. Submission in, completion out; for a daemon also request out,
+//! reply in.
+//!
+//! - [`duplex`]: one ring's record: its four ends, who owns it, what its owner waits for.
+//! - [`place`]: where rings lie: pages shared by the small rings of one address space.
+#![forbid(unsafe_code)]
+
+pub mod duplex;
+pub mod place;

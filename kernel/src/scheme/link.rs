@@ -1,0 +1,196 @@
+//! One daemon's service pair: where requests go out and replies are matched to what was asked.
+//!
+//! A request in a daemon's hands holds one slot: an index of 16 bits that is at once its place in the
+//! table of tags, its part of the arena, and (since there are as many slots as places in the queue) its
+//! claim to a place. The tag is the index and a generation of 16 bits, so one compare finds a stale or
+//! made-up tag. Only this link's table is looked at, so no daemon can answer for another.
+//!
+//! Invariants:
+//!
+//! - a slot's `op` is an operation exactly while its tag is out; otherwise it threads the free list;
+//! - an operation that found no room is in `waiting`, in order, and holds nothing of the link;
+//! - what must be told without a reply (closings, cancels) waits in a list of its own and never gets lost.
+#![forbid(unsafe_code)]
+
+use crate::arch::UserPtr;
+use crate::base::NONE;
+use crate::base::list::{Link as Neighbours, List};
+use crate::mem::arena::Record;
+use crate::mem::runs::{Cellular, Runs};
+use core::cell::Cell;
+
+/// Added to a tag to make the next generation of its index.
+const GENERATION: u32 = 1 << 16;
+/// Bit of the tag in a free slot. No index that is looked up has it, so one compare covers index,
+/// generation and whether the tag is out.
+const FREE: u32 = 1 << 15;
+
+const _: () = assert!(1_u32 << ring_abi::layout::MAX_LOG2 <= FREE);
+
+/// One place in a link's table of requests.
+#[derive(Debug, Default)]
+pub struct Slot {
+    /// The tag that is out, or, with [`FREE`], that goes out next.
+    tag: Cell<u32>,
+    /// The operation, or the next free slot.
+    op: Cell<u32>,
+}
+
+impl Cellular for Slot {
+    fn free_link(&self) -> &Cell<u32> {
+        &self.op
+    }
+}
+
+/// A daemon's service pair.
+#[derive(Debug)]
+pub struct Link {
+    /// The ring, or `NONE` when the daemon is gone.
+    pub ring: Cell<u32>,
+    /// First slot in [`Runs`].
+    slots: Cell<u32>,
+    /// log2 of the number of slots.
+    pub log2: Cell<u8>,
+    /// Number of slots less one.
+    mask: Cell<u32>,
+    /// First free slot, or `NONE`.
+    free: Cell<u32>,
+    /// Slots in the daemon's hands.
+    pub owed: Cell<u32>,
+    /// log2 of the bytes of a slot of the arena.
+    pub slot_log2: Cell<u8>,
+    /// The arena, as the kernel reaches it.
+    pub arena: Cell<UserPtr>,
+    /// The arena, as the daemon sees it.
+    pub arena_address: Cell<u64>,
+    /// The arena's wired block (see `mem::wired`).
+    pub block: Cell<u32>,
+    /// Operations that wait for room.
+    pub waiting: List,
+    /// Operations whose cancel is to be told.
+    pub cancels: List,
+    /// Files whose end is to be told.
+    pub closings: List,
+    /// All files of this link's daemon, names that lead here, plus one while the daemon lives.
+    pub refs: Cell<u32>,
+    /// Threads the free list.
+    pub link: Neighbours,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Link {
+            ring: Cell::new(NONE),
+            slots: Cell::new(NONE),
+            log2: Cell::new(0),
+            mask: Cell::new(0),
+            free: Cell::new(NONE),
+            owed: Cell::new(0),
+            slot_log2: Cell::new(0),
+            arena: Cell::default(),
+            arena_address: Cell::new(0),
+            block: Cell::new(NONE),
+            waiting: List::new(),
+            cancels: List::new(),
+            closings: List::new(),
+            refs: Cell::new(0),
+            link: Neighbours::default(),
+        }
+    }
+}
+
+impl Record for Link {
+    fn free_link(&self) -> &Cell<u32> {
+        self.link.cell()
+    }
+}
+
+impl Link {
+    /// Takes a fresh row of `1 << log2` slots into use.
+    pub fn open(&self, table: &Runs<Slot>, first: u32, log2: u8) {
+        self.slots.set(first);
+        self.log2.set(log2);
+        let count = 1_u32 << log2;
+        self.mask.set(count.wrapping_sub(1));
+        self.owed.set(0);
+        for index in 0..count {
+            let slot = table.at(first.wrapping_add(index));
+            slot.tag.set(slot.tag.get() & !GENERATION.wrapping_sub(1) | FREE | index);
+            let next = index.wrapping_add(1);
+            slot.op.set(if next == count { NONE } else { next });
+        }
+        self.free.set(0);
+    }
+
+    /// First slot of its row.
+    pub fn row(&self) -> u32 {
+        self.slots.get()
+    }
+
+    /// Number of slots.
+    pub fn count(&self) -> u32 {
+        self.mask.get().wrapping_add(1)
+    }
+
+    /// Whether a request finds a slot.
+    #[inline(always)]
+    pub fn has_slot(&self) -> bool {
+        self.free.get() != NONE
+    }
+
+    /// Hands a free slot to an operation; returns the tag that goes out. There must be one.
+    #[inline(always)]
+    pub fn ask(&self, table: &Runs<Slot>, op: u32) -> u32 {
+        let slot = table.at(self.slots.get().wrapping_add(self.free.get()));
+        self.free.set(slot.op.replace(op));
+        self.owed.set(self.owed.get().wrapping_add(1));
+        let tag = slot.tag.get() ^ FREE;
+        slot.tag.set(tag);
+        tag
+    }
+
+    /// The operation behind a tag, if that tag is out.
+    #[inline(always)]
+    pub fn asked(&self, table: &Runs<Slot>, tag: u32) -> Option<u32> {
+        let index = tag & 0xffff;
+        if index > self.mask.get() {
+            return None;
+        }
+        let slot = table.at(self.slots.get().wrapping_add(index));
+        (slot.tag.get() == tag).then(|| slot.op.get())
+    }
+
+    /// Takes a slot back: its tag goes stale.
+    #[inline(always)]
+    pub fn answered(&self, table: &Runs<Slot>, tag: u32) {
+        let index = tag & self.mask.get();
+        let slot = table.at(self.slots.get().wrapping_add(index));
+        slot.tag.set(tag.wrapping_add(GENERATION) | FREE);
+        slot.op.set(self.free.get());
+        self.free.set(index);
+        self.owed.set(self.owed.get().wrapping_sub(1));
+    }
+
+    /// The operation in slot `index`, if its tag is out.
+    pub fn owed_at(&self, table: &Runs<Slot>, index: u32) -> Option<u32> {
+        let slot = table.at(self.slots.get().wrapping_add(index & self.mask.get()));
+        (slot.tag.get() & FREE == 0).then(|| slot.op.get())
+    }
+
+    /// Byte offset of a tag's part of the arena.
+    #[inline(always)]
+    pub fn offset(&self, tag: u32) -> usize {
+        ((tag & self.mask.get()) as usize) << self.slot_log2.get()
+    }
+
+    /// Bytes of a slot.
+    #[inline(always)]
+    pub fn slot_bytes(&self) -> u64 {
+        1 << self.slot_log2.get()
+    }
+
+    /// Whether the daemon lives.
+    pub fn lives(&self) -> bool {
+        self.ring.get() != NONE
+    }
+}
