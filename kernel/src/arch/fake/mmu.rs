@@ -140,6 +140,12 @@ impl Mmu {
         Ok(found.frame | address & 0xfff)
     }
 
+    /// What the tables of any root say about an address, without remembering it.
+    pub(super) fn look_up(memory: &Memory, root: Frame, address: u64) -> Option<u64> {
+        let page = Page::containing(address)?;
+        walk(memory, root, page).map(|found| found.frame | address & 0xfff)
+    }
+
     /// Stops the test if a remembered translation allows more than the tables do.
     pub(super) fn audit(&self, memory: &Memory) {
         let Some(root) = self.root.get() else { return };

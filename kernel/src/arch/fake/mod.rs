@@ -107,6 +107,13 @@ impl Machine {
         self.memory.zero(at.address().raw(), length);
     }
 
+    /// Whether a range is valid UTF-8.
+    pub fn is_utf8(&self, at: UserPtr, length: usize) -> bool {
+        let mut bytes = vec![0; length];
+        self.read_user(at, &mut bytes);
+        std::str::from_utf8(&bytes).is_ok()
+    }
+
     /// The root table whose upper half every space shares.
     pub fn kernel_half(&self) -> Frame {
         KERNEL_HALF

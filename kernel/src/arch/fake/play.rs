@@ -1,11 +1,12 @@
 //! What a test does to the machine, where the hardware and the programs would.
 
 use super::devices::NEVER;
+use super::mmu::Mmu;
 use super::{Access, FIRST_USABLE, FRAME_BYTES, Machine, PageFault, Regs, StateBlock, UserPtr};
 use ring_abi::context::Registers;
 use ring_abi::layout::Sizes;
 use ring_abi::map::Ring;
-use rmm::Frame;
+use rmm::{Frame, PhysAddr};
 
 /// Memory.
 impl Machine {
@@ -13,6 +14,19 @@ impl Machine {
     pub fn usable(&self) -> (Frame, u32) {
         let all = (self.memory.bytes() / FRAME_BYTES) as u32;
         (Frame::new(FIRST_USABLE), all.saturating_sub(FIRST_USABLE))
+    }
+
+    /// Writes physical memory, as a boot loader does.
+    pub fn load(&self, at: PhysAddr, bytes: &[u8]) {
+        self.memory.write(at.raw(), bytes);
+    }
+
+    /// Where the tables of a root, running or not, lead for an address; rights are not looked at.
+    pub fn look_up(&self, root: Frame, address: u64) -> Option<UserPtr> {
+        if self.linear(root) {
+            return Some(self.linear_pointer(address));
+        }
+        Mmu::look_up(&self.memory, root, address).map(UserPtr::from_raw)
     }
 
     /// Loads the root of a space, as the kernel does when it resumes a program.
