@@ -12,6 +12,7 @@
 extern crate alloc;
 
 pub mod elf;
+pub mod flags;
 pub mod path;
 pub mod protocol;
 pub mod stack;

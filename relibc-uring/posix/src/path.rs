@@ -114,6 +114,11 @@ pub fn is_scheme_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= SCHEME_MAX && name != "." && name != ".." && name.bytes().all(good)
 }
 
+/// Whether a path means the same in every directory.
+pub fn is_absolute(path: &str) -> bool {
+    path.starts_with('/') || legacy(path).is_some()
+}
+
 /// What is wrong with a path before anything is known about it.
 fn check(path: &[u8]) -> Result<&str, Errno> {
     if path.is_empty() {
