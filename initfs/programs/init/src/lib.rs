@@ -1,0 +1,8 @@
+//! The parts of init that need no machine: what its two files say.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod options;
+pub mod plan;
