@@ -6,6 +6,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use goblin::elf::Elf;
+use goblin::elf::header::ET_EXEC;
 use goblin::elf::program_header::{PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD, ProgramHeader};
 use ring_abi::boot::{HEADER_BYTES, Header, MAX_SEGMENTS, Segment, SegmentRights};
 
@@ -16,7 +17,10 @@ const INITFS_ALIGN: u64 = 2 << 20;
 /// Makes the blob out of bootstrap's ELF file and an initfs image.
 pub(crate) fn make(bootstrap: &[u8], initfs: &[u8]) -> Result<Vec<u8>> {
     let elf = Elf::parse(bootstrap).context("bootstrap is no ELF file")?;
-    ensure!(elf.is_64 && !elf.is_lib, "bootstrap must be a static 64-bit executable at a fixed address");
+    ensure!(
+        elf.is_64 && elf.header.e_type == ET_EXEC,
+        "bootstrap must be a static 64-bit executable at a fixed address"
+    );
     ensure!(
         !elf.program_headers.iter().any(|part| part.p_type == PT_INTERP),
         "bootstrap must be linked statically"

@@ -322,3 +322,67 @@ pub(crate) fn symbol(binary: &Path, address: u64) -> Option<String> {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.starts_with("??")).collect();
     (!lines.is_empty()).then(|| lines.join(" "))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard {
+        output: Vec<u8>,
+        kernel: Vec<String>,
+    }
+
+    impl Listener for Heard {
+        fn output(&mut self, bytes: &[u8]) {
+            self.output.extend_from_slice(bytes);
+        }
+        fn kernel(&mut self, line: &str, _: &Event) {
+            self.kernel.push(line.to_owned());
+        }
+    }
+
+    /// Runs a script in QEMU's place.
+    fn end_of(script: &str, limits: Limits) -> (End, Heard) {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut heard = Heard::default();
+        let ended = Running::start(command, limits).unwrap().listen(&mut heard).unwrap();
+        (ended.end, heard)
+    }
+
+    const PATIENT: Limits = Limits { total: Duration::from_secs(20), silence: Duration::from_secs(20) };
+
+    #[test]
+    fn the_status_line_counts_and_both_ways_are_heard() {
+        let script = "echo 'annulus: boot x'; printf 'out'; echo 'annulus: exit status=3' >&2; exit 65";
+        let (end, heard) = end_of(script, PATIENT);
+        assert_eq!(end, End::Exit(3));
+        assert_eq!(heard.output, b"out");
+        assert_eq!(heard.kernel.len(), 2);
+    }
+
+    #[test]
+    fn a_panic_outweighs_a_status() {
+        let script = "echo 'annulus: panic: bad'; echo 'annulus: exit status=0'; exit 65";
+        assert_eq!(end_of(script, PATIENT).0, End::Panic("bad".into()));
+    }
+
+    #[test]
+    fn an_emulator_that_ends_without_a_word_was_reset_or_failed() {
+        assert_eq!(end_of("echo 'annulus: boot'", PATIENT).0, End::Reset);
+        assert_eq!(end_of("exit 65", PATIENT).0, End::NoStatus(32));
+        assert_eq!(end_of("echo no disk >&2; exit 1", PATIENT).0, End::Emulator("no disk".into()));
+        assert!(matches!(end_of("kill -9 $$", PATIENT).0, End::Emulator(_)));
+    }
+
+    #[test]
+    fn silence_and_endless_talk_are_both_ended() {
+        let hurried = Limits { total: Duration::from_millis(400), silence: Duration::from_millis(200) };
+        assert_eq!(end_of("exec sleep 30", hurried).0, End::Silent(0));
+        assert_eq!(end_of("while :; do echo x; sleep 0.05; done", hurried).0, End::TooLong(0));
+    }
+}

@@ -14,6 +14,7 @@ mod bench;
 mod blob;
 mod budgets;
 mod cargo;
+mod gdb;
 mod guest;
 mod host;
 mod image;
@@ -51,6 +52,8 @@ enum Command {
     Run(run::Options),
     /// Measure what operations and contexts cost, and print the table.
     Bench(bench::Options),
+    /// Stop at the kernel's first instruction, debugger attached.
+    Gdb(gdb::Options),
     /// Build everything into one bootable disk image.
     Image(image::Options),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         // Beside the statuses of programs, as `env` and `timeout` do it.
         Command::Run(options) => (run::run(&options), 125),
         Command::Bench(options) => (bench::run(&options), 1),
+        Command::Gdb(options) => (gdb::run(&options), 1),
         Command::Image(options) => (image::run(&options), 1),
     };
     match result {

@@ -48,13 +48,31 @@ pub(crate) struct Machine {
     pub(crate) memory: String,
     /// How time passes.
     pub(crate) clock: Clock,
-    /// Waits for a debugger on this local port before the first instruction.
-    pub(crate) debugger: Option<u16>,
+}
+
+/// What is at the other end of the machine's lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Ends<'a> {
+    /// This tool: COM1 on stdout, port 0xe9 and QEMU's own words on stderr.
+    Pipes,
+    /// A debugger on stdin and stdout, which finds the machine stopped; COM1 and port 0xe9 go to these files.
+    Debugger(&'a Path, &'a Path),
 }
 
 impl Machine {
-    /// The command that starts it: COM1 on stdout, port 0xe9 and QEMU's own words on stderr.
+    /// The command that starts it with its lines on pipes.
     pub(crate) fn command(&self) -> Result<Command> {
+        let mut command = self.words(&Ends::Pipes)?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(command)
+    }
+
+    /// The command that a debugger runs to have the machine, stopped, behind a pipe.
+    pub(crate) fn for_debugger(&self, serial: &Path, log: &Path) -> Result<Command> {
+        self.words(&Ends::Debugger(serial, log))
+    }
+
+    fn words(&self, ends: &Ends<'_>) -> Result<Command> {
         self.check()?;
         let emulator = toolchain::required(PROGRAM)?;
         let Some(firmware) = firmware() else { bail!("no UEFI firmware found: install the package ovmf") };
@@ -67,8 +85,7 @@ impl Machine {
             }
             None => Command::new(emulator),
         };
-        command.args(self.arguments(&firmware));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(self.arguments(&firmware, ends));
         Ok(command)
     }
 
@@ -82,7 +99,7 @@ impl Machine {
         Ok(())
     }
 
-    fn arguments(&self, firmware: &Path) -> Vec<String> {
+    fn arguments(&self, firmware: &Path, ends: &Ends<'_>) -> Vec<String> {
         let drive = escape(&self.image);
         let mut list: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| list.extend(words.iter().map(|word| (*word).to_owned()));
@@ -91,16 +108,19 @@ impl Machine {
         add(&["-drive", &format!("if=virtio,format=raw,snapshot=on,file={drive}")]);
         add(&["-cpu", "max,-erms,-fsrm,-la57"]);
         add(&["-smp", &self.processors.to_string(), "-m", &self.memory]);
-        add(&["-serial", "stdio"]);
-        add(&["-chardev", "file,id=log,path=/dev/stderr", "-device", "isa-debugcon,iobase=0xe9,chardev=log"]);
+        add(&["-device", "isa-debugcon,iobase=0xe9,chardev=log"]);
         add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
         add(&["-rtc", "base=2026-01-01,clock=vm", "-seed", "1"]);
         match self.clock {
             Clock::Instructions => add(&["-accel", "tcg", "-icount", "shift=4,sleep=off"]),
             Clock::Host => add(&["-accel", if self.processors > 1 { "tcg,thread=multi" } else { "tcg" }]),
         }
-        if let Some(port) = self.debugger {
-            add(&["-S", "-gdb", &format!("tcp:127.0.0.1:{port}")]);
+        match ends {
+            Ends::Pipes => add(&["-serial", "stdio", "-chardev", "file,id=log,path=/dev/stderr"]),
+            Ends::Debugger(serial, log) => {
+                add(&["-S", "-gdb", "stdio", "-serial", &format!("file:{}", escape(serial))]);
+                add(&["-chardev", &format!("file,id=log,path={}", escape(log))]);
+            }
         }
         list
     }
@@ -126,13 +146,12 @@ mod tests {
             processors: 1,
             memory: "1G".into(),
             clock: Clock::Host,
-            debugger: None,
         }
     }
 
     #[test]
     fn a_comma_in_the_image_path_is_doubled() {
-        let list = machine().arguments(Path::new("/f"));
+        let list = machine().arguments(Path::new("/f"), &Ends::Pipes);
         assert!(list.iter().any(|word| word.ends_with("file=/tmp/a,,b.img")), "{list:?}");
     }
 

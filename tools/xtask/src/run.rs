@@ -116,13 +116,7 @@ impl Boot<'_> {
 
 /// The machine that the options describe.
 pub(crate) fn machine(image: &Path, options: &MachineOptions, clock: Clock) -> Machine {
-    Machine {
-        image: image.to_owned(),
-        processors: options.smp,
-        memory: options.memory.clone(),
-        clock,
-        debugger: None,
-    }
+    Machine { image: image.to_owned(), processors: options.smp, memory: options.memory.clone(), clock }
 }
 
 /// Passes programs' output to stdout as it is, and the kernel's lines to stderr.
