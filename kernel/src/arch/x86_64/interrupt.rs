@@ -1,0 +1,89 @@
+//! What the stubs call: says upwards, in the kernel's words, why a program or the idle CPU was stopped.
+
+use core::arch::asm;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::apic::{self, Source};
+use super::entry::{DEBUG, DOUBLE_FAULT, MACHINE_CHECK, NMI, SYSTEM_CALL};
+use super::percpu::this_cpu;
+use super::state::Frame;
+
+/// Below this, vectors are exceptions.
+const FIRST_INTERRUPT: u64 = 32;
+const PAGE_FAULT: u64 = 14;
+
+/// The kinds of event that the kernel is told.
+mod kind {
+    pub(super) const TIMER: u64 = 0;
+    pub(super) const LINE: u64 = 1;
+    pub(super) const FAULT: u64 = 2;
+    pub(super) const CALL: u64 = 3;
+    pub(super) const SPURIOUS: u64 = 4;
+}
+
+unsafe extern "sysv64" {
+    /// The kernel's answer to everything but `ring_enter`; defined above this layer, the only arrow that points up.
+    safe fn kernel_event(kind: u64, a: u64, b: u64, c: u64) -> !;
+}
+
+/// A program was stopped; its state is in the spare block.
+pub(super) extern "sysv64" fn stopped() -> ! {
+    let (vector, error) = this_cpu().stop_reason();
+    if vector >= FIRST_INTERRUPT {
+        if vector == SYSTEM_CALL {
+            kernel_event(kind::CALL, 0, 0, 0);
+        }
+        interrupt(vector);
+    }
+    let address = if vector == PAGE_FAULT { fault_address() } else { 0 };
+    kernel_event(kind::FAULT, vector, error, address)
+}
+
+/// An interrupt ended the wait of an idle CPU.
+pub(super) extern "sysv64" fn woken(vector: u64) -> ! {
+    interrupt(vector)
+}
+
+fn interrupt(vector: u64) -> ! {
+    match apic::acknowledge(vector) {
+        Source::Timer => {
+            super::timer::fired();
+            kernel_event(kind::TIMER, 0, 0, 0)
+        }
+        Source::Line(line) => kernel_event(kind::LINE, u64::from(line), 0, 0),
+        Source::Spurious => kernel_event(kind::SPURIOUS, 0, 0, 0),
+    }
+}
+
+/// Events that never enter a step, counted.
+static IGNORED: AtomicU64 = AtomicU64::new(0);
+
+/// Non-maskable interrupts and stray debug exceptions so far.
+pub fn ignored_events() -> u64 {
+    IGNORED.load(Ordering::Relaxed)
+}
+
+/// An event that only logs, sets a flag or stops: it returns, or it is the end.
+pub(super) extern "sysv64" fn special(frame: &Frame) {
+    if frame.vector == u64::from(NMI) || frame.vector == u64::from(DEBUG) {
+        IGNORED.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
+    let name = match u8::try_from(frame.vector) {
+        Ok(DOUBLE_FAULT) => "double fault (kernel stack exhausted?)",
+        Ok(MACHINE_CHECK) => "machine check",
+        _ => "fault in the kernel",
+    };
+    super::panic::die_at(
+        frame,
+        format_args!("{name}: vector {}, error {:#x}, address {:#x}", frame.vector, frame.error, fault_address()),
+    )
+}
+
+/// The address that the last page fault was about.
+fn fault_address() -> u64 {
+    let address;
+    // SAFETY: reading CR2 changes nothing.
+    unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) }
+    address
+}

@@ -1,0 +1,225 @@
+//! The machine as the value that the layers above know, and the way back to programs.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use rmm::{Frame, Page, TableFrame};
+
+use super::memory::{self, UserPtr};
+use super::percpu::{PerCpu, this_cpu};
+use super::regs::Regs;
+use super::state::StateBlock;
+use super::{apic, copy, entry, serial, timer, tlb};
+
+/// This PC. It has no state of its own: there is one, and holding the value is the permission to use it.
+#[derive(Debug)]
+pub struct Machine(());
+
+impl Machine {
+    /// The one machine, made when the kernel starts.
+    pub(super) const fn new() -> Self {
+        Self(())
+    }
+
+    /// Copies between two places; neither range leaves its frame or its wired block.
+    #[inline(always)]
+    pub fn copy(&self, to: UserPtr, from: UserPtr, length: usize) {
+        // SAFETY: both places lie in memory that programs own, as their types say, and the caller keeps the ranges
+        // inside it; ranges that overlap by a program's choice only spoil that program's bytes.
+        unsafe { copy::copy(from.pointer(), to.pointer(), length) }
+    }
+
+    /// Copies kernel bytes to a program.
+    #[inline(always)]
+    pub fn write_user(&self, to: UserPtr, bytes: &[u8]) {
+        // SAFETY: as above; the slice is readable, and kernel memory never overlaps a program's.
+        unsafe { copy::copy(bytes.as_ptr(), to.pointer(), bytes.len()) }
+    }
+
+    /// Copies a program's bytes to the kernel.
+    #[inline(always)]
+    pub fn read_user(&self, from: UserPtr, bytes: &mut [u8]) {
+        // SAFETY: as above; the slice is writable.
+        unsafe { copy::copy(from.pointer(), bytes.as_mut_ptr(), bytes.len()) }
+    }
+
+    /// Reads a word of a program, which must be aligned.
+    #[inline(always)]
+    pub fn load_u32(&self, at: UserPtr) -> u32 {
+        word(at).load(Ordering::SeqCst)
+    }
+
+    /// Writes a word of a program, which must be aligned.
+    #[inline(always)]
+    pub fn store_u32(&self, at: UserPtr, value: u32) {
+        word(at).store(value, Ordering::SeqCst);
+    }
+
+    /// Zeroes a program's bytes; the range stays in its frame or wired block.
+    pub fn zero_user(&self, at: UserPtr, length: usize) {
+        // SAFETY: the place lies in memory that a program owns, and the caller keeps the range inside it.
+        unsafe { copy::zero_bytes(at.pointer(), length) }
+    }
+
+    /// The root table whose upper half every space shares.
+    pub fn kernel_half(&self) -> Frame {
+        memory::kernel_root()
+    }
+
+    /// Makes this CPU forget one page of a space.
+    pub fn flush_page(&self, root: Frame, page: Page) {
+        if this_cpu().root() == root {
+            tlb::forget_page(page.start());
+        }
+    }
+
+    /// Makes this CPU forget a space.
+    pub fn flush_all(&self, root: Frame) {
+        if this_cpu().root() == root {
+            tlb::forget_all();
+        }
+    }
+
+    /// Whether addresses of a space are the kernel's own: never on a real machine.
+    #[inline(always)]
+    pub fn linear(&self, _root: Frame) -> bool {
+        false
+    }
+
+    /// Nanoseconds since the kernel started.
+    #[inline(always)]
+    pub fn now(&self) -> u64 {
+        timer::now()
+    }
+
+    /// The time stamp counter.
+    #[inline(always)]
+    pub fn ticks(&self) -> u64 {
+        timer::ticks()
+    }
+
+    /// Ticks of the time stamp counter a second, as measured at boot.
+    pub fn ticks_per_second(&self) -> u64 {
+        timer::ticks_per_second()
+    }
+
+    /// Sets the one-shot timer; `u64::MAX` switches it off, the past fires at once, and a far deadline may fire early.
+    #[inline(always)]
+    pub fn set_timer(&self, deadline: u64) {
+        timer::set(deadline);
+    }
+
+    /// Sends bytes to the debug console.
+    pub fn serial_write(&self, bytes: &[u8]) {
+        serial::send(bytes);
+    }
+
+    /// Takes a received byte from the debug console.
+    pub fn serial_read(&self) -> Option<u8> {
+        serial::receive()
+    }
+
+    /// Lets interrupts of a line through, or not.
+    pub fn irq_enable(&self, line: u8, on: bool) {
+        apic::enable_line(line, on);
+    }
+
+    /// Interrupts this CPU on the test line, once a program or the idle loop runs.
+    pub fn raise_test_irq(&self) {
+        apic::raise_test_line();
+    }
+
+    /// Nanoseconds since 1970 when the kernel's own clock was zero.
+    pub fn realtime_offset(&self) -> u64 {
+        timer::realtime_offset()
+    }
+
+    /// The most bytes of this CPU's stack that were ever in use.
+    pub fn stack_high_water(&self) -> usize {
+        this_cpu().stack_high_water()
+    }
+
+    /// Bytes of this CPU's stack.
+    pub fn stack_size(&self) -> usize {
+        PerCpu::STACK_BYTES
+    }
+
+    /// Bytes of the small stacks of this CPU.
+    pub fn side_stack_bytes(&self) -> usize {
+        PerCpu::SIDE_STACK_BYTES
+    }
+
+    /// Names the context that runs when the kernel returns.
+    pub fn set_current(&self, regs: &Regs) {
+        this_cpu().set_current(regs);
+    }
+
+    /// Names the block that the next interrupt or fault fills.
+    #[inline(always)]
+    pub fn set_spare(&self, block: &StateBlock) {
+        this_cpu().set_spare(block);
+    }
+
+    /// Copies a stopped context's complete state.
+    pub fn copy_state(&self, to: &StateBlock, from: &StateBlock) {
+        to.copy_from(from);
+    }
+}
+
+impl rmm::Machine for Machine {
+    #[inline(always)]
+    fn read_entry(&self, table: TableFrame, index: u16) -> u64 {
+        memory::read_entry(table.frame().start().raw(), u64::from(index))
+    }
+
+    #[inline(always)]
+    fn write_entry(&self, table: TableFrame, index: u16, value: u64) {
+        memory::write_entry(table.frame().start().raw(), u64::from(index), value);
+    }
+
+    #[inline(always)]
+    fn zero_frame(&self, frame: Frame) {
+        memory::zero_frame(frame);
+    }
+
+    fn flush_page(&self, page: Page) {
+        tlb::forget_page(page.start());
+    }
+
+    fn flush_all(&self) {
+        tlb::forget_all();
+    }
+}
+
+/// A program's word; misaligned ones are rounded down, since only a mistake above could have made them.
+#[inline(always)]
+fn word<'m>(at: UserPtr) -> &'m AtomicU32 {
+    let place = at.pointer::<AtomicU32>().map_addr(|address| address & !3);
+    // SAFETY: the word lies in memory that programs own, which the kernel only reaches by such accesses and by copies.
+    unsafe { &*place }
+}
+
+/// Leaves the kernel for a stopped context: through the block if it has one, else as a return from `ring_enter`.
+#[inline(always)]
+pub fn resume(_machine: &Machine, regs: &Regs, block: Option<&StateBlock>, root: Frame) -> ! {
+    let cpu = this_cpu();
+    if cpu.root() != root {
+        cpu.set_root(root);
+        memory::activate(root);
+    }
+    if let Some(block) = block {
+        // SAFETY: `Regs` and `StateBlock` keep only values that cannot fault, and the space was just made active.
+        unsafe { entry::full(regs, block) }
+    }
+    if regs.is_fresh() {
+        regs.set_running();
+        // SAFETY: as above, and `Regs::start` made the context fresh.
+        unsafe { entry::fresh(regs) }
+    }
+    // SAFETY: as above; without a block and not fresh, the context waits in `ring_enter`.
+    unsafe { entry::quick(regs) }
+}
+
+/// Waits for an interrupt, which comes in as an event.
+pub fn idle(_machine: &Machine) -> ! {
+    entry::wait()
+}

@@ -1,0 +1,44 @@
+//! The PC: this machine's parts, lowest first.
+//!
+//! - `serial`, `exit`, `rtc`, `acpi`: devices that are there whatever happens.
+//! - `cpu`, `tables`: what a CPU is told once.
+//! - `memory`, `tlb`, `copy`, `slab`, `wired`: memory as the kernel reaches it.
+//! - `regs`, `state`: what is kept of a stopped program.
+//! - `percpu`, `entry`, `interrupt`: the way in and the way out.
+//! - `apic`, `timer`: interrupts and time.
+//! - `start`, `panic`: the beginning and the end.
+//! - `machine`: all of it as the value that the layers above know.
+
+mod acpi;
+mod apic;
+mod copy;
+mod cpu;
+mod entry;
+mod exit;
+mod interrupt;
+mod machine;
+mod memory;
+mod panic;
+mod percpu;
+mod regs;
+mod rtc;
+mod serial;
+mod slab;
+mod start;
+mod state;
+mod tables;
+mod timer;
+mod tlb;
+mod wired;
+
+pub use apic::{IRQ_LINES, IRQ_SERIAL, IRQ_TEST};
+pub use exit::exit;
+pub use interrupt::ignored_events;
+pub use machine::{Machine, idle, resume};
+pub use memory::UserPtr;
+pub use panic::EXIT_PANIC;
+pub use regs::{Regs, Start};
+pub use slab::{FrameSource, NoMemory, Slab};
+pub use start::{BootInfo, LOADER_CONFIG, start};
+pub use state::StateBlock;
+pub use wired::Wired;

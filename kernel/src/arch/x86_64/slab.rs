@@ -1,0 +1,132 @@
+//! Tables that grow and never move: kernel addresses reserved at first, frames mapped on growth.
+
+use core::cell::Cell;
+use core::marker::PhantomData;
+
+use rmm::Frame;
+
+use super::Machine;
+use super::memory::{TABLES, TABLES_BYTES, entry, read_entry, tables_table, write_entry, zero_frame};
+
+const PAGE: u64 = 4096;
+
+/// Where frames for growth come from, charged to whoever made the table grow.
+pub trait FrameSource {
+    /// A frame that nobody else uses.
+    fn take(&self) -> Option<Frame>;
+    /// Gives a frame back that was not needed.
+    fn give(&self, frame: Frame);
+}
+
+/// There was no frame, or no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMemory;
+
+/// The next address that no table has reserved.
+struct Reserved(Cell<u64>);
+
+// SAFETY: only the one CPU that runs the kernel makes tables.
+unsafe impl Sync for Reserved {}
+
+static RESERVED: Reserved = Reserved(Cell::new(TABLES));
+
+/// A table of `T` that grows and never moves.
+#[derive(Debug)]
+pub struct Slab<T> {
+    base: *const T,
+    len: Cell<u32>,
+    most: u32,
+    pages: Cell<u64>,
+    elements: PhantomData<T>,
+}
+
+impl<T: Default> Slab<T> {
+    const FITS: () = assert!(size_of::<T>() <= PAGE as usize && size_of::<T>() > 0, "a frame must add an element");
+
+    /// Reserves room for `most` elements; takes no memory yet.
+    ///
+    /// # Panics
+    ///
+    /// If the room of all tables together is used up, which is a matter of the kernel's own constants.
+    pub fn reserve(_machine: &Machine, most: u32) -> Self {
+        const { Self::FITS };
+        let bytes = u64::from(most).wrapping_mul(size_of::<T>() as u64).next_multiple_of(PAGE);
+        let base = RESERVED.0.get();
+        let end = base.wrapping_add(bytes);
+        assert!(end <= TABLES.wrapping_add(TABLES_BYTES), "no room for another table of this size");
+        RESERVED.0.set(end);
+        Self { base: base as *const T, len: Cell::new(0), most, pages: Cell::new(0), elements: PhantomData }
+    }
+
+    /// Number of elements.
+    #[inline(always)]
+    pub fn len(&self) -> u32 {
+        self.len.get()
+    }
+
+    /// Whether there are no elements yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The element at `index`.
+    #[inline(always)]
+    pub fn get(&self, index: u32) -> Option<&T> {
+        if index >= self.len.get() {
+            return None;
+        }
+        // SAFETY: below `len` every element lies in mapped memory, was written by `grow`, and never moves.
+        Some(unsafe { &*self.base.wrapping_add(index as usize) })
+    }
+
+    /// Adds the elements that one more frame has room for. On an error nothing has changed.
+    pub fn grow(&self, _machine: &Machine, frames: &dyn FrameSource) -> Result<(), NoMemory> {
+        if self.len.get() >= self.most {
+            return Err(NoMemory);
+        }
+        let page = (self.base as u64).wrapping_add(self.pages.get().wrapping_mul(PAGE));
+        map(page, frames)?;
+        let pages = self.pages.get().wrapping_add(1);
+        self.pages.set(pages);
+        let room = pages.wrapping_mul(PAGE) / size_of::<T>() as u64;
+        let len = u32::try_from(room).unwrap_or(u32::MAX).min(self.most);
+        for index in self.len.get()..len {
+            let element = self.base.cast_mut().wrapping_add(index as usize);
+            // SAFETY: the element lies wholly in pages that are mapped now, and nobody refers to it before `len` grows.
+            unsafe { element.write(T::default()) }
+        }
+        self.len.set(len);
+        Ok(())
+    }
+}
+
+/// Maps a new, zeroed frame at a page of the tables' room, with the page tables that it needs.
+fn map(page: u64, frames: &dyn FrameSource) -> Result<(), NoMemory> {
+    let frame = frames.take().ok_or(NoMemory)?;
+    let Some(table) = leaf_table(page, frames) else {
+        frames.give(frame);
+        return Err(NoMemory);
+    };
+    zero_frame(frame);
+    let rights = entry::PRESENT | entry::WRITABLE | entry::GLOBAL | entry::NO_EXECUTE;
+    write_entry(table, page >> 12 & 511, frame.start().raw() | rights);
+    Ok(())
+}
+
+/// The lowest table above a page; a new middle table that stays empty for lack of a second one is used next time.
+fn leaf_table(page: u64, frames: &dyn FrameSource) -> Option<u64> {
+    let mut table = tables_table();
+    for shift in [30, 21] {
+        let index = page >> shift & 511;
+        let value = read_entry(table, index);
+        table = if value & entry::PRESENT != 0 {
+            value & entry::ADDRESS
+        } else {
+            let new = frames.take()?;
+            zero_frame(new);
+            write_entry(table, index, new.start().raw() | entry::PRESENT | entry::WRITABLE);
+            new.start().raw()
+        };
+    }
+    Some(table)
+}

@@ -1,0 +1,142 @@
+//! The clock and the one-shot timer of this CPU.
+//!
+//! Time is the time stamp counter scaled to nanoseconds. Both it and the local timer are measured at boot against the
+//! one clock whose rate is known: channel 2 of the old interval timer.
+
+use core::arch::x86_64::_rdtsc;
+use core::cell::Cell;
+
+use x86_64::instructions::port::Port;
+
+use super::apic;
+
+/// Ticks of the interval timer a second.
+const INTERVAL_RATE: u64 = 1_193_182;
+/// Length of the measurement in ticks of the interval timer: ten milliseconds.
+const INTERVAL: u16 = 11_932;
+const SECOND: u64 = 1_000_000_000;
+/// A number of counts with 32 binary places.
+const ONE: u64 = 1 << 32;
+
+/// What was measured; written once at boot.
+struct Clock {
+    start: Cell<u64>,
+    ticks_per_second: Cell<u64>,
+    /// Nanoseconds a tick, with 32 binary places.
+    scale: Cell<u64>,
+    /// Counts of the local timer a nanosecond, with 32 binary places.
+    timer_scale: Cell<u64>,
+    /// Seconds since 1970 when time started.
+    epoch: Cell<u64>,
+    /// What the timer was last set to.
+    armed: Cell<u64>,
+}
+
+// SAFETY: all but `armed` are written by the first CPU at boot and only read afterwards; `armed` is used by the one CPU
+// that runs the kernel.
+unsafe impl Sync for Clock {}
+
+static CLOCK: Clock = Clock {
+    start: Cell::new(0),
+    ticks_per_second: Cell::new(SECOND),
+    scale: Cell::new(ONE),
+    timer_scale: Cell::new(ONE),
+    epoch: Cell::new(0),
+    armed: Cell::new(u64::MAX),
+};
+
+/// The time stamp counter.
+#[inline(always)]
+pub(super) fn ticks() -> u64 {
+    // SAFETY: reading the counter changes nothing.
+    unsafe { _rdtsc() }
+}
+
+/// Nanoseconds since [`start`].
+#[inline(always)]
+pub(super) fn now() -> u64 {
+    scaled(ticks().wrapping_sub(CLOCK.start.get()), CLOCK.scale.get())
+}
+
+/// Ticks of the time stamp counter a second.
+pub(super) fn ticks_per_second() -> u64 {
+    CLOCK.ticks_per_second.get()
+}
+
+/// Nanoseconds since 1970 when [`now`] was zero.
+pub(super) fn realtime_offset() -> u64 {
+    CLOCK.epoch.get().saturating_mul(SECOND)
+}
+
+/// Sets the timer to a time of [`now`]; `u64::MAX` stops it, the past fires at once. It may fire early when the time is
+/// further away than it can count.
+pub(super) fn set(deadline: u64) {
+    if deadline == CLOCK.armed.get() {
+        return;
+    }
+    CLOCK.armed.set(deadline);
+    if deadline == u64::MAX {
+        apic::start_timer(0);
+        return;
+    }
+    let count = scaled(deadline.saturating_sub(now()), CLOCK.timer_scale.get());
+    apic::start_timer(u32::try_from(count.saturating_add(1)).unwrap_or(u32::MAX));
+}
+
+/// Notes that the timer fired, so that the same deadline can be set again.
+pub(super) fn fired() {
+    CLOCK.armed.set(u64::MAX);
+}
+
+#[inline(always)]
+fn scaled(value: u64, scale: u64) -> u64 {
+    ((u128::from(value) * u128::from(scale)) >> 32) as u64
+}
+
+/// Measures the counters; time starts now.
+pub(super) fn start() {
+    let (ticks, counts) = measure();
+    let per_second = |amount: u64| (u128::from(amount) * u128::from(INTERVAL_RATE) / u128::from(INTERVAL)) as u64;
+    let ticks_per_second = per_second(ticks).max(1);
+    CLOCK.ticks_per_second.set(ticks_per_second);
+    CLOCK.scale.set((u128::from(SECOND) * u128::from(ONE) / u128::from(ticks_per_second)) as u64);
+    CLOCK.timer_scale.set((u128::from(per_second(counts)) * u128::from(ONE) / u128::from(SECOND)) as u64);
+    CLOCK.epoch.set(super::rtc::seconds());
+    CLOCK.start.set(self::ticks());
+}
+
+/// How far both counters get while the interval timer runs once.
+fn measure() -> (u64, u64) {
+    const GATE: u16 = 0x61;
+    const GATE_ON: u8 = 1;
+    const SPEAKER: u8 = 2;
+    const EXPIRED: u8 = 1 << 5;
+    let gate = read_port(GATE) & !(GATE_ON | SPEAKER);
+    write_port(GATE, gate);
+    // Channel 2, low byte then high byte, interrupt on terminal count.
+    write_port(0x43, 0b1011_0000);
+    let [low, high] = INTERVAL.to_le_bytes();
+    write_port(0x42, low);
+    write_port(0x42, high);
+
+    apic::start_silent_timer();
+    let left = apic::timer_left();
+    let start = ticks();
+    write_port(GATE, gate | GATE_ON);
+    while read_port(GATE) & EXPIRED == 0 {}
+    let end = ticks();
+    let counts = left.wrapping_sub(apic::timer_left());
+    apic::start_timer(0);
+    write_port(GATE, gate);
+    (end.wrapping_sub(start), u64::from(counts))
+}
+
+fn read_port(port: u16) -> u8 {
+    // SAFETY: the interval timer's ports belong to this file alone.
+    unsafe { Port::new(port).read() }
+}
+
+fn write_port(port: u16, value: u8) {
+    // SAFETY: the interval timer's ports belong to this file alone.
+    unsafe { Port::new(port).write(value) }
+}
