@@ -21,6 +21,8 @@ pub type Pid = u32;
 pub const INIT: Pid = 1;
 /// Greatest process id; it fits C's `pid_t` with room for signs and group numbers.
 const GREATEST: Pid = 1 << 22;
+/// Births are counted in 30 bits.
+const GREATEST_BIRTH: u32 = (1 << 30) - 1;
 
 /// Users and groups that the kernel stamps on requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +46,8 @@ enum State<C> {
 
 #[derive(Debug)]
 struct Process<C> {
+    /// Counts all processes that ever were, so that a number used again is told apart.
+    birth: u32,
     parent: Pid,
     group: Pid,
     session: Pid,
@@ -74,6 +78,7 @@ pub struct Line {
 pub struct Table<C> {
     processes: BTreeMap<Pid, Process<C>>,
     last: Pid,
+    births: u32,
     most: usize,
 }
 
@@ -81,6 +86,7 @@ impl<C> Table<C> {
     /// A table for at most `most` processes, with [`INIT`] unborn in it.
     pub fn new(most: usize) -> Table<C> {
         let init = Process {
+            birth: 1,
             parent: 0,
             group: INIT,
             session: INIT,
@@ -88,7 +94,7 @@ impl<C> Table<C> {
             is_ready: false,
             state: State::Unborn,
         };
-        Table { processes: BTreeMap::from([(INIT, init)]), last: INIT, most }
+        Table { processes: BTreeMap::from([(INIT, init)]), last: INIT, births: 1, most }
     }
 
     /// A child of `parent`: unborn, of the same group, session and owner. `EAGAIN` if the table is full.
@@ -96,10 +102,23 @@ impl<C> Table<C> {
         let running = self.running(parent)?;
         let (group, session, owner) = (running.group, running.session, running.owner);
         let pid = self.free_number().ok_or(Errno::AGAIN)?;
-        let child = Process { parent, group, session, owner, is_ready: false, state: State::Unborn };
+        let birth = self.births.wrapping_add(1) & GREATEST_BIRTH;
+        let child = Process { birth, parent, group, session, owner, is_ready: false, state: State::Unborn };
         self.processes.insert(pid, child);
-        self.last = pid;
+        (self.last, self.births) = (pid, birth);
         Ok(pid)
+    }
+
+    /// A name for the process that no later one with the same number has: birth and number, 30 and 32 bits.
+    pub fn name(&self, pid: Pid) -> Result<u64, Errno> {
+        let process = self.processes.get(&pid).ok_or(Errno::SRCH)?;
+        Ok(u64::from(process.birth) << 32 | u64::from(pid))
+    }
+
+    /// The process of this name; `ESRCH` if it is gone.
+    pub fn named(&self, name: u64) -> Result<Pid, Errno> {
+        let pid = name as Pid;
+        if self.name(pid)? == name { Ok(pid) } else { Err(Errno::SRCH) }
     }
 
     /// The context of an unborn process has come. `EINVAL` if it had one.

@@ -160,6 +160,20 @@ fn numbers_wrap_around_and_pass_over_those_in_use() {
     assert_eq!(table.fork(INIT), Ok(old + 1));
 }
 
+#[test]
+fn a_name_outlives_no_process() {
+    let mut table = table();
+    let old = child(&mut table, INIT);
+    let name = table.name(old).unwrap();
+    assert_eq!(table.named(name), Ok(old));
+    table.end(old, End::Exited(0));
+    table.wait(INIT, ANY).unwrap();
+    assert_eq!(table.named(name), Err(Errno::SRCH));
+    table.last = INIT;
+    assert_eq!(child(&mut table, INIT), old, "the number is used again");
+    assert_eq!(table.named(name), Err(Errno::SRCH));
+}
+
 proptest! {
     #[test]
     fn every_process_has_a_living_parent_and_is_told_once(

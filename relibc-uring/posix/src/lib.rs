@@ -13,6 +13,7 @@ extern crate alloc;
 
 pub mod elf;
 pub mod flags;
+pub mod links;
 pub mod path;
 pub mod protocol;
 pub mod stack;
