@@ -115,7 +115,7 @@ pub(super) fn enable_line(line: u8, on: bool) {
     if !on {
         low |= MASKED;
     }
-    let register = 0x10 + u32::from(line) * 2;
+    let register = u32::from(line).wrapping_mul(2).wrapping_add(0x10);
     write_io(register | 1, 0);
     write_io(register, low);
 }

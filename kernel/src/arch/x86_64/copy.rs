@@ -30,7 +30,7 @@ pub(super) unsafe fn copy(from: *const u8, to: *mut u8, length: usize) {
 unsafe fn copy_short(from: *const u8, to: *mut u8, length: usize) {
     match length {
         // SAFETY: one byte is within the promise.
-        1 => unsafe { to.write(from.read()) },
+        1 => unsafe { copy_ends::<u8>(from, to, length) },
         // SAFETY: both accesses lie within `length` bytes, as our caller promised them.
         8..=16 => unsafe { copy_ends::<u64>(from, to, length) },
         // SAFETY: as above.

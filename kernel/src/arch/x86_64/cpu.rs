@@ -32,7 +32,10 @@ const REQUIRED: [Feature; 10] = [
 
 /// The first required feature that this CPU lacks.
 pub(super) fn missing_feature() -> Option<&'static str> {
-    REQUIRED.iter().find(|feature| !has(feature.leaf, feature.register, feature.bit)).map(|feature| feature.name)
+    REQUIRED
+        .iter()
+        .find(|feature| !has(feature.leaf, feature.register, feature.bit))
+        .map(|feature| feature.name)
 }
 
 /// Whether the CPU has AVX, the only optional part of the vector state that is kept.

@@ -1,19 +1,17 @@
-//! The stubs: every way into the kernel, and every way out.
+//! The stubs: every way into the kernel.
 //!
-//! In: save registers, go to the top of this CPU's one stack, call up. `ring_enter` keeps what a function call keeps;
+//! They save registers, go to the top of this CPU's one stack, call up. `ring_enter` keeps what a function call keeps;
 //! everything else fills the spare state block. The task state segment names the end of that block's frame, so the CPU
 //! itself pushes its part in place.
 //!
-//! Out: [`quick`] for a context that waits in `ring_enter`, [`full`] for one with a state block, [`wait`] for nobody.
 //! While the kernel runs, interrupts are off; `gs` is the CPU's own block, and the program's `gs` base is always zero.
 
-use core::arch::{asm, global_asm, naked_asm};
+use core::arch::{global_asm, naked_asm};
 use core::mem::offset_of;
 
 use super::percpu::Hot;
 use super::regs::Regs;
-use super::start::BootInfo;
-use super::state::{FRAME, INITIAL_VECTORS, StateBlock, VECTORS};
+use super::state::{FRAME, Frame, VECTORS};
 use super::tables::{USER_CODE, USER_DATA};
 
 /// Exceptions with a small stack of their own.
@@ -29,10 +27,9 @@ pub(super) const SYSTEM_CALL: u64 = 0x100;
 /// The number of the only system call.
 const RING_ENTER: u64 = 0x7000_0000;
 /// Flags of a program that comes back from `ring_enter`: interrupts on, nothing else.
-const FLAGS: u64 = 0x202;
+pub(super) const FLAGS: u64 = 0x202;
 /// The parts of the vector state that exist: x87, SSE, AVX.
-const VECTOR_PARTS: u64 = 7;
-const FS_BASE: u64 = 0xc000_0100;
+pub(super) const VECTOR_PARTS: u64 = 7;
 
 /// Bytes from one interrupt stub to the next.
 const STUB_BYTES: u64 = 16;
@@ -72,12 +69,8 @@ pub(super) extern "sysv64" fn system_call() {
         "mov rsp, [rdi + {rsp}]",
         "mov rcx, [rdi + {rip}]",
         "mov r11d, {flags}",
-        "xor edi, edi",
-        "xor esi, esi",
-        "xor edx, edx",
-        "xor r8d, r8d",
-        "xor r9d, r9d",
-        "xor r10d, r10d",
+        "xor edi, edi; xor esi, esi; xor edx, edx",
+        "xor r8d, r8d; xor r9d, r9d; xor r10d, r10d",
         "swapgs",
         "sysretq",
         ring_enter = const RING_ENTER,
@@ -184,13 +177,16 @@ extern "sysv64" fn save_all() {
         "push r15",
         "cld",
         "clac",
-        "mov rdi, rsp",
         "mov eax, {parts}",
         "xor edx, edx",
-        "xsave64 [rdi + {vectors}]",
+        "xsave64 [rsp + {vectors}]",
+        "mov rdi, [rsp + {vector}]",
+        "mov rsi, [rsp + {error}]",
         "mov rsp, gs:[{stack_top}]",
         "call {stopped}",
         "ud2",
+        vector = const offset_of!(Frame, vector),
+        error = const offset_of!(Frame, error),
         parts = const VECTOR_PARTS,
         vectors = const VECTORS - FRAME,
         stack_top = const offset_of!(Hot, stack_top),
@@ -212,6 +208,7 @@ extern "sysv64" fn from_kernel() {
         "mov rdi, [rsp + 8]",
         "mov rsp, gs:[{stack_top}]",
         "call {woken}",
+        "ud2",
         "2:",
         "pop rax",
         "jmp {special}",
@@ -293,201 +290,4 @@ extern "sysv64" fn debug() {
         special = sym special,
         save = sym save_all,
     )
-}
-
-/// Returns to a context that waits in `ring_enter`.
-///
-/// # Safety
-///
-/// `regs` must be the registers of such a context, valid as [`Regs`] keeps them, and its space must be active.
-#[inline(always)]
-pub(super) unsafe fn quick(regs: &Regs) -> ! {
-    // SAFETY: our caller's promise; the stack is abandoned, and nothing on it is needed again.
-    unsafe {
-        asm!(
-            "mov gs:[{current}], rdi",
-            // Scrub: every vector register becomes zero, then this context's two control words.
-            "mov eax, {parts}",
-            "xor edx, edx",
-            "xrstor64 [rip + {initial}]",
-            "fldcw [rdi + {fcw}]",
-            "ldmxcsr [rdi + {mxcsr}]",
-            "mov ecx, {fs_msr}",
-            "mov eax, [rdi + {fs_base}]",
-            "mov edx, [rdi + {fs_base} + 4]",
-            "wrmsr",
-            "mov rsp, [rdi + {rsp}]",
-            "mov rcx, [rdi + {rip}]",
-            "mov rbx, [rdi + {rbx}]",
-            "mov rbp, [rdi + {rbp}]",
-            "mov r12, [rdi + {r12}]",
-            "mov r13, [rdi + {r13}]",
-            "mov r14, [rdi + {r14}]",
-            "mov r15, [rdi + {r15}]",
-            "mov rax, [rdi + {result}]",
-            "mov r11d, {flags}",
-            "xor edi, edi",
-            "xor esi, esi",
-            "xor edx, edx",
-            "xor r8d, r8d",
-            "xor r9d, r9d",
-            "xor r10d, r10d",
-            "swapgs",
-            "sysretq",
-            current = const offset_of!(Hot, current),
-            parts = const VECTOR_PARTS,
-            initial = sym INITIAL_VECTORS,
-            fs_msr = const FS_BASE,
-            flags = const FLAGS,
-            fcw = const offset_of!(Regs, fcw),
-            mxcsr = const offset_of!(Regs, mxcsr),
-            fs_base = const offset_of!(Regs, fs_base),
-            rsp = const offset_of!(Regs, rsp),
-            rip = const offset_of!(Regs, rip),
-            rbx = const offset_of!(Regs, rbx),
-            rbp = const offset_of!(Regs, rbp),
-            r12 = const offset_of!(Regs, r12),
-            r13 = const offset_of!(Regs, r13),
-            r14 = const offset_of!(Regs, r14),
-            r15 = const offset_of!(Regs, r15),
-            result = const offset_of!(Regs, result),
-            in("rdi") regs,
-            options(noreturn),
-        )
-    }
-}
-
-/// Starts a context that has never run: its three arguments lie where kept registers will.
-///
-/// # Safety
-///
-/// As [`quick`], and the registers must have been set by [`Regs::start`].
-#[cold]
-pub(super) unsafe fn fresh(regs: &Regs) -> ! {
-    // SAFETY: our caller's promise; the stack is abandoned, and nothing on it is needed again.
-    unsafe {
-        asm!(
-            "mov gs:[{current}], rdi",
-            "mov eax, {parts}",
-            "xor edx, edx",
-            "xrstor64 [rip + {initial}]",
-            "mov ecx, {fs_msr}",
-            "mov eax, [rdi + {fs_base}]",
-            "mov edx, [rdi + {fs_base} + 4]",
-            "wrmsr",
-            "mov rsp, [rdi + {rsp}]",
-            "mov rcx, [rdi + {rip}]",
-            "mov rsi, [rdi + {r13}]",
-            "mov rdx, [rdi + {r14}]",
-            "mov rdi, [rdi + {r12}]",
-            "mov r11d, {flags}",
-            "xor eax, eax",
-            "xor ebx, ebx",
-            "xor ebp, ebp",
-            "xor r8d, r8d",
-            "xor r9d, r9d",
-            "xor r10d, r10d",
-            "xor r12d, r12d",
-            "xor r13d, r13d",
-            "xor r14d, r14d",
-            "xor r15d, r15d",
-            "swapgs",
-            "sysretq",
-            current = const offset_of!(Hot, current),
-            parts = const VECTOR_PARTS,
-            initial = sym INITIAL_VECTORS,
-            fs_msr = const FS_BASE,
-            flags = const FLAGS,
-            fs_base = const offset_of!(Regs, fs_base),
-            rsp = const offset_of!(Regs, rsp),
-            rip = const offset_of!(Regs, rip),
-            r12 = const offset_of!(Regs, r12),
-            r13 = const offset_of!(Regs, r13),
-            r14 = const offset_of!(Regs, r14),
-            in("rdi") regs,
-            options(noreturn),
-        )
-    }
-}
-
-/// Returns to a context that was stopped at an arbitrary instruction.
-///
-/// # Safety
-///
-/// `block` must hold such a context's state, valid as [`StateBlock`] keeps it, `regs` must be the registers of the same
-/// context, and its space must be active.
-pub(super) unsafe fn full(regs: &Regs, block: &StateBlock) -> ! {
-    // SAFETY: our caller's promise; the stack is abandoned. The block serves as stack until `iretq`, and only the
-    // events with stacks of their own can come in between.
-    unsafe {
-        asm!(
-            "mov gs:[{current}], rdi",
-            "mov eax, {parts}",
-            "xor edx, edx",
-            "xrstor64 [rsi + {vectors}]",
-            "mov ecx, {fs_msr}",
-            "mov eax, [rdi + {fs_base}]",
-            "mov edx, [rdi + {fs_base} + 4]",
-            "wrmsr",
-            "lea rsp, [rsi + {frame}]",
-            "pop r15",
-            "pop r14",
-            "pop r13",
-            "pop r12",
-            "pop r11",
-            "pop r10",
-            "pop r9",
-            "pop r8",
-            "pop rbp",
-            "pop rdi",
-            "pop rsi",
-            "pop rdx",
-            "pop rcx",
-            "pop rbx",
-            "pop rax",
-            "add rsp, 16",
-            "swapgs",
-            "iretq",
-            current = const offset_of!(Hot, current),
-            parts = const VECTOR_PARTS,
-            fs_msr = const FS_BASE,
-            fs_base = const offset_of!(Regs, fs_base),
-            vectors = const VECTORS,
-            frame = const FRAME,
-            in("rdi") regs,
-            in("rsi") block,
-            options(noreturn),
-        )
-    }
-}
-
-/// Waits for an interrupt at the top of the stack; [`from_kernel`] knows the two places where one is welcome.
-#[unsafe(naked)]
-pub(super) extern "sysv64" fn wait() -> ! {
-    naked_asm!(
-        "mov rsp, gs:[{stack_top}]",
-        "2:",
-        "sti",
-        "idle_first:",
-        "hlt",
-        "idle_last:",
-        "jmp 2b",
-        stack_top = const offset_of!(Hot, stack_top),
-    )
-}
-
-/// Leaves the loader's stack for the CPU's own, from its very top.
-pub(super) fn on_own_stack(info: &'static BootInfo) -> ! {
-    // SAFETY: the loader's stack is abandoned; the CPU's own is mapped, painted and unused.
-    unsafe {
-        asm!(
-            "mov rsp, gs:[{stack_top}]",
-            "xor ebp, ebp",
-            "call {on_top}",
-            stack_top = const offset_of!(Hot, stack_top),
-            on_top = sym super::start::on_top,
-            in("rdi") info,
-            options(noreturn),
-        )
-    }
 }

@@ -5,7 +5,6 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::apic::{self, Source};
 use super::entry::{DEBUG, DOUBLE_FAULT, MACHINE_CHECK, NMI, SYSTEM_CALL};
-use super::percpu::this_cpu;
 use super::state::Frame;
 
 /// Below this, vectors are exceptions.
@@ -27,8 +26,7 @@ unsafe extern "sysv64" {
 }
 
 /// A program was stopped; its state is in the spare block.
-pub(super) extern "sysv64" fn stopped() -> ! {
-    let (vector, error) = this_cpu().stop_reason();
+pub(super) extern "sysv64" fn stopped(vector: u64, error: u64) -> ! {
     if vector >= FIRST_INTERRUPT {
         if vector == SYSTEM_CALL {
             kernel_event(kind::CALL, 0, 0, 0);
@@ -76,7 +74,12 @@ pub(super) extern "sysv64" fn special(frame: &Frame) {
     };
     super::panic::die_at(
         frame,
-        format_args!("{name}: vector {}, error {:#x}, address {:#x}", frame.vector, frame.error, fault_address()),
+        format_args!(
+            "{name}: vector {}, error {:#x}, address {:#x}",
+            frame.vector,
+            frame.error,
+            fault_address()
+        ),
     )
 }
 

@@ -8,7 +8,7 @@ use super::memory::{self, UserPtr};
 use super::percpu::{PerCpu, this_cpu};
 use super::regs::Regs;
 use super::state::StateBlock;
-use super::{apic, copy, entry, serial, timer, tlb};
+use super::{apic, copy, leave, serial, timer, tlb};
 
 /// This PC. It has no state of its own: there is one, and holding the value is the permission to use it.
 #[derive(Debug)]
@@ -208,18 +208,18 @@ pub fn resume(_machine: &Machine, regs: &Regs, block: Option<&StateBlock>, root:
     }
     if let Some(block) = block {
         // SAFETY: `Regs` and `StateBlock` keep only values that cannot fault, and the space was just made active.
-        unsafe { entry::full(regs, block) }
+        unsafe { leave::full(regs, block) }
     }
     if regs.is_fresh() {
         regs.set_running();
         // SAFETY: as above, and `Regs::start` made the context fresh.
-        unsafe { entry::fresh(regs) }
+        unsafe { leave::fresh(regs) }
     }
     // SAFETY: as above; without a block and not fresh, the context waits in `ring_enter`.
-    unsafe { entry::quick(regs) }
+    unsafe { leave::quick(regs) }
 }
 
 /// Waits for an interrupt, which comes in as an event.
 pub fn idle(_machine: &Machine) -> ! {
-    entry::wait()
+    leave::wait()
 }

@@ -4,7 +4,7 @@
 //! - `cpu`, `tables`: what a CPU is told once.
 //! - `memory`, `tlb`, `copy`, `slab`, `wired`: memory as the kernel reaches it.
 //! - `regs`, `state`: what is kept of a stopped program.
-//! - `percpu`, `entry`, `interrupt`: the way in and the way out.
+//! - `percpu`, `entry`, `interrupt`, `leave`: the way in and the way out.
 //! - `apic`, `timer`: interrupts and time.
 //! - `start`, `panic`: the beginning and the end.
 //! - `machine`: all of it as the value that the layers above know.
@@ -16,6 +16,7 @@ mod cpu;
 mod entry;
 mod exit;
 mod interrupt;
+mod leave;
 mod machine;
 mod memory;
 mod panic;

@@ -86,6 +86,7 @@ fn follows_call(address: u64) -> bool {
         // SAFETY: eight bytes before the address are still code, and code can be read.
         unsafe { (address as *const u8).wrapping_sub(distance).read() }
     };
-    let is_indirect = |distance: usize| before(distance) == 0xff && before(distance - 1) >> 3 & 7 == 2;
+    let is_indirect =
+        |distance: usize| before(distance) == 0xff && before(distance.wrapping_sub(1)) >> 3 & 7 == 2;
     before(5) == 0xe8 || is_indirect(2) || is_indirect(3) || is_indirect(6) || is_indirect(7)
 }

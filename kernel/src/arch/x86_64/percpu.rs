@@ -156,12 +156,6 @@ impl PerCpu {
         tss.set_interrupt_stack(block.push_address());
     }
 
-    /// Vector and error code of the stop that filled the spare block last.
-    pub(super) fn stop_reason(&self) -> (u64, u64) {
-        // SAFETY: the spare block is alive: it is the first one of this CPU, or was set and not replaced since.
-        unsafe { &*self.hot.spare.get() }.stop_reason()
-    }
-
     /// The root that is active.
     #[inline(always)]
     pub(super) fn root(&self) -> Frame {

@@ -46,7 +46,10 @@ fn convert(raw: [u8; 6]) -> Option<u64> {
     let [second, minute, hour, day, month, year] = raw;
     let mut hours = number(hour & !AFTERNOON);
     if status & HOURS_24 == 0 {
-        hours = hours % 12 + if hour & AFTERNOON != 0 { 12 } else { 0 };
+        hours %= 12;
+        if hour & AFTERNOON != 0 {
+            hours = hours.wrapping_add(12);
+        }
     }
     let days = days_since_1970(number(year).checked_add(2000)?, number(month), number(day))?;
     let minutes = days.checked_mul(24)?.checked_add(hours)?.checked_mul(60)?.checked_add(number(minute))?;

@@ -41,7 +41,8 @@ pub struct Slab<T> {
 }
 
 impl<T: Default> Slab<T> {
-    const FITS: () = assert!(size_of::<T>() <= PAGE as usize && size_of::<T>() > 0, "a frame must add an element");
+    const FITS: () =
+        assert!(size_of::<T>() <= PAGE as usize && size_of::<T>() > 0, "a frame must add an element");
 
     /// Reserves room for `most` elements; takes no memory yet.
     ///
@@ -88,7 +89,7 @@ impl<T: Default> Slab<T> {
         map(page, frames)?;
         let pages = self.pages.get().wrapping_add(1);
         self.pages.set(pages);
-        let room = pages.wrapping_mul(PAGE) / size_of::<T>() as u64;
+        let room = pages.wrapping_mul(PAGE).checked_div(size_of::<T>() as u64).unwrap_or(0);
         let len = u32::try_from(room).unwrap_or(u32::MAX).min(self.most);
         for index in self.len.get()..len {
             let element = self.base.cast_mut().wrapping_add(index as usize);

@@ -10,7 +10,7 @@ use rmm::{FRAME_SIZE, Frame, FrameInfo, PhysAddr};
 
 use super::machine::Machine;
 use super::percpu::this_cpu;
-use super::{acpi, apic, cpu, entry, memory, panic, serial, tables, timer};
+use super::{acpi, apic, cpu, leave, memory, panic, serial, tables, timer};
 
 /// What the loader is asked for: everything in the higher half, and all physical memory mapped at a fixed place.
 pub const LOADER_CONFIG: BootloaderConfig = loader_config();
@@ -63,6 +63,7 @@ impl<T> Once<T> {
     }
 
     /// Fills the place; called once for each.
+    #[expect(clippy::mut_from_ref, reason = "the one call makes the one reference")]
     fn fill(&'static self, value: T) -> &'static mut T {
         // SAFETY: only the first CPU runs, and each place is filled once.
         let place = unsafe { &mut *self.0.get() };
@@ -93,7 +94,7 @@ pub fn start(loader: &'static mut LoaderInfo) -> ! {
     start_devices(loader.rsdp_addr.into_option());
     let info = describe(&mut loader.memory_regions, blob, entry_ticks);
     let info = INFO.fill(info);
-    entry::on_own_stack(info)
+    leave::on_own_stack(info)
 }
 
 /// Says why the machine is not good enough, and stops.
@@ -157,19 +158,17 @@ fn fill_ranges(regions: &mut [MemoryRegion], ranges: &mut [(Frame, u32)]) -> usi
     regions.sort_unstable_by_key(|region| region.start);
     let mut count = 0_usize;
     for region in regions.iter().filter(|region| region.kind == MemoryRegionKind::Usable) {
-        let first = region.start.max(LOW_MEMORY).next_multiple_of(FRAME_SIZE) / FRAME_SIZE;
+        let first = region.start.max(LOW_MEMORY).div_ceil(FRAME_SIZE);
         let frames = (region.end / FRAME_SIZE).saturating_sub(first);
-        let (Ok(first), Ok(frames @ 1..)) = (u32::try_from(first), u32::try_from(frames)) else {
-            continue;
-        };
+        let (Ok(first), Ok(frames @ 1..)) = (u32::try_from(first), u32::try_from(frames)) else { continue };
         let last = count.checked_sub(1).and_then(|last| ranges.get_mut(last));
-        match last.filter(|(start, length)| start.number().wrapping_add(*length) == first) {
-            Some((_, length)) => *length = length.wrapping_add(frames),
-            None => {
-                let Some(slot) = ranges.get_mut(count) else { break };
-                *slot = (Frame::new(first), frames);
-                count = count.wrapping_add(1);
-            }
+        if let Some((_, length)) =
+            last.filter(|(start, length)| start.number().wrapping_add(*length) == first)
+        {
+            *length = length.wrapping_add(frames);
+        } else if let Some(slot) = ranges.get_mut(count) {
+            *slot = (Frame::new(first), frames);
+            count = count.wrapping_add(1);
         }
     }
     count

@@ -123,16 +123,6 @@ impl StateBlock {
         self.vectors.as_ptr() as u64
     }
 
-    /// Vector and error code of the stop that filled the block.
-    pub(super) fn stop_reason(&self) -> (u64, u64) {
-        let frame = self.frame.as_ptr();
-        // SAFETY: the field of our own cell, which nobody borrows.
-        let vector = unsafe { (&raw const (*frame).vector).read() };
-        // SAFETY: as above.
-        let error = unsafe { (&raw const (*frame).error).read() };
-        (vector, error)
-    }
-
     /// The general registers; the base of `fs` is kept elsewhere.
     pub(super) fn registers(&self) -> Registers {
         let f = self.frame.get();

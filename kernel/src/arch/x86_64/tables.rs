@@ -3,9 +3,9 @@
 use core::arch::asm;
 use core::cell::UnsafeCell;
 
+use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{GsBase, KernelGsBase, LStar, SFMask, Star};
 use x86_64::registers::rflags::RFlags;
-use x86_64::VirtAddr;
 
 use super::entry;
 use super::percpu::PerCpu;
@@ -36,7 +36,7 @@ impl Gdt {
     }
 
     fn set_task(&mut self, base: u64) {
-        let limit = (size_of::<Tss>() - 1) as u64;
+        let limit = last_byte::<Tss>() as u64;
         let low = limit | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56;
         self.0[5] = low;
         self.0[6] = base >> 32;
@@ -116,6 +116,11 @@ pub(super) fn fill_gates() {
     unsafe { IDT.0.get().write(gates) }
 }
 
+/// The limit of a table, as the CPU counts: the offset of its last byte.
+const fn last_byte<T>() -> u16 {
+    size_of::<T>().wrapping_sub(1) as u16
+}
+
 /// What `lgdt` and `lidt` read.
 #[repr(C, packed)]
 struct Pointer {
@@ -135,8 +140,8 @@ pub(super) fn load(cpu: &'static PerCpu) {
     let gdt = unsafe { &mut *cpu.gdt.get() };
     gdt.set_task(cpu.tss.get() as u64);
 
-    load_segments(&Pointer { limit: (size_of::<Gdt>() - 1) as u16, base: cpu.gdt.get() as u64 });
-    load_gates(&Pointer { limit: (size_of::<Idt>() - 1) as u16, base: IDT.0.get() as u64 });
+    load_segments(&Pointer { limit: last_byte::<Gdt>(), base: cpu.gdt.get() as u64 });
+    load_gates(&Pointer { limit: last_byte::<Idt>(), base: IDT.0.get() as u64 });
     set_system_call(cpu);
 }
 

@@ -13,7 +13,7 @@ use super::apic;
 /// Ticks of the interval timer a second.
 const INTERVAL_RATE: u64 = 1_193_182;
 /// Length of the measurement in ticks of the interval timer: ten milliseconds.
-const INTERVAL: u16 = 11_932;
+const INTERVAL: u64 = 11_932;
 const SECOND: u64 = 1_000_000_000;
 /// A number of counts with 32 binary places.
 const ONE: u64 = 1 << 32;
@@ -90,17 +90,23 @@ pub(super) fn fired() {
 
 #[inline(always)]
 fn scaled(value: u64, scale: u64) -> u64 {
-    ((u128::from(value) * u128::from(scale)) >> 32) as u64
+    (u128::from(value).wrapping_mul(u128::from(scale)) >> 32) as u64
+}
+
+/// A quotient with 32 binary places.
+fn ratio(above: u64, below: u64) -> u64 {
+    let quotient = (u128::from(above) << 32).checked_div(u128::from(below)).unwrap_or(0);
+    u64::try_from(quotient).unwrap_or(u64::MAX)
 }
 
 /// Measures the counters; time starts now.
 pub(super) fn start() {
     let (ticks, counts) = measure();
-    let per_second = |amount: u64| (u128::from(amount) * u128::from(INTERVAL_RATE) / u128::from(INTERVAL)) as u64;
+    let per_second = |amount: u64| amount.saturating_mul(INTERVAL_RATE) / INTERVAL;
     let ticks_per_second = per_second(ticks).max(1);
     CLOCK.ticks_per_second.set(ticks_per_second);
-    CLOCK.scale.set((u128::from(SECOND) * u128::from(ONE) / u128::from(ticks_per_second)) as u64);
-    CLOCK.timer_scale.set((u128::from(per_second(counts)) * u128::from(ONE) / u128::from(SECOND)) as u64);
+    CLOCK.scale.set(ratio(SECOND, ticks_per_second));
+    CLOCK.timer_scale.set(ratio(per_second(counts), SECOND));
     CLOCK.epoch.set(super::rtc::seconds());
     CLOCK.start.set(self::ticks());
 }
@@ -115,7 +121,7 @@ fn measure() -> (u64, u64) {
     write_port(GATE, gate);
     // Channel 2, low byte then high byte, interrupt on terminal count.
     write_port(0x43, 0b1011_0000);
-    let [low, high] = INTERVAL.to_le_bytes();
+    let [low, high, ..] = INTERVAL.to_le_bytes();
     write_port(0x42, low);
     write_port(0x42, high);
 
