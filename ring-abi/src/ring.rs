@@ -55,7 +55,12 @@ pub struct Producer {
 impl Producer {
     /// The end of a fresh queue.
     pub const fn new() -> Producer {
-        Producer { tail: Cell::new(0), room: Cell::new(0), held: Cell::new(0) }
+        Producer::at(0)
+    }
+
+    /// The end of an empty queue whose indices stand at `position`.
+    pub const fn at(position: u32) -> Producer {
+        Producer { tail: Cell::new(position), room: Cell::new(0), held: Cell::new(0) }
     }
 
     /// Position of the next entry.
@@ -137,6 +142,27 @@ impl Producer {
         Ok(())
     }
 
+    /// Fills the first `count` words of the next slot, for an entry whose other words have no meaning.
+    #[inline(always)]
+    pub fn push_first<const W: usize>(
+        &self,
+        queue: &Queue<'_, W>,
+        entry: [u64; W],
+        count: usize,
+    ) -> Result<(), PushError> {
+        let room = match self.room.get() {
+            0 => self.look_for_room(queue)?,
+            room => room,
+        };
+        self.room.set(room.wrapping_sub(1));
+        let tail = self.tail.get();
+        for (word, value) in queue.slot(tail).iter().zip(entry).take(count) {
+            word.store(value, Relaxed);
+        }
+        self.tail.set(tail.wrapping_add(1));
+        Ok(())
+    }
+
     /// Shows every pushed entry to the peer.
     #[inline(always)]
     pub fn publish<const W: usize>(&self, queue: &Queue<'_, W>) {
@@ -155,7 +181,7 @@ impl Producer {
     }
 }
 
-/// What the consumer remembers: its own index, and how many entries it knows to be there.
+/// What the consumer remembers: its own index.
 #[derive(Debug, Default)]
 pub struct Consumer {
     head: Cell<u32>,
@@ -189,7 +215,12 @@ impl Words for Entry<'_, 8> {
 impl Consumer {
     /// The end of a fresh queue.
     pub const fn new() -> Consumer {
-        Consumer { head: Cell::new(0) }
+        Consumer::at(0)
+    }
+
+    /// The end of an empty queue whose indices stand at `position`.
+    pub const fn at(position: u32) -> Consumer {
+        Consumer { head: Cell::new(position) }
     }
 
     /// Position of the oldest entry.
