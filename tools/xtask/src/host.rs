@@ -14,6 +14,22 @@ use crate::verdicts::{self, Counts};
 pub(crate) const HOST_PACKAGES: &[&str] =
     &["ring-abi", "rmm", "kernel", "uring", "posix", "initfs-format", "xtask"];
 
+/// Guest programs that keep their logic in a library, which builds for the host: by package and folder.
+const PROGRAM_HOMES: &[(&str, &str)] = &[
+    ("bootstrap", "bootstrap"),
+    ("bench", "bench"),
+    ("qtest", "tools/qtest"),
+    ("init", "initfs/programs/init"),
+    ("null", "initfs/programs/null"),
+    ("ramfs", "initfs/programs/ramfs"),
+];
+
+/// The guest programs whose library has tests for the host.
+pub(crate) fn program_libraries(tree: &Tree) -> Vec<&'static str> {
+    let has_library = |home: &&(&str, &str)| tree.source(home.1).join("src/lib.rs").exists();
+    PROGRAM_HOMES.iter().filter(has_library).map(|home| home.0).collect()
+}
+
 /// Cargo as it was called: same toolchain, same target directory.
 pub(crate) fn cargo(tree: &Tree) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -14,17 +14,21 @@ mod bench;
 mod blob;
 mod budgets;
 mod cargo;
+mod check;
+mod fence;
 mod gdb;
 mod guest;
 mod host;
 mod image;
 mod initfs;
+mod layers;
 mod progress;
 mod qemu;
 mod rows;
 mod run;
 mod serial;
 mod setup;
+mod source;
 mod table;
 mod test;
 mod toolchain;
@@ -46,6 +50,8 @@ struct Arguments {
 /// The commands, in the order of a day.
 #[derive(Subcommand)]
 enum Command {
+    /// Fast gate: format, clippy, layers, the place of `unsafe`.
+    Check(check::Options),
     /// Every test: host tests, loom models, the tests inside the booted system.
     Test(test::Options),
     /// Boot to init, or run one program in the guest and end with its status.
@@ -60,6 +66,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let (result, failure) = match Arguments::parse().command {
+        Command::Check(options) => (check::run(&options), 1),
         Command::Test(options) => (test::run(&options), 1),
         // Beside the statuses of programs, as `env` and `timeout` do it.
         Command::Run(options) => (run::run(&options), 125),

@@ -3,10 +3,11 @@
 //! The guest has two ways to the host. COM1 carries the output of programs, byte for byte, and may carry lines of the
 //! kernel. Port 0xe9 carries lines of the kernel only, and is the better place for them: nothing mixes there.
 //!
-//! - What comes before the first `annulus: boot ...` on COM1 is the firmware's and is dropped.
+//! - What comes before the first `annulus: ` on COM1 is the firmware's and is dropped.
 //! - A line that begins `annulus: ` is an event for this tool; one that begins `[k] ` is the kernel's log.
 //! - `annulus: exit status=N` is how a run ends well; `annulus: panic: ...` is how the kernel ends.
-//! - `annulus: frame 0xADDRESS` is one line of a trace: the address as linked, which the tool turns into names.
+//! - `annulus: cannot run: ...` is a kernel that refuses this machine.
+//! - `annulus: trace +0xADDRESS` is one return address, as linked, which the tool turns into names.
 //! - The two endings are also found behind program output that did not end its line.
 
 /// A piece of what came over COM1.
@@ -43,7 +44,10 @@ impl Event {
         if let Some(reason) = text.strip_prefix("panic:") {
             return Event::Panic(reason.trim().to_owned());
         }
-        if let Some(address) = text.strip_prefix("frame 0x") {
+        if text.starts_with("cannot run:") {
+            return Event::Panic(text.to_owned());
+        }
+        if let Some(address) = text.strip_prefix("trace +0x") {
             return u64::from_str_radix(address.trim(), 16).map_or(Event::Log, Event::Frame);
         }
         if text == "boot" || text.starts_with("boot ") { Event::Boot } else { Event::Log }
@@ -59,7 +63,7 @@ fn low_byte(status: i64) -> u8 {
 }
 
 /// Markers in the firmware's noise: the kernel is there.
-const FIRST: &[&str] = &["annulus: boot", "annulus: panic:"];
+const FIRST: &[&str] = &["annulus: "];
 /// Markers of a kernel line at the start of a line.
 const AT_START: &[&str] = &["annulus: ", "[k] "];
 /// Markers behind output that did not end its line.
@@ -253,7 +257,7 @@ mod tests {
         assert_eq!(Event::of("annulus: exit status=-1"), Event::Exit(255));
         assert_eq!(Event::of("annulus: exit status=?"), Event::Log);
         assert_eq!(Event::of("annulus: panic: bad"), Event::Panic("bad".into()));
-        assert_eq!(Event::of("annulus: frame 0x1f"), Event::Frame(31));
+        assert_eq!(Event::of("annulus: trace +0x1f"), Event::Frame(31));
         assert_eq!(Event::of("annulus: boot"), Event::Boot);
         assert_eq!(Event::of("[k] boot"), Event::Log);
     }

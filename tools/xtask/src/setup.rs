@@ -20,6 +20,8 @@ pub(crate) enum Need {
     Guest,
     /// To build, boot and debug.
     Debugger,
+    /// To build and check.
+    Lints,
 }
 
 /// Questions about this machine; tests answer them with an invented one.
@@ -65,7 +67,7 @@ impl Probe for Host {
 
 /// The packages that are missing, as Debian calls them.
 fn missing(probe: &impl Probe, need: Need) -> Vec<String> {
-    let mut list = compiler_packages(probe);
+    let mut list = compiler_packages(probe, need);
     if !list.is_empty() && probe.has_user_toolchain() {
         list.clear();
     }
@@ -76,16 +78,18 @@ fn missing(probe: &impl Probe, need: Need) -> Vec<String> {
     };
     also(probe.has_program("cc"), "gcc");
     also(probe.has_program("addr2line"), "binutils");
-    also(probe.has_program(qemu::PROGRAM), "qemu-system-x86");
-    also(probe.has_firmware(), "ovmf");
+    also(need == Need::Lints || probe.has_program(qemu::PROGRAM), "qemu-system-x86");
+    also(need == Need::Lints || probe.has_firmware(), "ovmf");
     also(need != Need::Debugger || probe.has_program("gdb"), "gdb");
     list
 }
 
-fn compiler_packages(probe: &impl Probe) -> Vec<String> {
+fn compiler_packages(probe: &impl Probe, need: Need) -> Vec<String> {
     let linker = probe.link("/usr/bin/rust-lld");
     if probe.compiler().is_none_or(|version| version < OLDEST) {
-        return ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm"].map(str::to_owned).to_vec();
+        let lints = ["rust-web-clippy", "rustfmt-web"].into_iter().filter(|_| need == Need::Lints);
+        let compiler = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm"];
+        return compiler.into_iter().chain(lints).map(str::to_owned).collect();
     }
     let mut list = Vec::new();
     let mut also = |present: bool, package: &str| {
@@ -95,6 +99,8 @@ fn compiler_packages(probe: &impl Probe) -> Vec<String> {
     };
     also(probe.exists("/usr/bin/cargo"), "cargo-web");
     also(probe.exists("/usr/lib/rustlib/src/rust/library/core"), "rust-web-src");
+    also(need != Need::Lints || probe.exists("/usr/bin/clippy-driver"), "rust-web-clippy");
+    also(need != Need::Lints || probe.exists("/usr/bin/cargo-fmt"), "rustfmt-web");
     match linker {
         None => also(probe.exists("/usr/bin/rust-lld"), "rust-web-llvm"),
         Some(version) => also(probe.exists("/usr/bin/rust-lld"), &version),
@@ -231,6 +237,7 @@ mod tests {
     fn nothing_is_missing_on_a_complete_machine() {
         assert!(missing(&complete(), Need::Guest).is_empty());
         assert_eq!(missing(&complete(), Need::Debugger), ["gdb"]);
+        assert_eq!(missing(&complete(), Need::Lints), ["rust-web-clippy", "rustfmt-web"]);
     }
 
     #[test]

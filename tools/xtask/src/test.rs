@@ -4,6 +4,7 @@
 //! the sum: `N passed, N failed`.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -92,14 +93,24 @@ fn part(name: &str, run: impl FnOnce() -> Result<Counts>) -> Counts {
 }
 
 fn host_tests(tree: &Tree, names: &[String]) -> Result<Counts> {
+    let mut sum = host::tests(host_command(tree, &[], HOST_PACKAGES), "running the host tests", names)?;
+    let libraries = host::program_libraries(tree);
+    if !libraries.is_empty() {
+        let command = host_command(tree, &["--lib"], &libraries);
+        sum.add(host::tests(command, "running the host tests of programs", names)?);
+    }
+    Ok(sum)
+}
+
+fn host_command(tree: &Tree, arguments: &[&str], packages: &[&str]) -> Command {
     let mut command = host::cargo(tree);
-    command.args(["test", "--no-fail-fast"]);
-    for package in HOST_PACKAGES {
+    command.args(["test", "--no-fail-fast"]).args(arguments);
+    for package in packages {
         command.args(["-p", package]);
     }
     // Random walks of a million steps want speed, and every check that a debug build has.
     command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
-    host::tests(command, "running the host tests", names)
+    command
 }
 
 fn loom_models(tree: &Tree, names: &[String]) -> Result<Counts> {

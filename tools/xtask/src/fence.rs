@@ -1,0 +1,86 @@
+//! Where `unsafe` may stand. It has addresses, and this is the list.
+//!
+//! Beside the list there is a duty: every other file of the kernel, of its memory manager and of the wire begins with
+//! `#![forbid(unsafe_code)]`, so the compiler holds the fence too.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::source;
+use crate::tree::Tree;
+
+/// Files and folders where `unsafe` may stand, and why.
+const ALLOWED: &[(&str, &str)] = &[
+    ("kernel/src/arch/", "the machine"),
+    ("ring-abi/src/map.rs", "turns mapped memory into a ring"),
+    ("relibc-uring/rt/src/trap.rs", "the one instruction that enters the kernel"),
+    ("relibc-uring/rt/src/ring/", "memory that the kernel hands over, and buffers that operations own"),
+    ("relibc-uring/libc/", "where C begins"),
+];
+
+/// Folders whose other files must be forbidden it, by themselves or by a module that they are in.
+const FORBIDDING: &[&str] = &["kernel/src/", "kernel/rmm/src/", "ring-abi/src/"];
+/// Roots of crates cannot forbid what a module of theirs is allowed.
+const ROOTS: &[&str] = &["kernel/src/lib.rs", "kernel/src/main.rs", "ring-abi/src/lib.rs"];
+
+/// Every file where `unsafe` stands without being allowed to, or where nothing forbids it.
+pub(crate) fn breaches(tree: &Tree) -> Result<Vec<String>> {
+    let mut files = BTreeMap::new();
+    for file in source::rust_files(tree.root())? {
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let place = file.strip_prefix(tree.root()).unwrap_or(&file).to_string_lossy().into_owned();
+        files.insert(place, source::code(&text));
+    }
+    Ok(files.iter().filter_map(|(place, code)| breach(place, code, &files)).collect())
+}
+
+fn breach(place: &str, code: &str, files: &BTreeMap<String, String>) -> Option<String> {
+    if ALLOWED.iter().any(|(allowed, _)| place.starts_with(allowed)) {
+        return None;
+    }
+    if let Some(line) = source::line_of_word(code, "unsafe") {
+        let rule = "`unsafe` may not stand here; tools/xtask/src/fence.rs lists where it may";
+        return Some(format!("{place}:{line}: {rule}"));
+    }
+    let must = FORBIDDING.iter().any(|folder| place.starts_with(folder)) && !ROOTS.contains(&place);
+    let forbids = |file: &str| files.get(file).is_some_and(|code| code.contains("#![forbid(unsafe_code)]"));
+    let held = forbids(place) || parents(place).any(|file| forbids(&file));
+    (must && !held).then(|| format!("{place}:1: this file must begin with #![forbid(unsafe_code)]"))
+}
+
+/// The files that may declare the module in `place`, or a module around it.
+fn parents(place: &str) -> impl Iterator<Item = String> {
+    let folders = Path::new(place).ancestors().skip(1).map(|folder| folder.display().to_string());
+    folders
+        .flat_map(|folder| [format!("{folder}.rs"), format!("{folder}/mod.rs"), format!("{folder}/lib.rs")])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(place: &str, code: &str) -> Option<String> {
+        let other = ("kernel/src/base/tree.rs".to_owned(), "#![forbid(unsafe_code)]".to_owned());
+        let files = BTreeMap::from([other, (place.to_owned(), code.to_owned())]);
+        breach(place, code, &files)
+    }
+
+    #[test]
+    fn unsafe_stands_only_where_it_may() {
+        assert_eq!(found("kernel/src/arch/x86_64/cpu.rs", "unsafe {}"), None);
+        let line = found("kernel/src/op/nop.rs", "#![forbid(unsafe_code)]\nfn f() { unsafe {} }").unwrap();
+        assert!(line.starts_with("kernel/src/op/nop.rs:2:"), "{line}");
+        assert_eq!(found("bench/src/main.rs", "fn f() {}"), None);
+    }
+
+    #[test]
+    fn a_file_of_the_kernel_forbids_it_itself_or_its_module_does() {
+        assert!(found("kernel/src/op/nop.rs", "fn f() {}").is_some());
+        assert!(found("kernel/src/op/nop.rs", "#![forbid(unsafe_code)]\n").is_none());
+        assert!(found("kernel/src/base/tree/tests.rs", "fn f() {}").is_none());
+        assert!(found("kernel/src/lib.rs", "fn f() {}").is_none());
+    }
+}
