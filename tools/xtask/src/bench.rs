@@ -9,14 +9,16 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::cargo;
-use crate::guest::{Ended, Listener};
+use crate::ended::Ended;
+use crate::guest::Listener;
 use crate::initfs::Content;
 use crate::progress::Step;
 use crate::qemu::Clock;
 use crate::rows::{Row, Rows};
-use crate::run::{Boot, MachineOptions, frame};
+use crate::run::{Boot, MachineOptions};
 use crate::serial::{Event, Lines};
 use crate::setup::{self, Need};
+use crate::symbols::frame;
 use crate::table;
 use crate::toolchain::Toolchain;
 use crate::tree::Tree;

@@ -4,15 +4,14 @@
 //! little after the guest said that it is done. So every run ends, and every end has a name.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::Read;
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
+use crate::ended::{End, Ended, unexplained};
 use crate::qemu::Machine;
 use crate::serial::{Event, Lines, Piece, Splitter};
 
@@ -30,50 +29,6 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Lines kept for the message of a run that went wrong.
 const TAIL: usize = 20;
 
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// The guest said so, with this status.
-    Exit(u8),
-    /// The kernel gave up.
-    Panic(String),
-    /// QEMU ended although the guest had not: a triple fault, or a reset.
-    Reset,
-    /// Nothing was heard for this many seconds.
-    Silent(u64),
-    /// The run took longer than this many seconds.
-    TooLong(u64),
-    /// The guest used its exit device and gave no status before.
-    NoStatus(i32),
-    /// The emulator itself failed.
-    Emulator(String),
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            End::Exit(status) => write!(f, "the guest ended with status {status}"),
-            End::Panic(reason) => write!(f, "the guest's kernel panicked: {reason}"),
-            End::Reset => {
-                f.write_str("the guest was reset without a word (a triple fault): see `cargo xtask gdb`")
-            }
-            End::Silent(seconds) => {
-                write!(
-                    f,
-                    "the guest was silent for {seconds} s and was stopped; --silence SECONDS allows more"
-                )
-            }
-            End::TooLong(seconds) => {
-                write!(f, "the guest ran for {seconds} s and was stopped; --timeout SECONDS allows more")
-            }
-            End::NoStatus(value) => {
-                write!(f, "the guest used its exit device ({value:#x}) and gave no status")
-            }
-            End::Emulator(reason) => write!(f, "QEMU failed: {reason}"),
-        }
-    }
-}
-
 /// Receives what the guest says while it runs.
 pub(crate) trait Listener {
     /// Bytes that programs wrote.
@@ -82,36 +37,12 @@ pub(crate) trait Listener {
     fn kernel(&mut self, line: &str, event: &Event);
 }
 
-/// A run that has ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    /// How.
-    pub(crate) end: End,
-    /// The last lines heard, the firmware's too.
-    pub(crate) tail: Vec<String>,
-}
-
-impl Ended {
-    /// The guest's status, or the failure as an error with the last lines shown.
-    pub(crate) fn status(self) -> Result<u8> {
-        if let End::Exit(status) = self.end {
-            return Ok(status);
-        }
-        if matches!(self.end, End::Reset | End::NoStatus(_) | End::Silent(_) | End::TooLong(_))
-            && !self.tail.is_empty()
-        {
-            eprintln!("last lines of the guest:");
-            self.tail.iter().for_each(|line| eprintln!("  | {line}"));
-        }
-        bail!("{}", self.end)
-    }
-}
-
 /// Boots `machine` and listens to it until it ends.
 pub(crate) fn run(machine: &Machine, limits: Limits, listener: &mut dyn Listener) -> Result<Ended> {
     Running::start(machine.command()?, limits)?.listen(listener)
 }
 
+#[derive(Clone, Copy)]
 enum Source {
     Serial,
     Log,
@@ -160,7 +91,7 @@ impl Running {
             match self.bytes.recv_timeout(self.patience()) {
                 Ok((source, bytes)) => {
                     self.heard = Instant::now();
-                    self.hear(&source, &bytes, listener);
+                    self.hear(source, &bytes, listener);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -190,10 +121,10 @@ impl Running {
         if now >= self.started + self.limits.total {
             return Some(End::TooLong(self.limits.total.as_secs()));
         }
-        (now >= self.heard + self.limits.silence).then(|| End::Silent(self.limits.silence.as_secs()))
+        (now >= self.heard + self.limits.silence).then_some(End::Silent(self.limits.silence.as_secs()))
     }
 
-    fn hear(&mut self, source: &Source, bytes: &[u8], listener: &mut dyn Listener) {
+    fn hear(&mut self, source: Source, bytes: &[u8], listener: &mut dyn Listener) {
         match source {
             Source::Serial => {
                 for line in self.raw.feed(bytes) {
@@ -269,7 +200,7 @@ impl Running {
     fn close(mut self, listener: &mut dyn Listener) -> Result<Ended> {
         let status = self.reap()?;
         while let Ok((source, bytes)) = self.bytes.recv() {
-            self.hear(&source, &bytes, listener);
+            self.hear(source, &bytes, listener);
         }
         let rest = self.serial.finish();
         self.pieces(rest, listener);
@@ -284,43 +215,16 @@ impl Running {
     }
 }
 
-/// QEMU is gone and the guest said nothing about it.
-fn unexplained(status: ExitStatus, words: &[String]) -> End {
-    match status.code() {
-        // The exit device makes odd statuses, a reset makes 0; 1 is also QEMU's own failure.
-        Some(1) => End::Emulator(words.last().cloned().unwrap_or_else(|| "it gave no reason".into())),
-        Some(0) => End::Reset,
-        Some(code) if code & 1 == 1 => End::NoStatus(code >> 1),
-        _ => End::Emulator(format!("{status}: {}", words.join("; "))),
-    }
-}
-
 fn forward(mut stream: impl Read + Send + 'static, source: Source, to: Sender<(Source, Vec<u8>)>) {
     let copy = move || {
         let mut buffer = vec![0; 4096];
         while let Ok(count) = stream.read(&mut buffer) {
-            let name = match source {
-                Source::Serial => Source::Serial,
-                Source::Log => Source::Log,
-            };
-            if count == 0 || to.send((name, buffer[..count].to_vec())).is_err() {
+            if count == 0 || to.send((source, buffer[..count].to_vec())).is_err() {
                 return;
             }
         }
     };
     std::thread::spawn(copy);
-}
-
-/// Names the function and line at a linked address of `binary`, if the host's binutils can.
-pub(crate) fn symbol(binary: &Path, address: u64) -> Option<String> {
-    let tool = crate::toolchain::program("addr2line")?;
-    // A return address belongs to the call before it.
-    let place = format!("{:#x}", address.saturating_sub(1));
-    let output =
-        Command::new(tool).args(["-f", "-C", "-i", "-p", "-e"]).arg(binary).arg(place).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.starts_with("??")).collect();
-    (!lines.is_empty()).then(|| lines.join(" "))
 }
 
 #[cfg(test)]

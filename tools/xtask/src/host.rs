@@ -7,6 +7,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result, bail};
 
 use crate::progress::Step;
+use crate::toolchain;
 use crate::tree::Tree;
 use crate::verdicts::{self, Counts};
 
@@ -30,9 +31,25 @@ pub(crate) fn program_libraries(tree: &Tree) -> Vec<&'static str> {
     PROGRAM_HOMES.iter().filter(has_library).map(|home| home.0).collect()
 }
 
-/// Cargo as it was called: same toolchain, same target directory.
+/// No run of tests may take longer than this many seconds.
+const TEST_LIMIT: &str = "1500";
+
+/// Cargo as it was called, same toolchain, same target directory; it ends at the time limit, or when this tool does,
+/// and its test programs with it.
 pub(crate) fn cargo(tree: &Tree) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = match (toolchain::program("setpriv"), toolchain::program("timeout")) {
+        (Some(setpriv), Some(timeout)) => {
+            let mut command = Command::new(setpriv);
+            command
+                .args(["--pdeathsig", "TERM"])
+                .arg(timeout)
+                .args(["--kill-after=10", TEST_LIMIT])
+                .arg(cargo);
+            command
+        }
+        _ => Command::new(cargo),
+    };
     command.current_dir(tree.root());
     command
 }
@@ -73,10 +90,15 @@ pub(crate) fn tests(mut command: Command, name: &str, filters: &[String]) -> Res
         let text = stdout.lines().map_while(Result::ok).inspect(show).collect::<Vec<_>>();
         (text, compiler.join().unwrap_or_default())
     });
-    let success = child.wait()?.success();
+    let status = child.wait()?;
     let counts = verdicts::of_cargo(&text.join("\n"));
-    if !success {
+    if !status.success() {
         interesting(&text).for_each(|line| step.print(line));
+        if status.code() == Some(124) {
+            bail!(
+                "{name} took longer than {TEST_LIMIT} s and was stopped: the last test started is the one to look at"
+            );
+        }
         if counts.failed == 0 {
             words.iter().for_each(|line| step.print(line));
             bail!("{name} failed: see the messages above");

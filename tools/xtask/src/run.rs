@@ -7,12 +7,14 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use crate::guest::{self, Ended, Limits, Listener};
+use crate::ended::Ended;
+use crate::guest::{self, Limits, Listener};
 use crate::initfs::{Added, Content};
 use crate::progress::Step;
 use crate::qemu::{Clock, Machine};
 use crate::serial::Event;
 use crate::setup::{self, Need};
+use crate::symbols::frame;
 use crate::toolchain::Toolchain;
 use crate::tree::{Scratch, Tree};
 use crate::{cargo, image};
@@ -148,10 +150,4 @@ impl Listener for Relay<'_> {
             Event::Panic(_) | Event::Log => eprintln!("{line}"),
         }
     }
-}
-
-/// A line of a trace, with names where there are some.
-pub(crate) fn frame(line: &str, address: u64, kernel: Option<&Path>) -> String {
-    let name = kernel.and_then(|kernel| guest::symbol(kernel, address));
-    name.map_or_else(|| line.to_owned(), |name| format!("  at {name}"))
 }

@@ -88,7 +88,7 @@ fn number(figure: f64) -> String {
     let digits = whole.to_string();
     let mut text = String::from(if rounded < 0.0 { "-" } else { "" });
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

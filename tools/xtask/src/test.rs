@@ -10,14 +10,16 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::cargo;
-use crate::guest::{Ended, Listener};
+use crate::ended::Ended;
+use crate::guest::Listener;
 use crate::host::{self, HOST_PACKAGES};
 use crate::initfs::Content;
 use crate::progress::Step;
 use crate::qemu::Clock;
-use crate::run::{Boot, MachineOptions, frame};
+use crate::run::{Boot, MachineOptions};
 use crate::serial::{Event, Lines};
 use crate::setup::{self, Need};
+use crate::symbols::frame;
 use crate::toolchain::Toolchain;
 use crate::tree::Tree;
 use crate::verdicts::{Counts, Line};
@@ -241,7 +243,7 @@ impl Listener for Gather<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guest::End;
+    use crate::ended::End;
 
     fn after(lines: &str, end: End) -> Counts {
         let mut gather = Gather::new(Path::new("/none"));
