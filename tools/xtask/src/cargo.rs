@@ -4,7 +4,7 @@
 //! start files, static, at a fixed address, linked by the compiler's own linker. `core` and `alloc` are built from
 //! source for both. What cargo says is kept and shown only when a build fails.
 
-use std::io::{BufRead as _, BufReader, IsTerminal as _, Read as _};
+use std::io::{BufRead, BufReader, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -168,7 +168,7 @@ pub(crate) fn quietly(mut command: Command, name: &str, mut line: impl FnMut(&st
             stdout.read_to_end(&mut text).map(|_| String::from_utf8_lossy(&text).into_owned())
         });
         let mut words = Vec::new();
-        for text in stderr.lines().map_while(Result::ok) {
+        for text in lines(stderr) {
             step.note(text.trim());
             words.push(text);
         }
@@ -181,6 +181,11 @@ pub(crate) fn quietly(mut command: Command, name: &str, mut line: impl FnMut(&st
     }
     step.done();
     Ok(())
+}
+
+/// The lines of a stream until it ends, whatever bytes they hold: a stream that nobody reads stops its writer.
+pub(crate) fn lines(stream: impl BufRead) -> impl Iterator<Item = String> {
+    stream.split(b'\n').map_while(Result::ok).map(|line| String::from_utf8_lossy(&line).into_owned())
 }
 
 /// Reads one of cargo's messages: the executable of a binary target, if it tells of one.

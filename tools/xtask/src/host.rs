@@ -1,11 +1,12 @@
 //! Building and testing the crates that run on this machine, with the cargo that started this tool.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::BufReader;
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::cargo::lines;
 use crate::progress::Step;
 use crate::toolchain;
 use crate::tree::Tree;
@@ -84,10 +85,10 @@ pub(crate) fn tests(mut command: Command, name: &str, filters: &[String]) -> Res
     let (text, words) = std::thread::scope(|scope| {
         let compiler = scope.spawn(|| {
             let show = |line: &String| step.note(line.trim());
-            stderr.lines().map_while(Result::ok).inspect(show).collect::<Vec<_>>()
+            lines(stderr).inspect(show).collect::<Vec<_>>()
         });
         let show = |line: &String| step.note(line.trim());
-        let text = stdout.lines().map_while(Result::ok).inspect(show).collect::<Vec<_>>();
+        let text = lines(stdout).inspect(show).collect::<Vec<_>>();
         (text, compiler.join().unwrap_or_default())
     });
     let status = child.wait()?;
