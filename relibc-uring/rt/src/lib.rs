@@ -1,2 +1,28 @@
-//! To come.
-#![cfg_attr(not(test), no_std)]
+//! The ring runtime: typed operations as futures, and the daemon kit.
+//!
+//! The layers, lowest first:
+//!
+//! - [`trap`]: the one instruction that enters the kernel.
+//! - [`ring`]: this thread's ring, and the slots that keep an operation's buffer until its completion.
+//! - [`op`]: the operations. One is sent when it is awaited; dropping it cancels it.
+//! - [`exec`]: blocks on one future, or runs many tasks on one thread.
+//! - [`scheme`]: the daemon kit: a name, a stream of requests, one answer each.
+//!
+//! The same code runs in the guest and, over a ring that a test makes, on a host.
+#![no_std]
+
+extern crate alloc;
+#[cfg(not(target_os = "redox"))]
+extern crate std;
+
+pub mod exec;
+#[cfg(not(target_os = "redox"))]
+pub mod host;
+pub mod op;
+pub mod ring;
+pub mod scheme;
+pub mod trap;
+
+pub use exec::{block_on, run, spawn};
+pub use op::{Fd, Op};
+pub use ring_abi::Errno;

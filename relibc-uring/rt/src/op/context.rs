@@ -1,0 +1,150 @@
+//! Operations on contexts: the threads that the kernel knows.
+#![allow(unsafe_code, reason = "setting registers is `unsafe fn`: only the caller knows what code runs with them")]
+
+use super::file::{Fd, done, handle, number, plain};
+use super::shape::sealed::Sealed;
+use super::{Op, Operation};
+use crate::ring::slots::Answer;
+use crate::ring::{IoBuf, IoBufMut};
+use core::sync::atomic::AtomicU32;
+use ring_abi::context::{End, Registers};
+use ring_abi::{Errno, Opcode, Sqe, args};
+
+plain! {
+    ContextCreate -> Fd = handle, MAKES_HANDLE;
+    ContextStart -> () = done;
+    ContextStop -> () = done;
+    ContextKill -> () = done;
+    ContextWait -> End = ended;
+    ContextIdentity -> () = done;
+    Exit -> () = done;
+    EndWord -> () = done;
+}
+
+fn ended(answer: Answer) -> Result<End, Errno> {
+    End::from_raw(number(answer)?).ok_or(Errno::IO)
+}
+
+/// Makes a context; see [`ring_abi::args::ContextCreate`].
+///
+/// # Safety
+///
+/// In the own space, the entry must be code that can run on this stack.
+pub unsafe fn create(args: args::ContextCreate) -> Op<args::ContextCreate> {
+    Op::new(args)
+}
+
+/// Lets a stopped context run.
+pub fn start(context: Fd) -> Op<args::ContextStart> {
+    Op::new(args::ContextStart { context: context.0 })
+}
+
+/// Stops a context where it is.
+pub fn stop(context: Fd) -> Op<args::ContextStop> {
+    Op::new(args::ContextStop { context: context.0 })
+}
+
+/// Ends a context.
+pub fn kill(context: Fd) -> Op<args::ContextKill> {
+    Op::new(args::ContextKill { context: context.0 })
+}
+
+/// Waits until a context has ended; how.
+pub fn wait(context: Fd) -> Op<args::ContextWait> {
+    Op::new(args::ContextWait { context: context.0 })
+}
+
+/// Who a context is, as daemons see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Process id.
+    pub pid: u32,
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// Sets who a context is. Needs the identity capability.
+pub fn identify(context: Fd, who: Identity, capability: Fd) -> Op<args::ContextIdentity> {
+    let Identity { pid, uid, gid } = who;
+    Op::new(args::ContextIdentity { context: context.0, pid, uid, gid, capability: capability.0 })
+}
+
+/// Ends this context, or with [`ring_abi::args::exit::SPACE`] the whole program.
+pub fn exit(code: u8, flags: u64) -> Op<args::Exit> {
+    Op::new(args::Exit { code: u32::from(code), flags })
+}
+
+/// Names the word that is zeroed and woken when this context ends.
+pub fn end_word(word: &'static AtomicU32) -> Op<args::EndWord> {
+    Op::new(args::EndWord { address: core::ptr::from_ref(word).addr() as u64 })
+}
+
+/// Reads the registers of a stopped context.
+#[derive(Debug)]
+pub struct ReadRegisters {
+    context: Fd,
+    buffer: alloc::boxed::Box<[u8]>,
+}
+
+impl Sealed for ReadRegisters {}
+
+impl Operation for ReadRegisters {
+    type Output = Result<Registers, Errno>;
+    const OPCODE: Opcode = Opcode::ContextRegs;
+
+    fn entry(&mut self) -> Sqe {
+        let bytes = self.buffer.bytes_mut();
+        let (buffer, length) = (bytes.as_mut_ptr().addr() as u64, bytes.len() as u64);
+        args::ContextRegs { context: self.context.0, buffer, length, set: 0 }.encode(0)
+    }
+
+    fn finish(self, answer: Answer) -> Self::Output {
+        done(answer)?;
+        let mut words = [0; Registers::WORDS];
+        for (word, bytes) in words.iter_mut().zip(self.buffer.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        Ok(Registers::from_words(words))
+    }
+}
+
+/// Sets the registers of a stopped context.
+#[derive(Debug)]
+pub struct SetRegisters {
+    context: Fd,
+    buffer: alloc::boxed::Box<[u8]>,
+}
+
+impl Sealed for SetRegisters {}
+
+impl Operation for SetRegisters {
+    type Output = Result<(), Errno>;
+    const OPCODE: Opcode = Opcode::ContextRegs;
+
+    fn entry(&mut self) -> Sqe {
+        let bytes = self.buffer.bytes();
+        let (buffer, length) = (bytes.as_ptr().addr() as u64, bytes.len() as u64);
+        args::ContextRegs { context: self.context.0, buffer, length, set: 1 }.encode(0)
+    }
+
+    fn finish(self, answer: Answer) -> Self::Output {
+        done(answer)
+    }
+}
+
+/// The registers of a stopped context.
+pub fn registers(context: Fd) -> Op<ReadRegisters> {
+    Op::new(ReadRegisters { context, buffer: alloc::vec![0; size_of::<Registers>()].into() })
+}
+
+/// Sets the registers of a stopped context.
+///
+/// # Safety
+///
+/// If it runs in the own space, its code must be able to go on with these registers.
+pub unsafe fn set_registers(context: Fd, registers: Registers) -> Op<SetRegisters> {
+    let buffer = registers.to_words().iter().flat_map(|word| word.to_le_bytes()).collect();
+    Op::new(SetRegisters { context, buffer })
+}

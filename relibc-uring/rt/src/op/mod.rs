@@ -1,0 +1,143 @@
+//! Typed operations. Each is a value that is sent when it is awaited, and owns its buffers until it ends.
+//!
+//! - `.await` sends it with the next entry into the kernel, together with whatever else was asked meanwhile.
+//! - [`submit`](Op::submit) sends it now.
+//! - [`wait`](Op::wait) sends it and blocks the thread until it has ended, without the executor. Only here may
+//!   buffers be borrowed.
+//! - Dropping an unfinished one cancels it. Its buffer lives until the kernel has let go of it.
+
+pub mod batch;
+pub mod context;
+pub mod file;
+pub mod handle;
+pub mod memory;
+pub mod name;
+mod shape;
+pub mod sync;
+pub mod system;
+pub mod time;
+
+pub use file::Fd;
+pub use shape::Operation;
+
+use crate::exec::index_of;
+use crate::ring::current::local;
+use crate::ring::slots::{Answer, Held, NONE, Slot, Stage};
+use alloc::boxed::Box;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+/// An operation that has not ended.
+#[must_use = "an operation does nothing until it is awaited, submitted or waited for"]
+pub struct Op<O: Operation> {
+    /// `None` once it has ended.
+    asked: Option<O>,
+    /// Slot of the operation in flight, or [`NONE`].
+    slot: u32,
+    /// Makes what was asked into something that a slot can keep.
+    keep: fn(O) -> Option<Box<dyn Held>>,
+}
+
+impl<O: Operation> Op<O> {
+    #[inline(always)]
+    pub(crate) fn new(asked: O) -> Op<O> {
+        Op { asked: Some(asked), slot: NONE, keep: |_| None }
+    }
+
+    /// Does it now, and blocks this thread until it has ended. No task runs meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If it has been submitted: then it can only be awaited.
+    #[inline(always)]
+    pub fn wait(mut self) -> O::Output {
+        match self.asked.take() {
+            Some(mut asked) if self.slot == NONE => {
+                let answer = shape::call(local(), &mut asked);
+                asked.finish(answer)
+            }
+            _ => panic!("only an operation that was not submitted can be waited for"),
+        }
+    }
+}
+
+impl<O: Operation + 'static> Op<O> {
+    /// Sends it now instead of when it is first awaited.
+    pub fn submit(mut self) -> Op<O> {
+        if self.slot == NONE {
+            self.begin();
+            local().flush();
+        }
+        self
+    }
+
+    /// Puts it into the ring, if there is room.
+    #[inline(always)]
+    fn begin(&mut self) -> bool {
+        let Some(asked) = &mut self.asked else { return false };
+        match shape::begin(local(), asked) {
+            Ok(slot) => {
+                self.slot = slot;
+                self.keep = keep;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    #[inline(always)]
+    fn take(&mut self, slot: &Slot) -> Option<O::Output> {
+        let answer = Answer { result: slot.result.get(), extra: slot.extra.get() };
+        local().slots.free(self.slot, slot);
+        self.slot = NONE;
+        self.asked.take().map(|asked| asked.finish(answer))
+    }
+}
+
+fn keep<O: 'static>(asked: O) -> Option<Box<dyn Held>> {
+    core::mem::needs_drop::<O>().then(|| Box::new(asked) as Box<dyn Held>)
+}
+
+impl<O: Operation + 'static> Future for Op<O> {
+    type Output = O::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
+        let op = self.get_mut();
+        if op.slot == NONE && !op.begin() {
+            assert!(op.asked.is_some(), "an operation was polled after it had ended");
+            local().flush();
+            if !op.begin() {
+                local().queue_up(cx.waker());
+                return Poll::Pending;
+            }
+        }
+        let Some(slot) = local().slots.get(op.slot) else { return Poll::Pending };
+        if slot.stage.get() == Stage::Done
+            && let Some(output) = op.take(slot)
+        {
+            return Poll::Ready(output);
+        }
+        match index_of(cx.waker()) {
+            Some(task) => slot.task.set(task),
+            None => wake_foreign(slot, cx),
+        }
+        Poll::Pending
+    }
+}
+
+#[cold]
+fn wake_foreign(slot: &Slot, cx: &Context<'_>) {
+    slot.task.set(NONE);
+    slot.waker.set(Some(cx.waker().clone()));
+}
+
+impl<O: Operation> Drop for Op<O> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.slot != NONE {
+            let held = self.asked.take().and_then(self.keep);
+            local().abandon(self.slot, held);
+        }
+    }
+}

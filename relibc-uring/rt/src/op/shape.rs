@@ -1,0 +1,107 @@
+//! What all operations have in common: an entry that asks, and an answer that is made sense of.
+//!
+//! This is the one place where an entry that names memory goes into a ring. [`Operation`] is sealed, so the
+//! promise below is kept by the files of this folder alone.
+#![allow(unsafe_code, reason = "an entry in a ring makes the kernel write to memory")]
+
+use crate::ring::ends::Full;
+use crate::ring::local::Local;
+use crate::ring::slots::Answer;
+use ring_abi::opcode::Origin;
+use ring_abi::{Opcode, Sqe, args};
+
+/// An operation of the kernel or of a daemon.
+///
+/// Its entry names only memory that the operation owns or borrows through an
+/// [`IoBuf`](crate::ring::IoBuf), or memory that its caller promised (then making it is `unsafe`).
+pub trait Operation: sealed::Sealed + Unpin {
+    /// What comes of it.
+    type Output;
+    /// The opcode.
+    #[doc(hidden)]
+    const OPCODE: Opcode;
+    /// The result is a handle, which must be closed if nobody takes it.
+    #[doc(hidden)]
+    const MAKES_HANDLE: bool = false;
+    /// The entry, without a tag.
+    #[doc(hidden)]
+    fn entry(&mut self) -> Sqe;
+    /// Makes sense of the answer.
+    #[doc(hidden)]
+    fn finish(self, answer: Answer) -> Self::Output;
+}
+
+pub(super) mod sealed {
+    /// Keeps other crates from naming memory that is not theirs.
+    pub trait Sealed {}
+}
+
+/// Words of an operation's entry that have a meaning. What is forwarded is forwarded whole, but for the last
+/// two words, which the kernel fills.
+const fn words(opcode: Opcode) -> usize {
+    if matches!(opcode.origin(), Origin::Forwarded) {
+        return 6;
+    }
+    let fields = args::fields(opcode);
+    let mut words = 1;
+    let mut index = 0;
+    while let Some((_, (_, place))) = at(fields, index) {
+        if place + 2 > words {
+            words = place + 2;
+        }
+        index += 1;
+    }
+    words
+}
+
+/// Element `index`, in a constant.
+#[expect(clippy::indexing_slicing, reason = "the index was compared, at compile time")]
+const fn at<T: Copy>(list: &[T], index: usize) -> Option<(usize, T)> {
+    if index < list.len() { Some((index, list[index])) } else { None }
+}
+
+/// Does an operation and waits for it.
+#[inline(always)]
+pub(super) fn call<O: Operation>(local: &Local, asked: &mut O) -> Answer {
+    let entry = asked.entry().to_words();
+    // SAFETY: the entry names memory that `asked` owns, borrows, or was promised; it outlives this call.
+    unsafe { local.call(entry, const { words(O::OPCODE) }) }
+}
+
+/// Starts an operation; its slot.
+#[inline(always)]
+pub(super) fn begin<O: Operation + 'static>(local: &Local, asked: &mut O) -> Result<u32, Full> {
+    let entry = asked.entry().to_words();
+    // SAFETY: `Op` keeps `asked` until the answer is there or hands it to the slot, which does so; a leaked `Op`
+    // leaks it. What an `IoBuf` owns stays where it is, and `'static` borrows outlive everything.
+    let slot = unsafe { local.begin(entry, const { words(O::OPCODE) }) }?;
+    if let Some(record) = local.slots.get(slot) {
+        record.makes_handle.set(O::MAKES_HANDLE);
+    }
+    Ok(slot)
+}
+
+/// Does many operations of one kind and waits for all.
+#[inline(always)]
+pub(super) fn call_all<O: Operation>(local: &Local, all: &mut [O], mut done: impl FnMut(usize, Answer)) {
+    let count = u32::try_from(all.len()).unwrap_or(u32::MAX);
+    let entry = |index: u32| {
+        let entry = all.get_mut(index as usize).map_or_else(Sqe::default, O::entry);
+        (entry.to_words(), const { words(O::OPCODE) })
+    };
+    // SAFETY: as for `call`; `call_all` returns when every answer is there.
+    unsafe { local.call_all(count, entry, |index, answer| done(index as usize, answer)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_as_long_as_its_arguments() {
+        assert_eq!(words(Opcode::Nop), 1);
+        assert_eq!(words(Opcode::Map), 5);
+        assert_eq!(words(Opcode::ContextCreate), 7);
+        assert_eq!(words(Opcode::Read), 6);
+    }
+}

@@ -1,0 +1,103 @@
+//! This program's ends of one ring: submissions go in, completions come out, and with a service pair
+//! requests come out and replies go in.
+#![forbid(unsafe_code)]
+
+use crate::trap::{self, Enter};
+use ring_abi::enter;
+use ring_abi::layout::Sizes;
+use ring_abi::map::Ring;
+use ring_abi::ring::{Consumer, Producer, PushError};
+
+/// No room in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// The ends of one ring.
+pub(crate) struct Ends {
+    /// The ring's number among those of this context.
+    pub(crate) number: u64,
+    pub(crate) sizes: Sizes,
+    pub(crate) ring: Ring,
+    pub(crate) sq: Producer,
+    pub(crate) cq: Consumer,
+    pub(crate) requests: Consumer,
+    pub(crate) replies: Producer,
+}
+
+impl Ends {
+    /// The ends of a fresh ring.
+    pub(crate) fn new(number: u64, ring: Ring, sizes: Sizes) -> Ends {
+        Ends {
+            number,
+            sizes,
+            ring,
+            sq: Producer::new(),
+            cq: Consumer::new(),
+            requests: Consumer::new(),
+            replies: Producer::new(),
+        }
+    }
+
+    /// Pushes the first `words` words of an entry, without showing it to the kernel.
+    #[inline(always)]
+    pub(crate) fn push(&self, entry: [u64; 8], words: usize) -> Result<(), Full> {
+        self.sq.push_first(&self.ring.sq(), entry, words).map_err(full)
+    }
+
+    /// Shows the kernel what was pushed.
+    #[inline(always)]
+    pub(crate) fn publish(&self) {
+        self.sq.publish(&self.ring.sq());
+    }
+
+    /// Enters the kernel and waits as `flags` say, with `min_complete` completions as enough.
+    #[inline(always)]
+    pub(crate) fn enter(&self, min_complete: u64, flags: u64) -> u64 {
+        trap::enter(Enter {
+            ring: self.number,
+            to_submit: u64::from(u32::MAX),
+            min_complete,
+            flags,
+            deadline: enter::NO_DEADLINE,
+        })
+    }
+
+    /// Takes every completion that is there: `each` gets flags and extra, tag, and result.
+    #[inline(always)]
+    pub(crate) fn reap(&self, mut each: impl FnMut(u32, u32, u64)) -> u32 {
+        let queue = self.ring.cq();
+        let Ok(ready) = self.cq.ready(&queue) else { corrupt() };
+        if ready == 0 {
+            return 0;
+        }
+        let mut index = 0;
+        while index != ready {
+            let entry = self.cq.peek(&queue, index);
+            let head = entry.load(0);
+            each(head as u32, (head >> 32) as u32, entry.load(1));
+            index = index.wrapping_add(1);
+        }
+        self.cq.advance(ready);
+        self.cq.publish(&queue);
+        ready
+    }
+
+    /// Number of operations that may be awaited at once: all CQ places but the one of blocking calls.
+    pub(crate) fn most_awaited(&self) -> usize {
+        self.sizes.cq_entries().saturating_sub(1)
+    }
+}
+
+#[cold]
+fn full(error: PushError) -> Full {
+    match error {
+        PushError::Full => Full,
+        PushError::Corrupt => corrupt(),
+    }
+}
+
+/// The kernel's index cannot be. Nothing that it says can be trusted any more.
+#[cold]
+pub(crate) fn corrupt() -> ! {
+    panic!("the kernel wrote an index into the ring that cannot be");
+}

@@ -1,0 +1,338 @@
+//! The runtime of one thread: its ring, what is in flight, and the tasks that wait for it.
+//!
+//! Everything is a `Cell` of one thread, so nothing is locked and nothing is borrowed across a call.
+//!
+//! - A blocking call takes every completion but polls no task and runs no foreign code: what is woken or freed
+//!   by others' completions is dealt with in [`settle`](Local::settle), after the call has its own answer.
+//! - Tags below the number of slots are slots; from [`BLOCKING`] up they are places of the blocking call that
+//!   is being waited for; [`DISCARD`] is for answers that nobody wants.
+#![allow(unsafe_code, reason = "an entry in a ring makes the kernel write to memory; `unsafe fn` says so")]
+
+use crate::exec::Tasks;
+use crate::ring::ends::{Ends, Full};
+use crate::ring::slots::{Answer, Held, NONE, Slot, Slots, Stage};
+use crate::scheme::Service;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::task::Waker;
+use ring_abi::args::{CancelTag, Close, Strength};
+use ring_abi::map::Ring;
+use ring_abi::{Errno, enter, errno};
+
+/// First tag of the blocking call.
+pub(crate) const BLOCKING: u32 = 1 << 30;
+/// Tag of an operation whose answer nobody wants.
+pub(crate) const DISCARD: u32 = u32::MAX;
+/// How long a daemon may take to answer a request that was dropped: 100 milliseconds.
+const GRACE: u64 = 100_000_000;
+
+/// The runtime of one thread.
+pub(crate) struct Local {
+    ends: Cell<&'static Ends>,
+    pub(crate) slots: Slots,
+    pub(crate) tasks: Tasks,
+    pub(crate) service: Service,
+    /// Tags still to be cancelled, for want of room in the SQ.
+    cancels: Cell<Vec<u32>>,
+    /// Who waits for room in the SQ or for a slot.
+    crowd: Cell<Vec<Waker>>,
+}
+
+impl Local {
+    /// The runtime over a first ring.
+    pub(crate) fn new(ends: &'static Ends) -> Local {
+        Local {
+            ends: Cell::new(ends),
+            slots: Slots::new(),
+            tasks: Tasks::new(),
+            service: Service::new(),
+            cancels: Cell::new(Vec::new()),
+            crowd: Cell::new(Vec::new()),
+        }
+    }
+
+    /// The ring that operations go to.
+    #[inline(always)]
+    pub(crate) fn ends(&self) -> &'static Ends {
+        self.ends.get()
+    }
+
+    /// Sends operations to another ring from now on. Nothing may be in flight.
+    pub(crate) fn switch(&self, ends: &'static Ends) {
+        self.ends.set(ends);
+        self.slots.resize(ends.most_awaited());
+    }
+
+    /// After a fork: goes on in the child, whose ring is fresh and empty. What was in flight belongs to the
+    /// parent, and is cancelled here.
+    pub(crate) fn renew(&self, ends: &'static Ends) {
+        self.ends.set(ends);
+        for (index, slot) in self.slots.iter() {
+            if matches!(slot.stage.get(), Stage::Flying | Stage::Orphan) {
+                self.deliver(index, 0, Errno::CANCELED.to_result());
+            }
+        }
+        self.cancels.take();
+        self.settle();
+    }
+
+    /// A view of the ring, for those who look at its memory.
+    #[inline(always)]
+    pub(crate) fn ring(&self) -> Ring {
+        self.ends().ring
+    }
+
+    /// Starts an operation that is awaited; its slot, or `Full`. The kernel sees it at the next entry.
+    ///
+    /// # Safety
+    ///
+    /// The memory that the entry names may be used by the kernel as the operation says until its completion.
+    #[inline(always)]
+    pub(crate) unsafe fn begin(&self, mut entry: [u64; 8], words: usize) -> Result<u32, Full> {
+        let ends = self.ends();
+        let Some((index, slot)) = self.slots.take(ends.most_awaited()) else { return Err(Full) };
+        entry[0] |= u64::from(index) << 32;
+        if ends.push(entry, words).is_err() {
+            self.slots.free(index, slot);
+            return Err(Full);
+        }
+        ends.publish();
+        slot.stage.set(Stage::Flying);
+        slot.task.set(NONE);
+        Ok(index)
+    }
+
+    /// Does one operation and waits for it, without a slot and without the executor.
+    ///
+    /// # Safety
+    ///
+    /// As for [`begin`](Self::begin).
+    #[inline(always)]
+    pub(crate) unsafe fn call(&self, mut entry: [u64; 8], words: usize) -> Answer {
+        entry[0] |= u64::from(BLOCKING) << 32;
+        let ends = self.ends();
+        while ends.push(entry, words).is_err() {
+            self.make_room(ends);
+        }
+        ends.publish();
+        let mut answer = None;
+        loop {
+            self.entered(ends.enter(1, enter::COMPLETIONS));
+            ends.reap(|head, tag, result| {
+                if tag == BLOCKING {
+                    answer = Some(Answer { result, extra: head >> 8 });
+                } else {
+                    self.deliver(tag, head >> 8, result);
+                }
+            });
+            if let Some(answer) = answer {
+                self.settle_if_needed();
+                return answer;
+            }
+        }
+    }
+
+    /// Does many operations and waits for all. `entry` gives entry and number of words of the operation with
+    /// an index, `done` takes the answer.
+    ///
+    /// # Safety
+    ///
+    /// As for [`begin`](Self::begin), for every entry.
+    #[inline(always)]
+    pub(crate) unsafe fn call_all(
+        &self,
+        count: u32,
+        mut entry: impl FnMut(u32) -> ([u64; 8], usize),
+        mut done: impl FnMut(u32, Answer),
+    ) {
+        let ends = self.ends();
+        let count = count.min(BLOCKING);
+        let (mut sent, mut answered) = (0_u32, 0_u32);
+        while answered != count {
+            while sent != count {
+                let (mut words, length) = entry(sent);
+                words[0] |= u64::from(BLOCKING | sent) << 32;
+                if ends.push(words, length).is_err() {
+                    break;
+                }
+                sent = sent.wrapping_add(1);
+            }
+            ends.publish();
+            let missing = sent.wrapping_sub(answered).min(ends.sizes.cq_entries() as u32);
+            self.entered(ends.enter(u64::from(missing), enter::COMPLETIONS));
+            ends.reap(|head, tag, result| {
+                if tag & BLOCKING != 0 && tag != DISCARD {
+                    done(tag & !BLOCKING, Answer { result, extra: head >> 8 });
+                    answered = answered.wrapping_add(1);
+                } else {
+                    self.deliver(tag, head >> 8, result);
+                }
+            });
+        }
+        self.settle_if_needed();
+    }
+
+    /// Lets the kernel take submissions and replies, without waiting for anything.
+    pub(crate) fn flush(&self) {
+        let ends = self.ends();
+        self.entered(ends.enter(0, 0));
+        self.reap();
+    }
+
+    /// Takes completions and wakes who waited for them.
+    #[inline(always)]
+    pub(crate) fn reap(&self) -> u32 {
+        let taken = self.ends().reap(|head, tag, result| self.deliver(tag, head >> 8, result));
+        self.settle_if_needed();
+        taken
+    }
+
+    /// Waits until something can go on: a completion, or with [`enter::REQUESTS`] a request.
+    #[inline(always)]
+    pub(crate) fn wait(&self, flags: u64) -> u32 {
+        self.entered(self.ends().enter(1, flags | enter::COMPLETIONS));
+        self.reap()
+    }
+
+    /// The SQ is full: lets the kernel take entries, and waits for a completion if it has no room for them.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&self, ends: &Ends) {
+        self.entered(ends.enter(0, 0));
+        let taken = ends.reap(|head, tag, result| self.deliver(tag, head >> 8, result));
+        if taken == 0 && ends.sq.refresh(&ends.ring.sq()) == Ok(0) {
+            self.entered(ends.enter(1, enter::COMPLETIONS));
+            ends.reap(|head, tag, result| self.deliver(tag, head >> 8, result));
+        }
+    }
+
+    /// Looks at the result of an entry into the kernel: only a wait that timed out is no bug.
+    #[inline(always)]
+    fn entered(&self, result: u64) {
+        if result != 0 {
+            refused(result);
+        }
+    }
+
+    /// Files an answer with its slot.
+    #[inline(never)]
+    fn deliver(&self, tag: u32, extra: u32, result: u64) {
+        let Some(slot) = self.slots.get(tag) else { return };
+        match slot.stage.get() {
+            Stage::Flying => {
+                slot.stage.set(Stage::Done);
+                slot.extra.set(extra);
+                slot.result.set(result);
+                match slot.task.get() {
+                    NONE => self.slots.care(tag, slot),
+                    task => self.tasks.wake(task),
+                }
+            }
+            Stage::Orphan => {
+                slot.result.set(result);
+                self.slots.care(tag, slot);
+            }
+            Stage::Free | Stage::Done => {}
+        }
+    }
+
+    /// Whether there is anything to [`settle`](Self::settle) is one compare in the usual case.
+    #[inline(always)]
+    fn settle_if_needed(&self) {
+        if self.slots.needs_care() {
+            self.settle();
+        }
+    }
+
+    /// Runs what may be code of others: wakes foreign wakers, drops the buffers of dropped operations.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn settle(&self) {
+        self.slots.begin_care();
+        while let Some((index, slot)) = self.slots.next_care() {
+            if slot.stage.get() == Stage::Orphan {
+                let held = slot.held.take();
+                self.close_unclaimed(slot);
+                self.slots.free(index, slot);
+                drop(held);
+            } else if let Some(waker) = slot.waker.take() {
+                waker.wake();
+            }
+        }
+        for tag in self.cancels.take() {
+            if self.slots.get(tag).is_some_and(|slot| slot.stage.get() == Stage::Orphan) {
+                self.cancel(tag);
+            }
+        }
+        for waker in self.crowd.take() {
+            waker.wake();
+        }
+    }
+
+    /// Waits for room: wakes `waker` after the next completion.
+    #[cold]
+    pub(crate) fn queue_up(&self, waker: &Waker) {
+        let mut crowd = self.crowd.take();
+        crowd.push(waker.clone());
+        self.crowd.set(crowd);
+        self.slots.call_for_care();
+    }
+
+    /// An operation was dropped. Its slot keeps `held` until the kernel has let go, and the kernel is asked to.
+    #[cold]
+    pub(crate) fn abandon(&self, index: u32, held: Option<Box<dyn Held>>) {
+        let Some(slot) = self.slots.get(index) else { return };
+        slot.waker.take();
+        slot.task.set(NONE);
+        match slot.stage.get() {
+            Stage::Flying => {
+                slot.held.set(held);
+                slot.stage.set(Stage::Orphan);
+                self.cancel(index);
+            }
+            Stage::Done => {
+                self.close_unclaimed(slot);
+                self.slots.free(index, slot);
+            }
+            Stage::Free | Stage::Orphan => {}
+        }
+    }
+
+    /// Asks the kernel to end an operation; forced after the grace.
+    fn cancel(&self, tag: u32) {
+        let entry = CancelTag { tag, strength: Strength::Ask as u32, grace: GRACE }.encode(DISCARD).to_words();
+        if self.ends().push(entry, 4).is_err() {
+            let mut cancels = self.cancels.take();
+            cancels.push(tag);
+            self.cancels.set(cancels);
+            self.slots.call_for_care();
+            return;
+        }
+        self.ends().publish();
+    }
+
+    /// Closes the handle that an operation made after nobody wanted it any more.
+    fn close_unclaimed(&self, slot: &Slot) {
+        if slot.makes_handle.get()
+            && let Ok(fd) = errno::demux(slot.result.get())
+        {
+            let entry = Close { fd }.encode(DISCARD).to_words();
+            let ends = self.ends();
+            while ends.push(entry, 2).is_err() {
+                self.make_room(ends);
+            }
+            ends.publish();
+        }
+    }
+}
+
+/// `ring_enter` was refused: this runtime asked for something that cannot be.
+#[cold]
+#[inline(never)]
+fn refused(result: u64) {
+    match errno::demux(result) {
+        Ok(_) | Err(Errno::TIMEDOUT) => {}
+        Err(error) => panic!("the kernel refused to enter the ring: {error}"),
+    }
+}

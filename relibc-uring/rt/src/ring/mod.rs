@@ -1,0 +1,15 @@
+//! This thread's ring: its two ends, and the slots of what is in flight.
+//!
+//! - [`ends`]: pushes submissions, takes completions, enters the kernel.
+//! - [`slots`]: one slot for each awaited operation; its index is the operation's tag. The slot of a dropped
+//!   operation keeps the buffer until the kernel has let go of it.
+//! - [`buffer`]: what can be lent to the kernel.
+//! - [`local`]: all of it together, as the runtime of one thread; [`current`] finds it.
+
+pub(crate) mod buffer;
+pub(crate) mod current;
+pub(crate) mod ends;
+pub(crate) mod local;
+pub(crate) mod slots;
+
+pub use buffer::{IoBuf, IoBufMut};

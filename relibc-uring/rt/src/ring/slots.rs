@@ -1,0 +1,170 @@
+//! Slots of the operations in flight. The index of a slot is the tag of its operation.
+//!
+//! - A slot is free again only after the operation's final completion, so a tag never names two operations.
+//! - The slot of an operation that was dropped keeps what the kernel may still write to.
+//! - There is one slot less than the CQ has places: the last place is for blocking calls, which therefore
+//!   cannot be locked out by what is awaited.
+#![forbid(unsafe_code)]
+
+use alloc::boxed::Box;
+use core::cell::Cell;
+use core::task::Waker;
+
+/// An index that is none.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// Anything: what a slot keeps alive for the kernel's sake.
+pub(crate) trait Held {}
+impl<T> Held for T {}
+
+/// How far an operation is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The slot has no operation.
+    #[default]
+    Free,
+    /// The kernel has it.
+    Flying,
+    /// The kernel has answered and nobody has looked.
+    Done,
+    /// Dropped, but the kernel still has it.
+    Orphan,
+}
+
+/// The kernel's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Result as in the completion; take it apart with [`ring_abi::errno::demux`].
+    pub result: u64,
+    /// The completion's `extra`.
+    pub extra: u32,
+}
+
+/// One operation in flight.
+#[derive(Default)]
+pub(crate) struct Slot {
+    pub(crate) stage: Cell<Stage>,
+    /// The result is a handle that must be closed if nobody takes it.
+    pub(crate) makes_handle: Cell<bool>,
+    /// The task to wake, or [`NONE`].
+    pub(crate) task: Cell<u32>,
+    pub(crate) extra: Cell<u32>,
+    next: Cell<u32>,
+    pub(crate) result: Cell<u64>,
+    pub(crate) held: Cell<Option<Box<dyn Held>>>,
+    /// Whom to wake, if it is no task of ours.
+    pub(crate) waker: Cell<Option<Waker>>,
+}
+
+/// All slots of a thread.
+pub(crate) struct Slots {
+    all: Cell<&'static [Slot]>,
+    free: Cell<u32>,
+    /// Slots that need care once it is safe to run code of others.
+    after: Cell<u32>,
+    /// Whether there are such slots, or other things to look after then.
+    care: Cell<bool>,
+}
+
+impl Slots {
+    /// No slots yet.
+    pub(crate) const fn new() -> Slots {
+        Slots { all: Cell::new(&[]), free: Cell::new(NONE), after: Cell::new(NONE), care: Cell::new(false) }
+    }
+
+    /// The slot of a tag.
+    #[inline(always)]
+    pub(crate) fn get(&self, tag: u32) -> Option<&'static Slot> {
+        self.all.get().get(tag as usize)
+    }
+
+    /// Takes a free slot; `None` while all are in use.
+    #[inline(always)]
+    pub(crate) fn take(&self, wanted: usize) -> Option<(u32, &'static Slot)> {
+        let index = self.free.get();
+        match self.get(index) {
+            Some(slot) => {
+                self.free.set(slot.next.get());
+                Some((index, slot))
+            }
+            None => self.take_first(wanted),
+        }
+    }
+
+    /// The first operation of a thread makes the slots.
+    #[cold]
+    fn take_first(&self, wanted: usize) -> Option<(u32, &'static Slot)> {
+        if !self.all.get().is_empty() {
+            return None;
+        }
+        self.resize(wanted);
+        let index = self.free.get();
+        let slot = self.get(index)?;
+        self.free.set(slot.next.get());
+        Some((index, slot))
+    }
+
+    /// Makes `count` fresh slots. Nothing may be in flight. The old ones stay in memory: a thread does this
+    /// at most once or twice in its life.
+    pub(crate) fn resize(&self, count: usize) {
+        let count = count.clamp(1, 1 << 15);
+        let fresh: &'static [Slot] = Box::leak((0..count).map(|_| Slot::default()).collect());
+        let mut next = NONE;
+        for (index, slot) in fresh.iter().enumerate().rev() {
+            slot.next.set(next);
+            slot.task.set(NONE);
+            next = index as u32;
+        }
+        self.free.set(next);
+        self.all.set(fresh);
+    }
+
+    /// Gives a slot back.
+    #[inline(always)]
+    pub(crate) fn free(&self, index: u32, slot: &Slot) {
+        slot.stage.set(Stage::Free);
+        slot.next.set(self.free.get());
+        self.free.set(index);
+    }
+
+    /// Notes that a slot needs care after the completions have been taken.
+    pub(crate) fn care(&self, index: u32, slot: &Slot) {
+        slot.next.set(self.after.get());
+        self.after.set(index);
+        self.care.set(true);
+    }
+
+    /// Asks for care although no slot needs it.
+    pub(crate) fn call_for_care(&self) {
+        self.care.set(true);
+    }
+
+    /// Whether something needs care.
+    #[inline(always)]
+    pub(crate) fn needs_care(&self) -> bool {
+        self.care.get()
+    }
+
+    /// Care begins: from now on only what comes up anew counts.
+    pub(crate) fn begin_care(&self) {
+        self.care.set(false);
+    }
+
+    /// The next slot that needs care.
+    pub(crate) fn next_care(&self) -> Option<(u32, &'static Slot)> {
+        let index = self.after.get();
+        let slot = self.get(index)?;
+        self.after.set(slot.next.get());
+        Some((index, slot))
+    }
+
+    /// Whether any slot is in the given stage.
+    pub(crate) fn any(&self, stage: Stage) -> bool {
+        self.all.get().iter().any(|slot| slot.stage.get() == stage)
+    }
+
+    /// Every slot with its index.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &'static Slot)> {
+        self.all.get().iter().enumerate().map(|(index, slot)| (index as u32, slot))
+    }
+}

@@ -1,0 +1,5 @@
+//! The daemon kit.
+
+mod service;
+
+pub(crate) use service::Service;
