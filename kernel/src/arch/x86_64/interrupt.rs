@@ -3,7 +3,7 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::apic::{self, Source};
+use super::apic::{self, IRQ_SERIAL, Source};
 use super::entry::{DEBUG, DOUBLE_FAULT, MACHINE_CHECK, NMI, SYSTEM_CALL};
 use super::state::Frame;
 
@@ -48,7 +48,12 @@ fn interrupt(vector: u64) -> ! {
             super::timer::fired();
             kernel_event(kind::TIMER, 0, 0, 0)
         }
-        Source::Line(line) => kernel_event(kind::LINE, u64::from(line), 0, 0),
+        Source::Line(line) => {
+            if line == IRQ_SERIAL {
+                super::serial::collect();
+            }
+            kernel_event(kind::LINE, u64::from(line), 0, 0)
+        }
         Source::Spurious => kernel_event(kind::SPURIOUS, 0, 0, 0),
     }
 }

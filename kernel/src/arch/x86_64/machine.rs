@@ -4,11 +4,12 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use rmm::{Frame, Page, TableFrame};
 
-use super::memory::{self, UserPtr};
+use super::memory;
 use super::percpu::{PerCpu, this_cpu};
 use super::regs::Regs;
 use super::state::StateBlock;
-use super::{apic, copy, leave, serial, timer, tlb};
+use super::wired::UserPtr;
+use super::{apic, copy, leave, serial, timer, tlb, utf8};
 
 /// This PC. It has no state of its own: there is one, and holding the value is the permission to use it.
 #[derive(Debug)]
@@ -60,6 +61,11 @@ impl Machine {
         unsafe { copy::zero_bytes(at.pointer(), length) }
     }
 
+    /// Whether a range of a program's bytes is UTF-8 at this moment; the program may change it afterwards.
+    pub fn is_utf8(&self, at: UserPtr, length: usize) -> bool {
+        utf8::is_utf8(length, |offset, bytes| self.read_user(at.add(offset), bytes))
+    }
+
     /// The root table whose upper half every space shares.
     pub fn kernel_half(&self) -> Frame {
         memory::kernel_root()
@@ -83,6 +89,12 @@ impl Machine {
     #[inline(always)]
     pub fn linear(&self, _root: Frame) -> bool {
         false
+    }
+
+    /// Where an address of a space that is [`linear`](Self::linear) leads; there are none here.
+    #[inline(always)]
+    pub fn linear_pointer(&self, _address: u64) -> UserPtr {
+        UserPtr::default()
     }
 
     /// Nanoseconds since the kernel started.

@@ -9,7 +9,7 @@
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 
-use rmm::{Frame, PhysAddr};
+use rmm::Frame;
 
 /// Where the direct map starts.
 pub(super) const DIRECT_MAP: u64 = 0xffff_8800_0000_0000;
@@ -211,31 +211,5 @@ fn change_leaf(address: u64, change: impl Fn(u64) -> u64) {
     if let Some(leaf) = leaf(address) {
         write_entry(leaf.table, leaf.index, change(leaf.value));
         super::tlb::forget_page(address);
-    }
-}
-
-/// A physical place inside memory that programs own.
-///
-/// It is kept as the kernel's own address of that place, which the direct map makes from the physical one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UserPtr(u64);
-
-impl UserPtr {
-    /// The place at `offset`, below 4096, of a frame.
-    #[inline(always)]
-    pub fn new(frame: rmm::UserFrame, offset: u64) -> Self {
-        Self::at(frame.frame().start(), offset & 4095)
-    }
-
-    /// A place behind a physical address that the caller knows to be a program's.
-    #[inline(always)]
-    pub(super) fn at(start: PhysAddr, offset: u64) -> Self {
-        Self(DIRECT_MAP.wrapping_add(start.raw()).wrapping_add(offset))
-    }
-
-    /// The same place for the machine's own accesses.
-    #[inline(always)]
-    pub(super) fn pointer<T>(self) -> *mut T {
-        self.0 as *mut T
     }
 }

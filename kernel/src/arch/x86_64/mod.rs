@@ -2,11 +2,11 @@
 //!
 //! - `serial`, `exit`, `rtc`, `acpi`: devices that are there whatever happens.
 //! - `cpu`, `tables`: what a CPU is told once.
-//! - `memory`, `tlb`, `copy`, `slab`, `wired`: memory as the kernel reaches it.
+//! - `memory`, `tlb`, `copy`, `slab`, `wired`, `utf8`: memory as the kernel reaches it.
 //! - `regs`, `state`: what is kept of a stopped program.
 //! - `percpu`, `entry`, `interrupt`, `leave`: the way in and the way out.
 //! - `apic`, `timer`: interrupts and time.
-//! - `start`, `panic`: the beginning and the end.
+//! - `start`, `selftest`, `panic`: the beginning and the end.
 //! - `machine`: all of it as the value that the layers above know.
 
 mod acpi;
@@ -23,6 +23,7 @@ mod panic;
 mod percpu;
 mod regs;
 mod rtc;
+mod selftest;
 mod serial;
 mod slab;
 mod start;
@@ -30,16 +31,16 @@ mod state;
 mod tables;
 mod timer;
 mod tlb;
+mod utf8;
 mod wired;
 
 pub use apic::{IRQ_LINES, IRQ_SERIAL, IRQ_TEST};
 pub use exit::exit;
 pub use interrupt::ignored_events;
 pub use machine::{Machine, idle, resume};
-pub use memory::UserPtr;
 pub use panic::EXIT_PANIC;
 pub use regs::{Regs, Start};
 pub use slab::{FrameSource, NoMemory, Slab};
 pub use start::{BootInfo, LOADER_CONFIG, start};
 pub use state::StateBlock;
-pub use wired::Wired;
+pub use wired::{UserPtr, Wired};

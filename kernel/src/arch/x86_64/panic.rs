@@ -71,7 +71,8 @@ fn return_addresses(stack: u64) -> impl Iterator<Item = u64> {
     (0..words.min(WORDS)).filter_map(move |index| {
         // SAFETY: the word lies in this CPU's stack, between its current end and its top.
         let word = unsafe { (start as *const u64).wrapping_add(index).read_volatile() };
-        follows_call(word).then_some(word)
+        // The call itself is what has a name and a line.
+        follows_call(word).then_some(word.wrapping_sub(1))
     })
 }
 

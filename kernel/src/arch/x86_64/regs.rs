@@ -175,20 +175,13 @@ impl Regs {
         let fs_base = self.fs_base.get();
         match block {
             Some(block) => Registers { fs_base, ..block.registers() },
-            None if self.fresh.get() => Registers {
-                rip: self.rip.get(),
-                rsp: self.rsp.get(),
-                fs_base,
-                rdi: self.r12.get(),
-                rsi: self.r13.get(),
-                rdx: self.r14.get(),
-                ..Registers::default()
-            },
+            None if self.fresh.get() => {
+                Registers { rip: self.rip.get(), rsp: self.rsp.get(), fs_base, ..Registers::default() }
+            }
             None => Registers {
                 rip: self.rip.get(),
                 rsp: self.rsp.get(),
                 fs_base,
-                rax: self.result.get(),
                 rbx: self.rbx.get(),
                 rbp: self.rbp.get(),
                 r12: self.r12.get(),
@@ -220,12 +213,7 @@ impl Regs {
     fn write_kept(&self, registers: &Registers) {
         self.rip.set(registers.rip);
         self.rsp.set(registers.rsp);
-        if self.fresh.get() {
-            self.r12.set(registers.rdi);
-            self.r13.set(registers.rsi);
-            self.r14.set(registers.rdx);
-            return;
-        }
+        self.fresh.set(false);
         self.rbx.set(registers.rbx);
         self.rbp.set(registers.rbp);
         self.r12.set(registers.r12);

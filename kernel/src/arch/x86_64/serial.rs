@@ -1,5 +1,8 @@
 //! The debug console: COM1 at 115200 baud, polled on the way out, interrupting on the way in.
+//!
+//! The port interrupts again at every access while received bytes lie in it, so they are collected at once.
 
+use core::cell::Cell;
 use core::fmt::{self, Write};
 
 use x86_64::instructions::port::Port;
@@ -51,9 +54,53 @@ pub(super) fn send(bytes: &[u8]) {
     }
 }
 
+/// Moves what was received into the kernel's own buffer, so that the port stops interrupting. Bytes beyond the buffer
+/// are lost, as they would be in the port.
+pub(super) fn collect() {
+    while read(STATUS) & STATUS_RECEIVED != 0 {
+        INPUT.put(read(DATA));
+    }
+}
+
 /// Takes one received byte, if there is one.
 pub(super) fn receive() -> Option<u8> {
-    (read(STATUS) & STATUS_RECEIVED != 0).then(|| read(DATA))
+    collect();
+    INPUT.take()
+}
+
+/// Received bytes that nobody has taken yet.
+struct Input {
+    bytes: [Cell<u8>; 256],
+    head: Cell<u8>,
+    tail: Cell<u8>,
+}
+
+// SAFETY: used only by the one CPU that runs the kernel.
+unsafe impl Sync for Input {}
+
+static INPUT: Input = Input { bytes: [const { Cell::new(0) }; 256], head: Cell::new(0), tail: Cell::new(0) };
+
+impl Input {
+    fn put(&self, byte: u8) {
+        let tail = self.tail.get();
+        let next = tail.wrapping_add(1);
+        if next == self.head.get() {
+            return;
+        }
+        if let Some(slot) = self.bytes.get(usize::from(tail)) {
+            slot.set(byte);
+            self.tail.set(next);
+        }
+    }
+
+    fn take(&self) -> Option<u8> {
+        let head = self.head.get();
+        if head == self.tail.get() {
+            return None;
+        }
+        self.head.set(head.wrapping_add(1));
+        self.bytes.get(usize::from(head)).map(Cell::get)
+    }
 }
 
 /// Writes formatted text.

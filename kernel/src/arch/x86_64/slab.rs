@@ -80,6 +80,11 @@ impl<T: Default> Slab<T> {
         Some(unsafe { &*self.base.wrapping_add(index as usize) })
     }
 
+    /// Frames of memory that the elements lie in, page tables not counted.
+    pub fn frames(&self) -> usize {
+        self.pages.get() as usize
+    }
+
     /// Adds the elements that one more frame has room for. On an error nothing has changed.
     pub fn grow(&self, _machine: &Machine, frames: &dyn FrameSource) -> Result<(), NoMemory> {
         if self.len.get() >= self.most {
@@ -103,31 +108,43 @@ impl<T: Default> Slab<T> {
 
 /// Maps a new, zeroed frame at a page of the tables' room, with the page tables that it needs.
 fn map(page: u64, frames: &dyn FrameSource) -> Result<(), NoMemory> {
-    let frame = frames.take().ok_or(NoMemory)?;
-    let Some(table) = leaf_table(page, frames) else {
-        frames.give(frame);
+    let needed = missing_tables(page).wrapping_add(1);
+    let mut taken = [None; 3];
+    for slot in taken.iter_mut().take(needed) {
+        *slot = frames.take();
+    }
+    if taken.iter().flatten().count() < needed {
+        taken.into_iter().flatten().for_each(|frame| frames.give(frame));
         return Err(NoMemory);
-    };
-    zero_frame(frame);
+    }
+    let mut table = tables_table();
+    let mut stock = taken.into_iter().flatten().inspect(|frame| zero_frame(*frame));
+    for shift in TABLE_SHIFTS {
+        let index = page >> shift & 511;
+        if read_entry(table, index) & entry::PRESENT == 0 {
+            let new = stock.next().ok_or(NoMemory)?;
+            write_entry(table, index, new.start().raw() | entry::PRESENT | entry::WRITABLE);
+        }
+        table = read_entry(table, index) & entry::ADDRESS;
+    }
+    let frame = stock.next().ok_or(NoMemory)?;
     let rights = entry::PRESENT | entry::WRITABLE | entry::GLOBAL | entry::NO_EXECUTE;
     write_entry(table, page >> 12 & 511, frame.start().raw() | rights);
     Ok(())
 }
 
-/// The lowest table above a page; a new middle table that stays empty for lack of a second one is used next time.
-fn leaf_table(page: u64, frames: &dyn FrameSource) -> Option<u64> {
+/// The address bits that choose an entry of each table above a leaf, from the one that exists from the start.
+const TABLE_SHIFTS: [u32; 2] = [30, 21];
+
+/// How many page tables above a page do not exist yet.
+fn missing_tables(page: u64) -> usize {
     let mut table = tables_table();
-    for shift in [30, 21] {
-        let index = page >> shift & 511;
-        let value = read_entry(table, index);
-        table = if value & entry::PRESENT != 0 {
-            value & entry::ADDRESS
-        } else {
-            let new = frames.take()?;
-            zero_frame(new);
-            write_entry(table, index, new.start().raw() | entry::PRESENT | entry::WRITABLE);
-            new.start().raw()
-        };
+    for (above, shift) in TABLE_SHIFTS.into_iter().enumerate() {
+        let value = read_entry(table, page >> shift & 511);
+        if value & entry::PRESENT == 0 {
+            return TABLE_SHIFTS.len().wrapping_sub(above);
+        }
+        table = value & entry::ADDRESS;
     }
-    Some(table)
+    0
 }

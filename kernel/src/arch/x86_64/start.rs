@@ -10,7 +10,7 @@ use rmm::{FRAME_SIZE, Frame, FrameInfo, PhysAddr};
 
 use super::machine::Machine;
 use super::percpu::this_cpu;
-use super::{acpi, apic, cpu, leave, memory, panic, serial, tables, timer};
+use super::{acpi, apic, cpu, leave, memory, panic, selftest, serial, tables, timer};
 
 /// What the loader is asked for: everything in the higher half, and all physical memory mapped at a fixed place.
 pub const LOADER_CONFIG: BootloaderConfig = loader_config();
@@ -136,6 +136,7 @@ fn start_devices(root: Option<u64>) {
     memory::make_uncached(apic::LOCAL);
     apic::start(&io);
     timer::start();
+    selftest::run();
     let assumed = if io.assumed { " (assumed)" } else { "" };
     serial::print(format_args!(
         "annulus: machine tsc={} Hz, ioapic={:#x}{assumed}\n",

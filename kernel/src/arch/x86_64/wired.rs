@@ -1,16 +1,69 @@
-//! Memory that the kernel shares with programs: physically contiguous, and wired until its owner frees it.
+//! Places in memory that programs own, and the contiguous memory that the kernel shares with them.
 
 use core::ptr::NonNull;
 
 use ring_abi::layout::Sizes;
 use ring_abi::map::Ring;
-use rmm::{FRAME_SIZE, UserFrame};
+use rmm::{FRAME_SIZE, PhysAddr, UserFrame};
 
 use super::Machine;
-use super::memory::UserPtr;
+use super::memory::DIRECT_MAP;
 
 /// Rings are aligned to a cache line.
 const RING_ALIGN: usize = 64;
+
+/// A place inside memory that programs own.
+///
+/// It is kept as the kernel's own address of that place, which the direct map makes from the physical one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserPtr(u64);
+
+impl Default for UserPtr {
+    fn default() -> Self {
+        Self(DIRECT_MAP)
+    }
+}
+
+#[expect(clippy::should_implement_trait, reason = "`add` and `sub` count bytes, as on raw pointers")]
+impl UserPtr {
+    /// The place at `offset`, below 4096, of a frame.
+    #[inline(always)]
+    pub fn new(frame: UserFrame, offset: usize) -> Self {
+        Self::at(frame.frame().start(), offset as u64 & (FRAME_SIZE - 1))
+    }
+
+    /// A place behind a physical address that the caller knows to be a program's.
+    #[inline(always)]
+    fn at(start: PhysAddr, offset: u64) -> Self {
+        Self(DIRECT_MAP.wrapping_add(start.raw()).wrapping_add(offset))
+    }
+
+    /// The physical address.
+    #[inline(always)]
+    pub fn address(self) -> PhysAddr {
+        PhysAddr::new(self.0.wrapping_sub(DIRECT_MAP))
+    }
+
+    /// The place `count` bytes further, which the caller knows to be in the same frame or wired memory.
+    #[inline(always)]
+    #[must_use]
+    pub fn add(self, count: usize) -> Self {
+        Self(self.0.wrapping_add(count as u64))
+    }
+
+    /// The place `count` bytes before, which the caller knows to be in the same frame or wired memory.
+    #[inline(always)]
+    #[must_use]
+    pub fn sub(self, count: usize) -> Self {
+        Self(self.0.wrapping_sub(count as u64))
+    }
+
+    /// The same place for the machine's own accesses.
+    #[inline(always)]
+    pub(super) fn pointer<T>(self) -> *mut T {
+        self.0 as *mut T
+    }
+}
 
 /// A run of frames that programs map and the kernel reaches.
 #[derive(Clone, Copy, Debug)]
