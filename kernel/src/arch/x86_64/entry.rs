@@ -61,6 +61,8 @@ pub(super) extern "sysv64" fn system_call() {
         "mov [rax + {r13}], r13",
         "mov [rax + {r14}], r14",
         "mov [rax + {r15}], r15",
+        "stmxcsr [rax + {mxcsr}]",
+        "fnstcw [rax + {fcw}]",
         "mov rsp, gs:[{stack_top}]",
         "mov rcx, r10",
         "call {kernel_enter}",
@@ -85,6 +87,8 @@ pub(super) extern "sysv64" fn system_call() {
         r13 = const offset_of!(Regs, r13),
         r14 = const offset_of!(Regs, r14),
         r15 = const offset_of!(Regs, r15),
+        mxcsr = const offset_of!(Regs, mxcsr),
+        fcw = const offset_of!(Regs, fcw),
         other = sym foreign_call,
         kernel_enter = sym kernel_enter,
     )
