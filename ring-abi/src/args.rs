@@ -601,6 +601,8 @@ pub mod map {
     pub const FIXED: u64 = 4;
     /// Exactly at the address; `EEXIST` if something is there.
     pub const FIXED_NOREPLACE: u64 = 0xc;
+    /// Anywhere, and the page below stays empty: a guard below a stack.
+    pub const GUARD: u64 = 0x10;
 }
 
 /// Flags of [`ContextCreate`], above the 32 bits of the ring's sizes.

@@ -63,6 +63,13 @@ impl Producer {
         Producer { tail: Cell::new(position), room: Cell::new(0), held: Cell::new(0) }
     }
 
+    /// Becomes the end of a fresh queue again.
+    pub fn reset(&self) {
+        self.tail.set(0);
+        self.room.set(0);
+        self.held.set(0);
+    }
+
     /// Position of the next entry.
     #[inline(always)]
     pub fn position(&self) -> u32 {
@@ -221,6 +228,11 @@ impl Consumer {
     /// The end of an empty queue whose indices stand at `position`.
     pub const fn at(position: u32) -> Consumer {
         Consumer { head: Cell::new(position) }
+    }
+
+    /// Becomes the end of a fresh queue again.
+    pub fn reset(&self) {
+        self.head.set(0);
     }
 
     /// Position of the oldest entry.

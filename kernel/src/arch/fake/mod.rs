@@ -119,6 +119,19 @@ impl Machine {
         KERNEL_HALF
     }
 
+    /// The entries of the upper half that every space shares, with their indices: none.
+    pub fn kernel_entries(&self) -> impl Iterator<Item = (u16, u64)> {
+        std::iter::empty()
+    }
+
+    /// Loads the kernel's own root if `root` is active, so that its frame may become anything.
+    pub fn leave(&self, root: Frame) {
+        if self.mmu.active() == Some(root) {
+            self.mmu.activate(KERNEL_HALF);
+        }
+        self.hosted.borrow_mut().retain(|hosted| *hosted != root);
+    }
+
     /// Forgets the translation of one page, if `root` is active.
     #[inline]
     pub fn flush_page(&self, root: Frame, page: Page) {
@@ -177,6 +190,11 @@ impl Machine {
     /// A byte that came over the serial line.
     pub fn serial_read(&self) -> Option<u8> {
         self.devices.read_typed()
+    }
+
+    /// Whether a byte has come over the serial line.
+    pub fn serial_ready(&self) -> bool {
+        self.devices.has_typed()
     }
 
     /// Lets an interrupt line through, or not.

@@ -71,6 +71,21 @@ impl Machine {
         memory::kernel_root()
     }
 
+    /// The entries of the upper half that every space shares, with their indices.
+    pub fn kernel_entries(&self) -> impl Iterator<Item = (u16, u64)> {
+        memory::kernel_entries()
+    }
+
+    /// Loads the kernel's own root if this CPU has `root` loaded, so that its frame may become anything.
+    pub fn leave(&self, root: Frame) {
+        let cpu = this_cpu();
+        if cpu.root() == root {
+            let own = memory::kernel_root();
+            cpu.set_root(own);
+            memory::activate(own);
+        }
+    }
+
     /// Makes this CPU forget one page of a space.
     pub fn flush_page(&self, root: Frame, page: Page) {
         if this_cpu().root() == root {
@@ -95,6 +110,11 @@ impl Machine {
     #[inline(always)]
     pub fn linear_pointer(&self, _address: u64) -> UserPtr {
         UserPtr::default()
+    }
+
+    /// The address under which a space that is [`linear`](Self::linear) has a frame; there are none here.
+    pub fn hosted_address(&self, _frame: rmm::UserFrame) -> u64 {
+        0
     }
 
     /// Nanoseconds since the kernel started.

@@ -75,6 +75,14 @@ pub(super) fn kernel_root() -> Frame {
     frame_at(ROOT_ADDRESS.get())
 }
 
+/// The entries of the kernel's half that are in use, with their indices.
+pub(super) fn kernel_entries() -> impl Iterator<Item = (u16, u64)> {
+    let root = ROOT_ADDRESS.get();
+    let indices = KERNEL_FIRST..KERNEL_FIRST.wrapping_add(KERNEL_USED);
+    let entries = indices.map(move |index| (index as u16, read_entry(root, index)));
+    entries.filter(|(_, value)| value & entry::PRESENT != 0)
+}
+
 /// The physical address of the table for growing tables.
 pub(super) fn tables_table() -> u64 {
     physical_of(TABLES_TABLE.0.get() as u64).unwrap_or(0)
