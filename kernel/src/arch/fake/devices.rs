@@ -52,6 +52,10 @@ impl Devices {
         self.typed.borrow_mut().pop_front()
     }
 
+    pub(super) fn has_typed(&self) -> bool {
+        !self.typed.borrow().is_empty()
+    }
+
     pub(super) fn enable(&self, line: u8, on: bool) {
         assert!(line < IRQ_LINES, "no interrupt line {line}");
         let bit = 1_u32.wrapping_shl(u32::from(line));
