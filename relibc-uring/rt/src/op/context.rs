@@ -148,3 +148,34 @@ pub unsafe fn set_registers(context: Fd, registers: Registers) -> Op<SetRegister
     let buffer = registers.to_words().iter().flat_map(|word| word.to_le_bytes()).collect();
     Op::new(SetRegisters { context, buffer })
 }
+
+/// Sets the base of `fs` of the caller itself, whose runtime cannot be found by other means yet.
+#[cfg(target_os = "redox")]
+pub(crate) fn set_own_base(local: &crate::ring::local::Local, base: u64) {
+    let registers = Registers { fs_base: base, ..Registers::default() };
+    let bytes = registers.to_words().map(u64::to_le_bytes);
+    let mut set = SetOwnBase(bytes.as_flattened());
+    // The base is an address in the lower half, so this cannot fail.
+    let _ = super::shape::call(local, &mut set);
+}
+
+#[cfg(target_os = "redox")]
+struct SetOwnBase<'b>(&'b [u8]);
+
+#[cfg(target_os = "redox")]
+impl Sealed for SetOwnBase<'_> {}
+
+#[cfg(target_os = "redox")]
+impl Operation for SetOwnBase<'_> {
+    type Output = Result<(), Errno>;
+    const OPCODE: Opcode = Opcode::ContextRegs;
+
+    fn entry(&mut self) -> Sqe {
+        let (buffer, length) = (self.0.as_ptr().addr() as u64, self.0.len() as u64);
+        args::ContextRegs { context: args::CURRENT, buffer, length, set: 1 }.encode(0)
+    }
+
+    fn finish(self, answer: Answer) -> Self::Output {
+        done(answer)
+    }
+}
