@@ -10,7 +10,7 @@
 //! widest gap ([`Nodes::update`]), by which [`Tree::first_where`] finds a node
 //! without visiting the others.
 //!
-//! - Keys are unique. The key of a node does not change while it is in a tree.
+//! - Keys are unique. The key of a node in a tree changes at most between those of its neighbours.
 //! - A node is in at most one tree through the same links.
 //! - `balance` is the height on the right less that on the left: -1, 0 or 1.
 

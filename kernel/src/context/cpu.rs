@@ -28,6 +28,8 @@ pub struct Cpu {
     pub slice_end: Cell<u64>,
     /// What the timer is set to.
     pub timer: Cell<u64>,
+    /// The timer, or who is ready, has to be looked at before this step ends.
+    pub rearm: Cell<bool>,
     /// Time of the step that runs, in ticks of the processor.
     pub step_start: Cell<u64>,
 }
@@ -42,6 +44,7 @@ impl Default for Cpu {
             spare: Cell::new(NONE),
             slice_end: Cell::new(0),
             timer: Cell::new(u64::MAX),
+            rearm: Cell::new(false),
             step_start: Cell::new(0),
         }
     }

@@ -16,6 +16,8 @@ pub enum Kind {
     Free,
     /// A file of a daemon: a link.
     Daemon,
+    /// The root of a daemon's scheme, while a path below it is asked for: a link. Its end is not told.
+    Root,
     /// A file of a scheme that the kernel serves; `id` says which.
     Kernel,
     /// A context.
@@ -47,8 +49,6 @@ pub struct File {
     pub refs: Cell<u32>,
     /// The cursor, in bytes.
     pub cursor: Cell<u64>,
-    /// Operations that wait for an event of it.
-    pub polls: List,
     /// Operations that wait for their turn at the cursor.
     pub turns: List,
     /// Place in its link's list of closings to be told; also threads the free list.
@@ -65,7 +65,6 @@ impl Default for File {
             id: Cell::new(0),
             refs: Cell::new(0),
             cursor: Cell::new(0),
-            polls: List::new(),
             turns: List::new(),
             link: Link::default(),
         }

@@ -81,7 +81,8 @@ pub struct Table {
     pub refs: Cell<u32>,
     /// Handles in it.
     pub count: Cell<u32>,
-    link: Link,
+    /// Threads the free list, or the list of tables to take apart.
+    pub link: Link,
 }
 
 impl Default for Table {

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use super::frames::Memory;
-use crate::arch::Slab;
+use crate::arch::{Machine, Slab};
 use crate::base::NONE;
 use crate::bug;
 use core::cell::Cell;
@@ -30,8 +30,13 @@ pub struct Arena<T> {
 impl<T: Record> Arena<T> {
     /// An empty arena for at most `most` records.
     pub fn new(memory: &Memory, most: u32) -> Arena<T> {
+        Arena::on(&memory.machine, most)
+    }
+
+    /// The same, before there is a [`Memory`].
+    pub(super) fn on(machine: &Machine, most: u32) -> Arena<T> {
         Arena {
-            slab: Slab::reserve(&memory.machine, most),
+            slab: Slab::reserve(machine, most),
             free: Cell::new(NONE),
             live: Cell::new(0),
             threaded: Cell::new(0),

@@ -47,19 +47,34 @@ pub fn start_on(cx: &Cx<'_>, opcode: Opcode, file_id: u32, file: &File, args: [u
     if !cx.s.links.at(file.object.get()).lives() {
         return Err(Errno::NODEV);
     }
-    let id = cx.start_op(opcode)?;
+    let reserve = if makes_file(opcode) { cx.s.files.take(&cx.s.memory)? } else { NONE };
+    let id = match cx.start_op(opcode) {
+        Ok(id) => id,
+        Err(error) => {
+            if reserve != NONE {
+                cx.s.files.give(reserve);
+            }
+            return Err(error);
+        }
+    };
     let op = cx.s.ops.at(id);
     op.file.set(file_id);
     file.hold();
     op.object.set(file.object.get());
-    let [fd, buffer, length, offset, more] = args;
+    let [_, buffer, length, offset, more] = args;
     let [a, b, c, d, e] = &op.args;
-    a.set(fd);
+    a.set(u64::from(reserve));
     b.set(buffer);
     c.set(length);
     d.set(offset);
     e.set(more);
     Ok(id)
+}
+
+/// Whether success of an operation makes a file, whose record is then reserved in its first argument.
+#[inline(always)]
+pub fn makes_file(opcode: Opcode) -> bool {
+    matches!(opcode, Opcode::OpenAt | Opcode::Dup)
 }
 
 /// Sends an operation to its link, or parks it for room. An error means that the record is gone again and
@@ -200,6 +215,10 @@ pub fn refill(s: &State, link_id: u32) {
 
 #[cold]
 fn refill_slowly(s: &State, link: &Link) {
+    if !link.lives() {
+        // A dead link's slice fails what waits (`death::slice_links`), unless that is over: then it is up to us.
+        return;
+    }
     super::tell::tell(s, link);
     // At most a queue's worth goes out, so this is bounded by the size that the daemon chose.
     while link.has_slot() && link.lives() {

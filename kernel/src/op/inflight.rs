@@ -23,14 +23,10 @@ pub enum Wait {
     Room,
     /// Its turn at the file's cursor: in its `turns`.
     Turn,
-    /// An event of the file: in its `polls`.
-    Event,
-    /// A futex's wake-up: in its `waiters`.
-    Futex,
+    /// A futex's wake-up, a file's event or an interrupt: on a channel.
+    Channel,
     /// Only its deadline.
     Time,
-    /// An interrupt or input: in the waiters of its line.
-    Interrupt,
     /// A context's end: in its `watchers`.
     End,
     /// Its next slice of work: in the system's work list.
@@ -56,7 +52,7 @@ pub struct Op {
     pub slot_tag: Cell<u32>,
     /// The file it works on, held; or `NONE`.
     pub file: Cell<u32>,
-    /// The link, futex, context, line or work state that its `queue` belongs to.
+    /// The link, channel or context that its `queue` belongs to.
     pub object: Cell<u32>,
     /// Position in the timer heap, or `NONE`.
     pub timer: Cell<u32>,

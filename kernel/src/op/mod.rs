@@ -24,10 +24,32 @@ pub enum Outcome {
 /// An outcome, or the error to complete with.
 pub type OpResult = Result<Outcome, Errno>;
 
+pub mod cancel;
+pub mod channel;
+pub mod context;
+pub mod cursor;
 pub mod cx;
+pub mod death;
 pub mod dispatch;
+pub mod exec;
 pub mod forward;
+pub mod futex;
+pub mod handle;
 pub mod inflight;
+pub mod irq;
+pub mod kernel_scheme;
+pub mod memory;
+pub mod nop;
+pub mod open;
+pub mod pass;
+pub mod poll;
+pub mod register;
 pub mod reply;
+pub mod space;
 pub mod state;
 pub mod stats;
+pub mod sys;
+pub mod tell;
+pub mod timeout;
+pub mod tracer;
+pub mod work;

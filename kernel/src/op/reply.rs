@@ -31,10 +31,25 @@ pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
     }
     let (result, extra) = finish(s, link, op, tag, words);
     link.answered(&s.slots, tag);
-    if op.cancel_pending.get() {
+    if op.asked_to_cancel.get() {
         super::cancel::forget_notice(s, link, id);
     }
+    if op.opcode.get() == Opcode::Fevent {
+        return events(s, id, result);
+    }
     s.end_op(id, result, extra);
+}
+
+/// The daemon said which events a file has now.
+#[cold]
+fn events(s: &State, id: u32, result: Result<u64, Errno>) {
+    let answer = match result {
+        Ok(now) => super::poll::answered(s, id, now),
+        Err(error) => Some(Err(error)),
+    };
+    if let Some(answer) = answer {
+        s.end_op(id, answer, 0);
+    }
 }
 
 #[cold]

@@ -6,10 +6,12 @@
 
 use super::inflight::{Op, Wait};
 use super::stats::Stats;
-use crate::arch::StateBlock;
+use super::channel::Channel;
+use crate::arch::{IRQ_LINES, Machine, StateBlock};
 use crate::base::NONE;
 use crate::base::list::{Chain, Link as Neighbours, List};
 use crate::base::trace::{Trace, What};
+use crate::base::tree::Tree;
 use crate::context::context::{Context, State as Run};
 use crate::context::cpu::{Cpu, MOST};
 use crate::context::file::File;
@@ -22,6 +24,7 @@ use crate::ring::duplex::Ring;
 use crate::scheme::link::{Link, Slot};
 use crate::scheme::names::Name;
 use core::cell::Cell;
+use core::fmt::Write;
 use ring_abi::errno::mux;
 use ring_abi::{Cqe, Errno};
 
@@ -51,10 +54,38 @@ pub struct State {
     pub names: Arena<Name>,
     /// The names in use.
     pub name_list: List,
+    /// What operations wait for outside of daemons.
+    pub channels: Arena<Channel>,
+    /// The channels in use, by key.
+    pub channel_tree: Tree,
+    /// Channels with some left to wake.
+    pub channel_work: List,
+    /// A link whose waiting operations may find room now, or `NONE`.
+    pub to_refill: Cell<u32>,
+    /// Contexts to take apart.
+    pub ending: List,
+    /// Links whose daemon is gone.
+    pub dying_links: List,
+    /// Handle tables that nobody uses.
+    pub dying_tables: List,
+    /// Which kind of work had the last slice.
+    pub work_turn: Cell<u32>,
+    /// The first context; the system ends with it.
+    pub first_context: Cell<u32>,
+    /// The running context is to be resumed as another one would be.
+    pub reload: Cell<bool>,
+    /// Process id whose rings are traced, or zero.
+    pub traced: Cell<u32>,
+    /// Interrupts so far, by line.
+    pub interrupts: [Cell<u64>; IRQ_LINES as usize],
+    /// Time at which the kernel began, in ticks of the processor.
+    pub boot_ticks: Cell<u64>,
     /// Deadlines.
     pub timers: Timers,
     /// Operations with work left to do.
     pub work: List,
+    /// The status with which the system ends, once it is to.
+    pub halt: Cell<Option<u32>>,
     /// Processors.
     pub cpus: [Cpu; MOST],
     /// The processor that runs this step.
@@ -63,6 +94,16 @@ pub struct State {
     pub stats: Stats,
     /// Recent events.
     pub trace: Trace,
+}
+
+/// The serial line as a place to write text to.
+pub struct Console<'a>(pub &'a Machine);
+
+impl Write for Console<'_> {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        self.0.serial_write(text.as_bytes());
+        Ok(())
+    }
 }
 
 /// A state block with what an arena needs.
@@ -106,6 +147,10 @@ chains! {
     ByClosing: File, link;
     /// Scheme names.
     ByName: Name, link;
+    /// Links whose daemon is gone.
+    ByLink: Link, link;
+    /// Handle tables that nobody uses.
+    ByTable: Table, link;
 }
 
 impl Positions for State {
@@ -127,6 +172,13 @@ impl State {
     /// Notes an event in the log.
     pub fn note(&self, what: What, numbers: [u64; 2]) {
         self.trace.note(self.memory.machine.now(), what, numbers);
+    }
+
+    /// Prints a line of the kernel's own on the console.
+    pub fn say(&self, text: core::fmt::Arguments<'_>) {
+        let mut out = Console(&self.memory.machine);
+        // The console takes everything.
+        let _ = writeln!(out, "annulus: {text}");
     }
 
     /// Posts a completion into its promised place, and wakes the owner if that is what it waited for.
@@ -170,7 +222,9 @@ impl State {
 
     /// Puts a context whose state is `Ready` at the end of the ready queue.
     pub fn make_ready(&self, id: u32) {
-        self.this_cpu().ready.push_back(&ByTurn(&self.contexts), id);
+        let cpu = self.this_cpu();
+        cpu.ready.push_back(&ByTurn(&self.contexts), id);
+        cpu.rearm.set(true);
     }
 
     /// Takes a record for an operation of `ring` and files it in the ring's list. The completion's place
@@ -210,12 +264,26 @@ impl State {
         if op.timer.get() != NONE {
             self.timers.remove(self, id);
         }
+        if op.opcode.get() != ring_abi::Opcode::Read {
+            self.drop_reserve(op);
+        }
         let file = op.file.replace(NONE);
         op.wait.set(Wait::Free);
         op.ring.set(NONE);
         self.ops.give(id);
         if file != NONE {
             self.let_go(file);
+        }
+    }
+
+    /// Gives back what an operation holds in its first argument: the record of a file that it did not make, or
+    /// a file that it sent.
+    fn drop_reserve(&self, op: &Op) {
+        let opcode = op.opcode.get();
+        if super::forward::makes_file(opcode) && op.arg(0) as u32 != NONE {
+            self.files.give(op.arg(0) as u32);
+        } else if opcode == ring_abi::Opcode::Sendfd {
+            super::pass::let_go(self, op);
         }
     }
 

@@ -1,10 +1,13 @@
 //! What the `sys` scheme tells: counters, and a histogram of latency for each opcode.
 #![forbid(unsafe_code)]
 
+use crate::arch::Slab;
+use crate::mem::frames::Memory;
 use core::cell::Cell;
+use ring_abi::Errno;
 
 /// Classes of latency: powers of two of processor ticks.
-pub const CLASSES: usize = 40;
+pub const CLASSES: usize = 32;
 /// Room for every opcode.
 pub const OPCODES: usize = 128;
 
@@ -12,8 +15,8 @@ pub const OPCODES: usize = 128;
 pub struct Stats {
     /// Operations started, by opcode.
     pub started: [Cell<u64>; OPCODES],
-    /// Operations that waited and completed, by opcode and class of latency.
-    pub latency: [[Cell<u32>; CLASSES]; OPCODES],
+    /// Operations that waited and completed, by opcode.
+    pub latency: Slab<Latency>,
     /// Entries into the kernel through `ring_enter`.
     pub enters: Cell<u64>,
     /// Other events.
@@ -30,11 +33,26 @@ pub struct Stats {
     pub killed: Cell<u64>,
 }
 
-impl Default for Stats {
+/// Operations of one kind that waited and completed, by class of latency.
+#[derive(Debug)]
+pub struct Latency(pub [Cell<u32>; CLASSES]);
+
+impl Default for Latency {
     fn default() -> Self {
-        Stats {
+        Latency([const { Cell::new(0) }; CLASSES])
+    }
+}
+
+impl Stats {
+    /// All counters at zero.
+    pub fn new(memory: &Memory) -> Result<Stats, Errno> {
+        let latency = Slab::reserve(&memory.machine, OPCODES as u32);
+        while latency.len() < OPCODES as u32 {
+            memory.grow(&latency)?;
+        }
+        Ok(Stats {
             started: [const { Cell::new(0) }; OPCODES],
-            latency: [const { [const { Cell::new(0) }; CLASSES] }; OPCODES],
+            latency,
             enters: Cell::new(0),
             events: Cell::new(0),
             stale_tags: Cell::new(0),
@@ -42,7 +60,7 @@ impl Default for Stats {
             longest_step: Cell::new(0),
             longest_kind: Cell::new(0),
             killed: Cell::new(0),
-        }
+        })
     }
 }
 
@@ -65,8 +83,8 @@ impl Stats {
     #[inline(always)]
     pub fn end(&self, opcode: u8, ticks: u32) {
         let class = 31_u32.wrapping_sub((ticks | 1).leading_zeros());
-        let row = self.latency.get(usize::from(opcode & 0x7f));
-        if let Some(cell) = row.and_then(|row| row.get(class as usize)) {
+        let row = self.latency.get(u32::from(opcode));
+        if let Some(cell) = row.and_then(|row| row.0.get(class as usize)) {
             cell.set(cell.get().wrapping_add(1));
         }
     }

@@ -53,6 +53,8 @@ pub struct Ring {
     pub address: Cell<u64>,
     /// Bytes of shared memory.
     pub bytes: Cell<u32>,
+    /// Position of the completion queue up to which the tracer has printed.
+    pub traced: Cell<u32>,
     /// Threads the free list.
     pub free: Link,
 }
@@ -76,6 +78,7 @@ impl Default for Ring {
             slot: Cell::new(0),
             address: Cell::new(0),
             bytes: Cell::new(0),
+            traced: Cell::new(0),
             free: Link::default(),
         }
     }

@@ -73,7 +73,9 @@ pub struct Link {
     pub closings: List,
     /// All files of this link's daemon, names that lead here, plus one while the daemon lives.
     pub refs: Cell<u32>,
-    /// Threads the free list.
+    /// Slots looked at since the daemon died.
+    pub progress: Cell<u32>,
+    /// Threads the free list, or the list of links to take apart.
     pub link: Neighbours,
 }
 
@@ -94,6 +96,7 @@ impl Default for Link {
             cancels: List::new(),
             closings: List::new(),
             refs: Cell::new(0),
+            progress: Cell::new(0),
             link: Neighbours::default(),
         }
     }

@@ -1,0 +1,71 @@
+//! Layer 9: before the first step.
+//!
+//! The order: memory, then the empty state, then the first program from the boot blob. The machine itself was
+//! set up by `arch` before it called [`kernel_boot`](machine).
+#![forbid(unsafe_code)]
+
+pub mod first;
+#[cfg(target_os = "none")]
+pub mod machine;
+
+use crate::base::NONE;
+use crate::base::list::List;
+use crate::base::trace::Trace;
+use crate::base::tree::Tree;
+use crate::context::cpu::Cpu;
+use crate::context::timers::Timers;
+use crate::entry::kernel::Kernel;
+use crate::mem::arena::Arena;
+use crate::mem::frames::Memory;
+use crate::mem::runs::Runs;
+use crate::op::state::State;
+use crate::op::stats::Stats;
+use core::cell::Cell;
+use ring_abi::Errno;
+
+/// Greatest number of contexts, and of the rings and operations that go with them.
+const MOST_CONTEXTS: u32 = 1 << 20;
+/// Greatest number of operations in flight.
+const MOST_OPS: u32 = 1 << 22;
+/// Greatest number of the rarer things.
+const MOST_OTHERS: u32 = 1 << 16;
+
+/// An empty kernel over a machine's memory. `ENOMEM` if not even the counters fit.
+pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
+    let state = State {
+        contexts: Arena::new(&memory, MOST_CONTEXTS),
+        blocks: Arena::new(&memory, MOST_CONTEXTS),
+        rings: Arena::new(&memory, MOST_CONTEXTS),
+        ops: Arena::new(&memory, MOST_OPS),
+        tables: Arena::new(&memory, MOST_OTHERS),
+        chunks: Arena::new(&memory, MOST_CONTEXTS),
+        files: Arena::new(&memory, MOST_OPS),
+        links: Arena::new(&memory, MOST_OTHERS),
+        slots: Runs::new(&memory, MOST_CONTEXTS),
+        names: Arena::new(&memory, MOST_OTHERS),
+        name_list: List::new(),
+        channels: Arena::new(&memory, MOST_OPS),
+        channel_tree: Tree::new(),
+        channel_work: List::new(),
+        to_refill: Cell::new(NONE),
+        ending: List::new(),
+        dying_links: List::new(),
+        dying_tables: List::new(),
+        work: List::new(),
+        work_turn: Cell::new(0),
+        first_context: Cell::new(NONE),
+        reload: Cell::new(false),
+        traced: Cell::new(0),
+        interrupts: [const { Cell::new(0) }; crate::arch::IRQ_LINES as usize],
+        boot_ticks: Cell::new(0),
+        timers: Timers::new(&memory, MOST_OPS),
+        halt: Cell::new(None),
+        cpus: core::array::from_fn(|_| Cpu::default()),
+        cpu: Cell::new(0),
+        stats: Stats::new(&memory)?,
+        trace: Trace::default(),
+        memory,
+    };
+    first::name_kernel_schemes(&state)?;
+    Ok(Kernel { state })
+}

@@ -1,0 +1,199 @@
+//! Who runs next.
+//!
+//! A context that was woken by the one that now waits runs at once, on the slice that is left
+//! (direct handoff); everybody else waits in a queue, first come first served. The timer is set only while
+//! there is somebody to give a turn to or a deadline to meet.
+#![forbid(unsafe_code)]
+
+use super::enter::Then;
+use super::event::{Enter, Resume};
+use crate::base::NONE;
+use crate::base::budget::Budget;
+use crate::context::context::State as Run;
+use crate::context::cpu::{Cpu, SLICE};
+use crate::op::state::{ByTurn, State};
+use crate::op::stats::count;
+use crate::op::{death, work};
+
+/// Handoffs in a row before the run queue is looked at.
+const DONATIONS: u32 = 64;
+
+/// Whether anything but the running context wants this processor's attention.
+#[inline(always)]
+pub fn is_pressed(cpu: &Cpu) -> bool {
+    cpu.rearm.get() || cpu.handoff.get() != NONE
+}
+
+/// Whether the next one to run was handed the processor, with nothing else to see to.
+#[inline(always)]
+pub fn is_handed(cpu: &Cpu) -> bool {
+    !cpu.rearm.get() && cpu.handoff.get() != NONE && cpu.donated.get() < DONATIONS
+}
+
+/// Goes on with the context that was handed the processor.
+#[inline(always)]
+pub fn hand_over(s: &State, cpu: &Cpu) -> Resume {
+    let next = cpu.handoff.replace(NONE);
+    if !cpu.ready.is_empty() {
+        cpu.donated.set(cpu.donated.get().wrapping_add(1));
+    }
+    cpu.current.set(next);
+    s.contexts.at(next).state.set(Run::Running);
+    count(&s.stats.switches);
+    Resume::Context(next)
+}
+
+/// The general road after a `ring_enter`.
+#[cold]
+#[inline(never)]
+pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then, budget: &Budget) -> Resume {
+    match then {
+        Then::Go(value) => {
+            queue_handoff(s, cpu);
+            set_timer(s, cpu);
+            if s.reload.replace(false) {
+                s.contexts.at(current).regs.set_result(value);
+                return Resume::Context(current);
+            }
+            return Resume::Same(value);
+        }
+        Then::Wait | Then::Gone => {}
+        Then::Later => {
+            let context = s.contexts.at(current);
+            context.state.set(Run::Ready);
+            s.make_ready(current);
+        }
+    }
+    cpu.current.set(NONE);
+    next(s, cpu, budget)
+}
+
+/// Takes the running context off its processor; its full registers were saved in the spare block.
+/// It stays first in line: only the end of its slice sends it to the end.
+pub fn pause(s: &State, cpu: &Cpu) {
+    let id = cpu.current.replace(NONE);
+    let context = s.contexts.at(id);
+    context.regs.attach(cpu.spare.replace(NONE));
+    context.state.set(Run::Ready);
+    cpu.ready.push_front(&ByTurn(&s.contexts), id);
+}
+
+/// A context that was woken but cannot run at once takes its turn.
+fn queue_handoff(s: &State, cpu: &Cpu) {
+    let id = cpu.handoff.replace(NONE);
+    if id != NONE {
+        s.make_ready(id);
+    }
+}
+
+/// Chooses somebody to run; does a slice of pending work on the way.
+pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
+    if let Some(status) = s.halt.get() {
+        return Resume::Halt(status);
+    }
+    if cpu.spare.get() == NONE && !refill_spare(s, cpu) {
+        // Without memory for a preemption nobody may enter user mode: end who asked last, and try again.
+        death::no_memory(s);
+        return Resume::Again;
+    }
+    if cpu.donated.replace(0) >= DONATIONS {
+        queue_handoff(s, cpu);
+    }
+    let worked = work::slice(s, budget);
+    loop {
+        let handed = cpu.handoff.replace(NONE);
+        let id = if handed != NONE { Some(handed) } else { cpu.ready.pop_front(&ByTurn(&s.contexts)) };
+        let Some(id) = id else { break };
+        let context = s.contexts.at(id);
+        if context.stop.get() {
+            context.state.set(Run::Stopped);
+            continue;
+        }
+        let Some(left) = context.unfinished.take() else {
+            return run(s, cpu, id);
+        };
+        if !budget.has(crate::base::budget::STEP / 2) {
+            context.unfinished.set(Some(left));
+            cpu.ready.push_front(&ByTurn(&s.contexts), id);
+            set_timer(s, cpu);
+            return Resume::Again;
+        }
+        if let Some(resume) = go_on(s, cpu, id, left, budget) {
+            return resume;
+        }
+    }
+    cpu.current.set(NONE);
+    set_timer(s, cpu);
+    if worked || !s.work_is_done() { Resume::Again } else { Resume::Idle }
+}
+
+/// Goes on with a `ring_enter` that ran out of budget.
+fn go_on(
+    s: &State,
+    cpu: &Cpu,
+    id: u32,
+    left: crate::context::context::Unfinished,
+    budget: &Budget,
+) -> Option<Resume> {
+    cpu.current.set(id);
+    s.contexts.at(id).state.set(Run::Running);
+    let args = Enter {
+        ring: u64::from(left.ring),
+        to_submit: u64::from(left.to_submit),
+        min_complete: u64::from(left.min_complete),
+        flags: u64::from(left.flags),
+        deadline: left.deadline,
+    };
+    match super::enter::enter(s, id, &args, budget) {
+        Then::Go(value) => {
+            s.contexts.at(id).regs.set_result(value);
+            queue_handoff(s, cpu);
+            return Some(run(s, cpu, id));
+        }
+        Then::Later => {
+            s.contexts.at(id).state.set(Run::Ready);
+            s.make_ready(id);
+        }
+        Then::Wait | Then::Gone => {}
+    }
+    cpu.current.set(NONE);
+    None
+}
+
+/// Runs a context: a fresh slice, and the timer if somebody else waits.
+fn run(s: &State, cpu: &Cpu, id: u32) -> Resume {
+    queue_handoff(s, cpu);
+    cpu.current.set(id);
+    s.contexts.at(id).state.set(Run::Running);
+    count(&s.stats.switches);
+    set_timer(s, cpu);
+    Resume::Context(id)
+}
+
+/// Sets the timer to the soonest of the deadlines and, if anybody waits for a turn, the end of the slice.
+fn set_timer(s: &State, cpu: &Cpu) {
+    cpu.rearm.set(false);
+    let mut wanted = s.timers.soonest(s);
+    if !cpu.ready.is_empty() || !s.work_is_done() {
+        let now = s.memory.machine.now();
+        if cpu.slice_end.get() <= now {
+            cpu.slice_end.set(now.wrapping_add(SLICE));
+        }
+        wanted = wanted.min(cpu.slice_end.get());
+    }
+    if cpu.timer.replace(wanted) != wanted {
+        s.memory.machine.set_timer(wanted);
+    }
+}
+
+/// Makes sure that the next preemption has a state block. `false`: no memory.
+fn refill_spare(s: &State, cpu: &Cpu) -> bool {
+    match s.blocks.take(&s.memory) {
+        Ok(block) => {
+            cpu.spare.set(block);
+            s.memory.machine.set_spare(&s.blocks.at(block).state);
+            true
+        }
+        Err(_) => false,
+    }
+}

@@ -1,0 +1,233 @@
+//! A ring was entered: take the replies, take the submissions, then wait if asked.
+//!
+//! The same loop serves one entry and many. What exceeds the step's budget stays in the rings and is
+//! taken up when the context has its next turn; the program notices nothing of it.
+#![forbid(unsafe_code)]
+
+use super::event::Enter;
+use crate::base::NONE;
+use crate::base::budget::{Budget, ENTRY};
+use crate::context::context::{Context, State as Run, Unfinished};
+use crate::context::timers::CONTEXT;
+use crate::op::cx::Cx;
+use crate::op::state::State;
+use crate::op::{Outcome, dispatch, forward, reply, tracer};
+use crate::ring::duplex::Ring;
+use ring_abi::context::Reason;
+use ring_abi::layout::flags::NEED_ENTER;
+use ring_abi::ring::PushError;
+use ring_abi::sqe::{Head, Words};
+use ring_abi::{Cqe, Errno, enter};
+
+/// What becomes of the context that entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It goes on with this value.
+    Go(u64),
+    /// It waits.
+    Wait,
+    /// It goes on with the rest of its submissions in its next turn.
+    Later,
+    /// It has ended or was stopped.
+    Gone,
+}
+
+/// Handles one `ring_enter` of the running context.
+#[inline(always)]
+pub fn enter(s: &State, context_id: u32, args: &Enter, budget: &Budget) -> Then {
+    let context = s.contexts.at(context_id);
+    let ring_id = context.ring(args.ring);
+    let Some(ring) = s.rings.get(ring_id) else { return Then::Go(Errno::BADF.to_result()) };
+    if args.flags & !enter::ALL != 0 {
+        return Then::Go(Errno::INVAL.to_result());
+    }
+
+    if s.traced.get() != 0 {
+        tracer::entered(s, context, ring, args.to_submit);
+    }
+    let link_id = ring.link.get();
+    if link_id != NONE && !take_replies(s, ring, link_id, budget) {
+        return interrupted(s, context, ring, args, 0);
+    }
+    match submit(s, context_id, context, ring_id, ring, args, budget) {
+        Submitted::All => {}
+        Submitted::Some(taken) => return postpone(s, context, args, taken),
+        Submitted::Corrupt => return condemn(s, context_id),
+        Submitted::Gone => return Then::Gone,
+    }
+    if args.flags == 0 {
+        return Then::Go(0);
+    }
+    wait(s, context_id, context, ring, args)
+}
+
+/// Takes every reply that the daemon has shown. `false` if the budget ran out or the queue is corrupt.
+#[inline(always)]
+fn take_replies(s: &State, ring: &Ring, link_id: u32, budget: &Budget) -> bool {
+    let memory = ring.memory.get();
+    let Some(replies) = memory.replies() else { return true };
+    let Ok(ready) = ring.rp.ready(&replies) else { return false };
+    let link = s.links.at(link_id);
+    let mut done = true;
+    for _ in 0..ready {
+        if !budget.spend(ENTRY) {
+            done = false;
+            break;
+        }
+        let words = ring.rp.peek(&replies, 0).copy();
+        ring.rp.advance(1);
+        reply::take(s, link_id, link, words);
+    }
+    ring.rp.publish(&replies);
+    forward::refill(s, link_id);
+    done
+}
+
+/// The replies were not all taken: the rest comes later, or the daemon's index cannot be.
+#[cold]
+#[inline(never)]
+fn interrupted(s: &State, context: &Context, ring: &Ring, args: &Enter, taken: u32) -> Then {
+    let memory = ring.memory.get();
+    match memory.replies().map(|replies| ring.rp.ready(&replies)) {
+        Some(Err(_)) => condemn(s, ring.owner.get()),
+        _ => postpone(s, context, args, taken),
+    }
+}
+
+enum Submitted {
+    /// As many as asked for, or as there were, or as there was room for.
+    All,
+    /// The budget ran out after so many.
+    Some(u32),
+    /// The program's index cannot be.
+    Corrupt,
+    /// An operation ended the context.
+    Gone,
+}
+
+/// Takes submissions.
+#[inline(always)]
+fn submit(
+    s: &State,
+    context_id: u32,
+    context: &Context,
+    ring_id: u32,
+    ring: &Ring,
+    args: &Enter,
+    budget: &Budget,
+) -> Submitted {
+    if args.to_submit == 0 {
+        return Submitted::All;
+    }
+    let memory = ring.memory.get();
+    let sq = memory.sq();
+    let Ok(ready) = ring.sq.ready(&sq) else { return Submitted::Corrupt };
+    let count = (ready as u64).min(args.to_submit) as u32;
+    let mut cx = Cx {
+        s,
+        ring_id,
+        ring,
+        context_id,
+        context,
+        space: s.memory.space(context.space.get()),
+        table: s.tables.at(context.table.get()),
+        budget,
+        tag: 0,
+    };
+    let cq = memory.cq();
+    for taken in 0..count {
+        if !budget.spend(ENTRY) {
+            ring.sq.publish(&sq);
+            return Submitted::Some(taken);
+        }
+        match ring.cq.claim(&cq) {
+            Ok(()) => {}
+            Err(PushError::Full) => {
+                ring.show_flags(NEED_ENTER);
+                break;
+            }
+            Err(PushError::Corrupt) => return Submitted::Corrupt,
+        }
+        let entry = ring.sq.peek(&sq, 0);
+        ring.sq.advance(1);
+        let head = Head(entry.word(0));
+        cx.tag = head.tag();
+        s.stats.start(head.opcode());
+        match dispatch::start(&cx, head, &entry) {
+            Ok(Outcome::Parked) => {}
+            Ok(Outcome::Done(value)) => s.post(ring, Cqe::new(head.tag(), Ok(value))),
+            Err(error) => s.post(ring, Cqe::new(head.tag(), Err(error))),
+            Ok(Outcome::Gone) => return Submitted::Gone,
+        }
+    }
+    ring.sq.publish(&sq);
+    Submitted::All
+}
+
+/// The step's budget is spent: the context goes on with the rest in its next turn.
+#[cold]
+#[inline(never)]
+fn postpone(s: &State, context: &Context, args: &Enter, taken: u32) -> Then {
+    let left = args.to_submit.saturating_sub(u64::from(taken)).min(u64::from(u32::MAX)) as u32;
+    context.unfinished.set(Some(Unfinished {
+        ring: args.ring as u8,
+        flags: args.flags as u8,
+        to_submit: left,
+        min_complete: args.min_complete.min(u64::from(u32::MAX)) as u32,
+        deadline: args.deadline,
+    }));
+    let _ = s;
+    Then::Later
+}
+
+/// A program wrote an index that cannot be: it ends.
+#[cold]
+#[inline(never)]
+fn condemn(s: &State, context_id: u32) -> Then {
+    s.end_context(context_id, ring_abi::context::End::Ended(Reason::CorruptRing));
+    Then::Gone
+}
+
+/// Lets the context wait for what `args` names, unless it is there already.
+#[inline(always)]
+fn wait(s: &State, context_id: u32, context: &Context, ring: &Ring, args: &Enter) -> Then {
+    if args.flags & enter::COMPLETIONS != 0 {
+        let wanted = args.min_complete.min(u64::from(u32::MAX)) as u32;
+        match ring.aim(wanted) {
+            Ok(true) => return Then::Go(0),
+            Ok(false) => {}
+            Err(_) => return condemn(s, context_id),
+        }
+    }
+    if args.flags & enter::REQUESTS != 0 {
+        let memory = ring.memory.get();
+        let Some(requests) = memory.requests() else { return Then::Go(Errno::INVAL.to_result()) };
+        match ring.rq.untaken(&requests) {
+            Ok(0) => {}
+            Ok(_) => return Then::Go(0),
+            Err(_) => return condemn(s, context_id),
+        }
+    }
+    if args.deadline != enter::NO_DEADLINE {
+        if let Err(error) = wait_until(s, context_id, args.deadline) {
+            return Then::Go(error.to_result());
+        }
+    }
+    ring.waits.set(args.flags as u8);
+    context.waiting.set(args.ring as u8);
+    context.state.set(Run::Waiting);
+    Then::Wait
+}
+
+/// Sets the deadline of a wait. `ETIMEDOUT` if it has passed.
+#[cold]
+#[inline(never)]
+fn wait_until(s: &State, context_id: u32, deadline: u64) -> Result<(), Errno> {
+    if deadline <= s.memory.machine.now() {
+        return Err(Errno::TIMEDOUT);
+    }
+    s.timers.ensure_one(&s.memory)?;
+    s.timers.add(s, context_id | CONTEXT, deadline);
+    s.this_cpu().rearm.set(true);
+    Ok(())
+}

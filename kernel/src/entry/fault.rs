@@ -1,0 +1,63 @@
+//! A program's mistake, or an old system call: the context ends, or its handler is called.
+#![forbid(unsafe_code)]
+
+use super::event::Fault;
+use crate::base::NONE;
+use crate::base::trace::What;
+use crate::context::cpu::Cpu;
+use crate::op::state::State;
+use crate::op::stats::count;
+use ring_abi::context::{End, Reason};
+
+const INVALID_OPCODE: u8 = 6;
+const PAGE_FAULT: u8 = 14;
+
+/// An exception in user mode: the context dies alone, with a line on the console.
+pub fn fault(s: &State, cpu: &Cpu, fault: Fault) {
+    let id = cpu.ready.first();
+    if id == NONE {
+        crate::bug!("fault {fault:?} while nobody ran");
+    }
+    let reason = match fault.vector {
+        PAGE_FAULT => Reason::PageFault,
+        INVALID_OPCODE => Reason::InvalidOpcode,
+        _ => Reason::Exception,
+    };
+    s.note(What::Fault, [u64::from(id), u64::from(fault.vector)]);
+    let context = s.contexts.at(id);
+    let block = context.regs.block().map(|block| &s.blocks.at(block).state);
+    let registers = context.regs.read(block);
+    s.say(format_args!(
+        "context {id} (pid {}) ended: {reason:?}, vector {} code {:#x} address {:#x} rip {:#x} rsp {:#x}",
+        context.pid.get(),
+        fault.vector,
+        fault.code,
+        fault.address,
+        registers.rip,
+        registers.rsp,
+    ));
+    count(&s.stats.killed);
+    s.end_context(id, End::Ended(reason));
+}
+
+/// A system call that is not `ring_enter`: goes to the handler that the address space named.
+pub fn call(s: &State, cpu: &Cpu) {
+    let id = cpu.ready.first();
+    if id == NONE {
+        crate::bug!("a system call while nobody ran");
+    }
+    let context = s.contexts.at(id);
+    let space = s.memory.space(context.space.get());
+    let (handler, length) = space.call_handler();
+    let block = context.regs.block().map(|block| &s.blocks.at(block).state);
+    let from = context.regs.read(block).rip;
+    let inside = from.wrapping_sub(handler) < length;
+    match block {
+        Some(block) if handler != 0 && !inside => context.regs.divert(block, handler),
+        _ => {
+            s.say(format_args!("context {id} (pid {}) ended: system call at {from:#x} without a handler", context.pid.get()));
+            count(&s.stats.killed);
+            s.end_context(id, End::Ended(Reason::BadCall));
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Interrupts: the timer, and devices' lines.
+#![forbid(unsafe_code)]
+
+use crate::base::budget::{Budget, ENTRY};
+use crate::base::trace::What;
+use crate::context::cpu::Cpu;
+use crate::context::timers::CONTEXT;
+use crate::op::state::{ByTurn, State};
+use crate::op::{irq, timeout};
+use ring_abi::Errno;
+
+/// The timer: deadlines that have come, and the end of a slice.
+pub fn timer(s: &State, cpu: &Cpu, budget: &Budget) {
+    cpu.timer.set(u64::MAX);
+    cpu.rearm.set(true);
+    let now = s.memory.machine.now();
+    while budget.spend(ENTRY) {
+        let Some(item) = s.timers.expired(s, now) else { break };
+        if item & CONTEXT != 0 {
+            s.wake_with(item & !CONTEXT, Err(Errno::TIMEDOUT));
+        } else {
+            timeout::expired(s, item);
+        }
+    }
+    if cpu.slice_end.get() <= now {
+        // The one that ran is first in line (`choose::pause`): it goes to the end.
+        if let Some(id) = cpu.ready.pop_front(&ByTurn(&s.contexts)) {
+            cpu.ready.push_back(&ByTurn(&s.contexts), id);
+        }
+    }
+}
+
+/// A device's line.
+pub fn line(s: &State, line: u8) {
+    s.note(What::Interrupt, [u64::from(line), 0]);
+    irq::raised(s, line);
+}

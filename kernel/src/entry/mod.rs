@@ -1,0 +1,18 @@
+//! Layer 8: one step.
+//!
+//! - [`kernel`]: the kernel as a value; `step` takes an event and says what to run.
+//! - [`event`]: what can enter the kernel, and what a step can answer.
+//! - [`enter`]: a ring was entered: replies, submissions, the wait.
+//! - [`interrupt`], [`fault`]: the other events.
+//! - [`choose`]: who runs next.
+//! - [`machine`]: the symbols that the entry stubs call.
+#![forbid(unsafe_code)]
+
+pub mod choose;
+pub mod enter;
+pub mod event;
+pub mod fault;
+pub mod interrupt;
+pub mod kernel;
+#[cfg(target_os = "none")]
+pub mod machine;

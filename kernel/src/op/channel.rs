@@ -1,0 +1,214 @@
+//! Channels: operations that wait for the same thing outside of a daemon's queue, in order of arrival.
+//!
+//! A channel exists while somebody waits on it, and is found by its key in a balanced tree. Waking many is
+//! done in slices: what a step cannot do stays as a count on the channel, and the channel in a list of work.
+#![forbid(unsafe_code)]
+
+use super::inflight::Wait;
+use super::state::{ByWait, State};
+use crate::base::NONE;
+use crate::base::budget::{Budget, ENTRY};
+use crate::base::list::{Chain, Link, List};
+use crate::base::tree::{Links, Nodes};
+use crate::mem::arena::{Arena, Record};
+use core::cell::Cell;
+use ring_abi::Errno;
+
+/// Wakes at most this many at once; the rest comes in slices.
+const AT_ONCE: u32 = 16;
+
+/// What a channel is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// None: the record is free.
+    #[default]
+    Free,
+    /// A word of an address space, or of a shared object.
+    Futex {
+        /// The space, or the object.
+        object: u64,
+        /// The address, or the offset.
+        offset: u64,
+    },
+    /// Events of a daemon's file.
+    File {
+        /// The link.
+        link: u32,
+        /// The daemon's number for the file.
+        id: u64,
+    },
+    /// An interrupt line.
+    Line(u8),
+}
+
+/// Those who wait for the same thing.
+#[derive(Debug, Default)]
+pub struct Channel {
+    links: Links,
+    key: Cell<Key>,
+    waiters: List,
+    count: Cell<u32>,
+    /// How many of the first are still to be woken.
+    to_wake: Cell<u32>,
+    in_work: Cell<bool>,
+    link: Link,
+}
+
+impl Record for Channel {
+    fn free_link(&self) -> &Cell<u32> {
+        self.link.cell()
+    }
+}
+
+struct View<'a>(&'a Arena<Channel>);
+
+impl Nodes for View<'_> {
+    type Key = Key;
+    #[inline(always)]
+    fn links(&self, node: u32) -> &Links {
+        &self.0.at(node).links
+    }
+    #[inline(always)]
+    fn key(&self, node: u32) -> Key {
+        self.0.at(node).key.get()
+    }
+}
+
+struct ByWork<'a>(&'a Arena<Channel>);
+
+impl Chain for ByWork<'_> {
+    fn link(&self, node: u32) -> &Link {
+        &self.0.at(node).link
+    }
+}
+
+/// The channel of a key, if anybody waits.
+pub fn find(s: &State, key: Key) -> Option<u32> {
+    s.channel_tree.find(&View(&s.channels), key)
+}
+
+/// Finds or makes the channel of a key. One that nobody joins must be given to [`discard`].
+pub fn open(s: &State, key: Key) -> Result<u32, Errno> {
+    if let Some(id) = find(s, key) {
+        return Ok(id);
+    }
+    let id = s.channels.take(&s.memory)?;
+    let channel = s.channels.at(id);
+    channel.key.set(key);
+    channel.count.set(0);
+    channel.to_wake.set(0);
+    channel.in_work.set(false);
+    if s.channel_tree.insert(&View(&s.channels), id).is_err() {
+        crate::bug!("two channels for {key:?}");
+    }
+    Ok(id)
+}
+
+/// Frees a channel if nobody waits on it.
+pub fn discard(s: &State, id: u32) {
+    let channel = s.channels.at(id);
+    if channel.count.get() != 0 {
+        return;
+    }
+    if channel.in_work.replace(false) {
+        s.channel_work.remove(&ByWork(&s.channels), id);
+    }
+    s.channel_tree.remove(&View(&s.channels), id);
+    channel.key.set(Key::Free);
+    s.channels.give(id);
+}
+
+/// The operation that waits longest on a channel.
+pub fn first(s: &State, id: u32) -> u32 {
+    s.channels.at(id).waiters.first()
+}
+
+/// Whether so many wait already.
+pub fn is_full(s: &State, id: u32, most: u32) -> bool {
+    s.channels.at(id).count.get() >= most
+}
+
+/// Files an operation at the end of a channel.
+pub fn join(s: &State, id: u32, op_id: u32, wait: Wait) {
+    let channel = s.channels.at(id);
+    let op = s.ops.at(op_id);
+    op.wait.set(wait);
+    op.object.set(id);
+    channel.waiters.push_back(&ByWait(&s.ops), op_id);
+    channel.count.set(channel.count.get().wrapping_add(1));
+}
+
+/// Takes an operation out of the channel it waits on.
+pub fn leave(s: &State, op_id: u32) {
+    let id = s.ops.at(op_id).object.replace(NONE);
+    let channel = s.channels.at(id);
+    channel.waiters.remove(&ByWait(&s.ops), op_id);
+    let left = channel.count.get().wrapping_sub(1);
+    channel.count.set(left);
+    channel.to_wake.set(channel.to_wake.get().min(left));
+    discard(s, id);
+}
+
+/// Wakes the first `count` of a channel with a value; gives how many that is. The first few complete at
+/// once, the others in later steps.
+pub fn wake(s: &State, id: u32, count: u64) -> u64 {
+    let channel = s.channels.at(id);
+    let free = channel.count.get().wrapping_sub(channel.to_wake.get());
+    let woken = u64::from(free).min(count) as u32;
+    let total = channel.to_wake.get().wrapping_add(woken);
+    channel.to_wake.set(total);
+    wake_some(s, id, AT_ONCE);
+    u64::from(woken)
+}
+
+/// Wakes up to `most` of those who are to be woken.
+fn wake_some(s: &State, id: u32, most: u32) {
+    let channel = s.channels.at(id);
+    let number = channel.to_wake.get().min(most);
+    let left = channel.to_wake.get().wrapping_sub(number);
+    for turn in 1..=number {
+        let op_id = channel.waiters.first();
+        channel.to_wake.set(channel.to_wake.get().wrapping_sub(1));
+        // The last one to leave frees the channel: it is looked at no more after that.
+        let last = turn == number;
+        if last && left != 0 && !channel.in_work.replace(true) {
+            s.channel_work.push_back(&ByWork(&s.channels), id);
+        }
+        if last && left == 0 && channel.in_work.replace(false) {
+            s.channel_work.remove(&ByWork(&s.channels), id);
+        }
+        leave(s, op_id);
+        s.end_op(op_id, Ok(0), 0);
+    }
+}
+
+/// Wakes a few more of a channel that has some left. `false`: there is none.
+pub fn slice(s: &State, budget: &Budget) -> bool {
+    let id = s.channel_work.first();
+    if id == NONE {
+        return false;
+    }
+    if budget.spend(ENTRY.wrapping_mul(AT_ONCE)) {
+        wake_some(s, id, AT_ONCE);
+    }
+    true
+}
+
+/// Calls `ready` for each operation on a channel; those for which it gives a value complete with it.
+///
+/// Walks at most `most` of them and says whether that was all.
+pub fn complete_where(s: &State, id: u32, most: u32, ready: impl Fn(u32) -> Option<u64>) -> bool {
+    let mut at = s.channels.at(id).waiters.first();
+    for _ in 0..most {
+        if at == NONE {
+            return true;
+        }
+        let next = s.ops.at(at).queue.next();
+        if let Some(value) = ready(at) {
+            leave(s, at);
+            s.end_op(at, Ok(value), 0);
+        }
+        at = next;
+    }
+    at == NONE
+}

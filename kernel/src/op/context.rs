@@ -1,0 +1,257 @@
+//! Contexts: make, set up, start, stop, end, wait for the end, say who they are.
+#![forbid(unsafe_code)]
+
+use super::cx::Cx;
+use super::inflight::Wait;
+use super::state::{BySpace, ByTurn, ByWait, State};
+use super::{OpResult, Outcome};
+use crate::arch::{Regs, Start};
+use crate::base::NONE;
+use crate::base::trace::What;
+use crate::context::context::{Context, State as Run};
+use crate::context::file::Kind;
+use crate::mem::user;
+use crate::ring::place;
+use ring_abi::args::{
+    self, CURRENT, CallHandler, ContextCreate, ContextIdentity, ContextKill, ContextRegs, ContextStart, ContextStop,
+    ContextWait, EndWord, Exit,
+};
+use ring_abi::context::{End, Reason, Registers};
+use ring_abi::layout::Sizes;
+use ring_abi::{Errno, Opcode, Words};
+
+/// Sizes of a ring as an operation packs them; zero stands for the smallest.
+pub fn sizes(packed: u32) -> Result<Sizes, Errno> {
+    if packed == 0 { Ok(Sizes::SMALLEST) } else { Sizes::unpack(packed).ok_or(Errno::INVAL) }
+}
+
+/// Makes a context with a ring, stopped unless asked otherwise.
+pub fn create(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+    let s = cx.s;
+    let args = ContextCreate::decode(entry)?;
+    let flags = args.sizes_flags & !0xffff_ffff;
+    if flags & !args::context::START != 0 || !Regs::valid_rip(args.entry) || !Regs::valid_rsp(args.stack) {
+        return Err(Errno::INVAL);
+    }
+    let sizes = sizes(args.sizes_flags as u32)?;
+    let space = if args.space == CURRENT { cx.context.space.get() } else { cx.object(args.space, Kind::Space)? };
+    let table = if args.table == CURRENT { cx.context.table.get() } else { cx.object(args.table, Kind::Table)? };
+    let place = cx.vacant()?;
+    s.files.ensure_one(&s.memory)?;
+    let id = s.contexts.take(&s.memory)?;
+    let ring_id = match place::make(&s.memory, &s.rings, space, sizes, id) {
+        Ok(ring) => ring,
+        Err(error) => {
+            s.contexts.give(id);
+            return Err(error);
+        }
+    };
+    let Ok(file) = s.files.take(&s.memory) else { crate::bug!("a file's record was ensured") };
+
+    let ring = s.rings.at(ring_id).address.get();
+    let start = Start { rip: args.entry, rsp: args.stack, rdi: ring, rsi: args.argument, rdx: 0 };
+    set_up(s, id, ring_id, space, table, &start);
+    let context = s.contexts.at(id);
+    context.pid.set(cx.context.pid.get());
+    context.owner.set(cx.context.owner.get());
+    s.note(What::Created, [u64::from(id), u64::from(space)]);
+    s.files.at(file).open(Kind::Context, id, 0);
+    context.refs.set(2);
+    if flags & args::context::START != 0 {
+        let_run(s, id, context);
+    }
+    Ok(Outcome::Done(cx.put(place, file, 0)))
+}
+
+/// Fills a fresh record: one ring, a space, a table, and where to start.
+pub fn set_up(s: &State, id: u32, ring_id: u32, space: u32, table: u32, start: &Start) {
+    let context = s.contexts.at(id);
+    context.regs.start(start);
+    context.state.set(Run::Stopped);
+    context.started.set(false);
+    context.stop.set(false);
+    context.unfinished.set(None);
+    for ring in &context.rings {
+        ring.set(NONE);
+    }
+    if let Some(first) = context.rings.first() {
+        first.set(ring_id);
+    }
+    context.space.set(space);
+    context.table.set(table);
+    context.timer.set(NONE);
+    context.refs.set(1);
+    context.end_word.set(0);
+    let holder = s.memory.space(space);
+    holder.refs.set(holder.refs.get().wrapping_add(1));
+    holder.contexts.push_back(&BySpace(&s.contexts), id);
+    let holder = s.tables.at(table);
+    holder.refs.set(holder.refs.get().wrapping_add(1));
+}
+
+/// Puts a stopped context into the ready queue.
+pub fn let_run(s: &State, id: u32, context: &Context) {
+    context.started.set(true);
+    context.state.set(Run::Ready);
+    s.make_ready(id);
+}
+
+fn target<'a>(cx: &Cx<'a>, fd: u64) -> Result<(u32, &'a Context), Errno> {
+    let id = cx.object(fd, Kind::Context)?;
+    Ok((id, cx.s.contexts.at(id)))
+}
+
+/// A handle's context, which must not have ended. `ESRCH`.
+fn living<'a>(cx: &Cx<'a>, fd: u64) -> Result<(u32, &'a Context), Errno> {
+    let (id, context) = target(cx, fd)?;
+    if context.lives() { Ok((id, context)) } else { Err(Errno::SRCH) }
+}
+
+/// Reads or sets the registers of a stopped context; of the caller itself only the base of `fs`.
+pub fn registers(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+    let s = cx.s;
+    let args = ContextRegs::decode(entry)?;
+    let mut bytes = [0; size_of::<Registers>()];
+    if args.set > 1 || args.length != bytes.len() as u64 {
+        return Err(Errno::INVAL);
+    }
+    let context = if args.context == CURRENT { cx.context } else { living(cx, args.context)?.1 };
+    if args.context != CURRENT && context.state.get() != Run::Stopped {
+        return Err(Errno::BUSY);
+    }
+    let block = context.regs.block().map(|block| &s.blocks.at(block).state);
+    if args.set == 0 {
+        let words = context.regs.read(block).to_words();
+        for (bytes, word) in bytes.chunks_exact_mut(8).zip(words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        user::write_bytes(&s.memory, cx.space, args.buffer, &bytes)?;
+        return Ok(Outcome::Done(0));
+    }
+    user::read_bytes(&s.memory, cx.space, args.buffer, &mut bytes)?;
+    let mut words = [0; Registers::WORDS];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    let registers = Registers::from_words(words);
+    if args.context == CURRENT {
+        if !Regs::valid_base(registers.fs_base) {
+            return Err(Errno::INVAL);
+        }
+        context.regs.set_fs_base(registers.fs_base);
+        // The new base takes effect when the context is resumed as another one would be.
+        s.this_cpu().rearm.set(true);
+        cx.s.reload.set(true);
+    } else {
+        context.regs.write(block, &registers)?;
+    }
+    Ok(Outcome::Done(0))
+}
+
+/// Lets a stopped context run.
+pub fn run(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+    let args = ContextStart::decode(entry)?;
+    let (id, context) = living(cx, args.context)?;
+    if context.state.get() == Run::Stopped {
+        context.stop.set(false);
+        let_run(cx.s, id, context);
+    } else if context.stop.get() {
+        context.stop.set(false);
+    } else {
+        return Err(Errno::INVAL);
+    }
+    Ok(Outcome::Done(0))
+}
+
+/// Stops a context where it is: at once if it waits for its turn, otherwise when it would run again.
+pub fn stop(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+    let s = cx.s;
+    let args = ContextStop::decode(entry)?;
+    let (id, context) = living(cx, args.context)?;
+    match context.state.get() {
+        Run::Stopped => return Err(Errno::INVAL),
+        Run::Ready => {
+            let cpu = s.this_cpu();
+            if cpu.handoff.get() == id {
+                cpu.handoff.set(NONE);
+            } else {
+                cpu.ready.remove(&ByTurn(&s.contexts), id);
+            }
+            context.state.set(Run::Stopped);
+        }
+        _ => context.stop.set(true),
+    }
+    Ok(Outcome::Done(0))
+}
+
+/// Ends a context.
+pub fn kill(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+    let args = ContextKill::decode(entry)?;
+    let (id, _) = living(cx, args.context)?;
+    cx.s.end_context(id, End::Ended(Reason::Killed));
+    if id == cx.context_id { Ok(Outcome::Gone) } else { Ok(Outcome::Done(0)) }
+}
+
+/// Completes when a context has ended.
+pub fn wait(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+    let args = ContextWait::decode(entry)?;
+    let (file_id, file) = cx.file(args.context)?;
+    let (target_id, context) = target(cx, args.context)?;
+    if context.state.get() == Run::Ended {
+        return Ok(Outcome::Done(context.end.get().to_raw()));
+    }
+    let id = cx.start_op(Opcode::ContextWait)?;
+
+    let op = cx.s.ops.at(id);
+    op.wait.set(Wait::End);
+    op.object.set(target_id);
+    op.file.set(file_id);
+    file.hold();
+    context.watchers.push_back(&ByWait(&cx.s.ops), id);
+    Ok(Outcome::Parked)
+}
+
+/// Says who a context is, for the requests that it makes. Needs the identity capability.
+pub fn identity(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+    let args = ContextIdentity::decode(entry)?;
+    cx.object(args.capability, Kind::Identity).map_err(|_| Errno::PERM)?;
+    let (_, context) = living(cx, args.context)?;
+
+    context.pid.set(args.pid);
+    context.owner.set(u64::from(args.uid) | u64::from(args.gid) << 32);
+    Ok(Outcome::Done(0))
+}
+
+/// Ends the caller, or all contexts of its address space.
+pub fn exit(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+    let args = Exit::decode(entry)?;
+    let code = u8::try_from(args.code).map_err(|_| Errno::INVAL)?;
+    if args.flags & !args::exit::SPACE != 0 {
+        return Err(Errno::INVAL);
+    }
+    if args.flags & args::exit::SPACE != 0 {
+        cx.s.end_others(cx.context.space.get(), cx.context_id, End::Exited(code));
+    }
+    cx.s.end_context(cx.context_id, End::Exited(code));
+    Ok(Outcome::Gone)
+}
+
+/// Names the word that is zeroed and woken when the caller ends.
+pub fn end_word(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+    let args = EndWord::decode(entry)?;
+    if args.address & 3 != 0 {
+        return Err(Errno::INVAL);
+    }
+    cx.context.end_word.set(args.address);
+    Ok(Outcome::Done(0))
+}
+
+/// Names the handler of system calls that are not `ring_enter`, for the caller's address space.
+pub fn call_handler(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+    let args = CallHandler::decode(entry)?;
+    if !Regs::valid_rip(args.address) {
+        return Err(Errno::INVAL);
+    }
+    cx.space.set_call_handler(args.address, args.length);
+    Ok(Outcome::Done(0))
+}

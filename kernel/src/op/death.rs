@@ -1,0 +1,291 @@
+//! Ends: of contexts, links and handle tables. What cannot be done at once is taken apart in slices, from
+//! records that exist already, so an end never needs memory.
+//!
+//! At once: nothing of the context runs any more, its links take no more requests. In slices: its operations
+//! are left or detached, what its links owed fails, its rings, tables and space are let go, and at last those
+//! who wait for its end hear of it.
+#![forbid(unsafe_code)]
+
+use super::state::{ByLink, ByName, ByTable, ByTurn, ByWait, State};
+use super::{cancel, channel};
+use crate::base::NONE;
+use crate::base::budget::{Budget, ENTRY};
+use crate::base::list::Chain;
+use crate::base::trace::What;
+use crate::context::context::{Context, State as Run};
+use crate::context::timers::CONTEXT;
+use crate::mem::user::{self, Access};
+use crate::mem::wired;
+use crate::ring::duplex::Ring;
+use crate::ring::place;
+use crate::scheme::names::Target;
+use ring_abi::Errno;
+use ring_abi::context::{End, Reason};
+
+impl State {
+    /// Ends a context: from now on nothing of it runs. The rest follows in slices.
+    pub fn end_context(&self, id: u32, end: End) {
+        let context = self.contexts.at(id);
+        if !context.lives() {
+            return;
+        }
+        self.note(What::Ended, [u64::from(id), end.to_raw()]);
+        let cpu = self.this_cpu();
+        match context.state.get() {
+            Run::Ready if cpu.handoff.get() == id => cpu.handoff.set(NONE),
+            Run::Ready => cpu.ready.remove(&ByTurn(&self.contexts), id),
+            Run::Waiting => {
+                if let Some(ring) = self.rings.get(context.ring(u64::from(context.waiting.get()))) {
+                    ring.waits.set(0);
+                }
+            }
+            _ => {}
+        }
+        if context.timer.get() != NONE {
+            self.timers.remove(self, id | CONTEXT);
+        }
+        context.unfinished.set(None);
+        context.end.set(end);
+        context.state.set(Run::Ending);
+        for cell in &context.rings {
+            if let Some(ring) = self.rings.get(cell.get()) {
+                if self.traced.get() != 0 && self.traced.get() == context.pid.get() {
+                    super::tracer::completions(self, context, ring);
+                }
+                self.end_link_of(ring);
+            }
+        }
+        self.ending.push_back(&ByTurn(&self.contexts), id);
+        cpu.rearm.set(true);
+        if id == self.first_context.get() {
+            self.say(format_args!("the first program ended ({end:?}): nothing is left to run"));
+            self.halt.set(Some(match end {
+                End::Exited(code) => u32::from(code),
+                End::Ended(_) => 0xff,
+            }));
+        }
+    }
+
+    /// Ends the author of an index that cannot be.
+    #[cold]
+    #[inline(never)]
+    pub fn condemn(&self, id: u32) {
+        self.say(format_args!("context {id} ended: an index in its ring cannot be"));
+        self.end_context(id, End::Ended(Reason::CorruptRing));
+    }
+
+    /// A daemon's ring is gone: its link takes no more requests.
+    pub fn end_link_of(&self, ring: &Ring) {
+        let id = ring.link.replace(NONE);
+        if id == NONE {
+            return;
+        }
+        let link = self.links.at(id);
+        self.note(What::LinkDied, [u64::from(id), u64::from(link.owed.get())]);
+        link.ring.set(NONE);
+        link.progress.set(0);
+        self.dying_links.push_back(&ByLink(&self.links), id);
+        // At most 256 names exist.
+        let mut at = self.name_list.first();
+        while at != NONE {
+            let name = self.names.at(at);
+            let next = ByName(&self.names).link(at).next();
+            if name.target.get() == Target::Link(id) {
+                self.name_list.remove(&ByName(&self.names), at);
+                name.target.set(Target::Free);
+                self.names.give(at);
+                link.refs.set(link.refs.get().wrapping_sub(1));
+            }
+            at = next;
+        }
+    }
+
+    /// One holder of a link's record fewer.
+    pub fn release_link(&self, id: u32) {
+        let link = self.links.at(id);
+        let left = link.refs.get().wrapping_sub(1);
+        link.refs.set(left);
+        if left == 0 {
+            self.slots.give(link.row(), link.log2.get());
+            self.links.give(id);
+        }
+    }
+
+    /// One file that leads to a context fewer.
+    pub fn release_context(&self, id: u32) {
+        let context = self.contexts.at(id);
+        let left = context.refs.get().wrapping_sub(1);
+        context.refs.set(left);
+        if left == 1 && context.state.get() == Run::Stopped && !context.started.get() {
+            // Nobody can start it any more.
+            self.end_context(id, End::Ended(Reason::Killed));
+        } else if left == 0 {
+            self.contexts.give(id);
+        }
+    }
+
+    /// One holder of a handle table fewer.
+    pub fn release_table(&self, id: u32) {
+        let table = self.tables.at(id);
+        let left = table.refs.get().wrapping_sub(1);
+        table.refs.set(left);
+        if left == 0 {
+            self.dying_tables.push_back(&ByTable(&self.tables), id);
+        }
+    }
+
+    /// One holder of an address space fewer: a context or a file.
+    pub fn release_space(&self, id: u32) {
+        let space = self.memory.space(id);
+        let left = space.refs.get().wrapping_sub(1);
+        space.refs.set(left);
+        if left == 0 {
+            super::space::end(self, id);
+        }
+    }
+}
+
+/// Nobody may enter user mode because there is no memory for a preemption: ends the context that is first
+/// in line, which gives memory back.
+pub fn no_memory(s: &State) {
+    let first = s.this_cpu().ready.first();
+    let id = if first == NONE { s.this_cpu().handoff.get() } else { first };
+    if id != NONE {
+        s.note(What::OutOfMemory, [u64::from(id), 0]);
+        s.end_context(id, End::Ended(Reason::OutOfMemory));
+    }
+}
+
+/// Takes the first ending context a little further apart. `false`: there is none.
+pub fn slice_contexts(s: &State, budget: &Budget) -> bool {
+    let id = s.ending.first();
+    if id == NONE {
+        return false;
+    }
+    let context = s.contexts.at(id);
+    for cell in &context.rings {
+        let ring_id = cell.get();
+        let Some(ring) = s.rings.get(ring_id) else { continue };
+        loop {
+            let op = ring.ops.first();
+            if op == NONE {
+                break;
+            }
+            if !budget.spend(ENTRY) {
+                return true;
+            }
+            cancel::abandon(s, op);
+        }
+        place::drop(&s.memory, &s.rings, ring_id);
+        cell.set(NONE);
+    }
+    if budget.spend(ENTRY) {
+        s.ending.remove(&ByTurn(&s.contexts), id);
+        bury(s, id, context);
+    }
+    true
+}
+
+/// The last of a context's end: lets go of what it held and tells those who wait.
+fn bury(s: &State, id: u32, context: &Context) {
+    let space_id = context.space.replace(NONE);
+    if space_id != NONE {
+        wake_end_word(s, context, space_id);
+        s.memory.space(space_id).contexts.remove(&super::state::BySpace(&s.contexts), id);
+        s.release_space(space_id);
+    }
+    let table = context.table.replace(NONE);
+    if table != NONE {
+        s.release_table(table);
+    }
+    if let Some(block) = context.regs.detach() {
+        s.blocks.give(block);
+    }
+    context.state.set(Run::Ended);
+    let raw = context.end.get().to_raw();
+    // Watchers are as many as hold a handle and wait; each is one completion.
+    while let Some(op) = context.watchers.pop_front(&ByWait(&s.ops)) {
+        s.end_op(op, Ok(raw), 0);
+    }
+    let left = context.refs.get().wrapping_sub(1);
+    context.refs.set(left);
+    if left == 0 {
+        s.contexts.give(id);
+    }
+}
+
+/// Zeroes and wakes the word that the context named, so that a join needs no system call of its own.
+fn wake_end_word(s: &State, context: &Context, space_id: u32) {
+    let address = context.end_word.replace(0);
+    if address == 0 {
+        return;
+    }
+    let space = s.memory.space(space_id);
+    let Ok(place) = user::word_place(&s.memory, space, address, Access::Write) else { return };
+    s.memory.machine.store_u32(place, 0);
+    let (object, offset) = space.futex_key(&s.memory, space_id, address);
+    if let Some(channel) = channel::find(s, channel::Key::Futex { object, offset }) {
+        channel::wake(s, channel, u64::MAX);
+    }
+}
+
+/// Fails a little of what a dead daemon owed. `false`: there is none.
+pub fn slice_links(s: &State, budget: &Budget) -> bool {
+    let id = s.dying_links.first();
+    if id == NONE {
+        return false;
+    }
+    let link = s.links.at(id);
+    while link.progress.get() < link.count() {
+        if !budget.spend(ENTRY) {
+            return true;
+        }
+        let index = link.progress.replace(link.progress.get().wrapping_add(1));
+        if let Some(op_id) = link.owed_at(&s.slots, index) {
+            let op = s.ops.at(op_id);
+            link.answered(&s.slots, op.slot_tag.get());
+            cancel::forget_notice(s, link, op_id);
+            super::cursor::release(s, op_id);
+            if op.is_detached() { s.drop_op(op_id) } else { s.end_op(op_id, Err(Errno::CONNRESET), 0) }
+        }
+    }
+    while let Some(op_id) = link.waiting.pop_front(&ByWait(&s.ops)) {
+        super::cursor::release(s, op_id);
+        s.end_op(op_id, Err(Errno::NODEV), 0);
+        if !budget.spend(ENTRY) {
+            return true;
+        }
+    }
+    while let Some(file) = link.closings.pop_front(&super::state::ByClosing(&s.files)) {
+        s.free_file(file);
+        if !budget.spend(ENTRY) {
+            return true;
+        }
+    }
+    s.dying_links.remove(&ByLink(&s.links), id);
+    wired::release(&s.memory, link.block.replace(NONE));
+    s.release_link(id);
+    true
+}
+
+/// Closes a few handles of a table that nobody uses any more. `false`: there is none.
+pub fn slice_tables(s: &State, budget: &Budget) -> bool {
+    let id = s.dying_tables.first();
+    if id == NONE {
+        return false;
+    }
+    let table = s.tables.at(id);
+    while let Some((number, _, _)) = table.next(&s.chunks, 0) {
+        if !budget.spend(ENTRY) {
+            return true;
+        }
+        if let Ok(file) = table.remove(&s.chunks, number) {
+            s.let_go(file);
+        }
+    }
+    s.dying_tables.remove(&ByTable(&s.tables), id);
+    table.give_chunks(&s.chunks);
+    s.tables.give(id);
+    true
+}
+

@@ -1,0 +1,21 @@
+//! `Nop`: the smallest handler, and the template for new ones. `Probe`: what exists.
+#![forbid(unsafe_code)]
+
+use super::{OpResult, Outcome};
+use ring_abi::args::Probe;
+use ring_abi::opcode::Origin;
+use ring_abi::{Opcode, Words};
+
+/// Does nothing.
+#[inline(always)]
+pub fn start() -> OpResult {
+    Ok(Outcome::Done(0))
+}
+
+/// Says whether an opcode exists: 1, with the flags that it takes from bit 8 on; otherwise 0.
+pub fn probe(entry: &impl Words) -> OpResult {
+    let args = Probe::decode(entry)?;
+    let opcode = u8::try_from(args.opcode).ok().and_then(Opcode::from_raw);
+    let exists = opcode.is_some_and(|opcode| matches!(opcode.origin(), Origin::Forwarded | Origin::Kernel));
+    Ok(Outcome::Done(u64::from(exists)))
+}

@@ -1,0 +1,237 @@
+//! Scheme `sys`: what the kernel knows about itself, as small text files of `name value` lines.
+//!
+//! A read makes the text anew and hands out the part from the asked offset on, so nothing is stored.
+#![forbid(unsafe_code)]
+
+use super::cx::Cx;
+use super::state::State;
+use super::{OpResult, Outcome};
+use crate::base::NONE;
+use crate::base::list::Chain;
+use crate::context::file::File;
+use crate::mem::user;
+use crate::op::kernel_scheme;
+use crate::op::state::ByName;
+use core::fmt::{self, Write};
+use ring_abi::args::CURSOR;
+use ring_abi::{Errno, Opcode};
+
+/// Files of the scheme, by number.
+const FILES: [&str; 8] = ["exit", "footprint", "counters", "latency", "step", "trace", "events", "schemes"];
+const EXIT: u8 = 0;
+const FOOTPRINT: u8 = 1;
+const COUNTERS: u8 = 2;
+const LATENCY: u8 = 3;
+const STEP: u8 = 4;
+const TRACE: u8 = 5;
+const EVENTS: u8 = 6;
+
+/// The number of a file.
+pub fn find(name: &[u8]) -> Option<u8> {
+    FILES.iter().position(|file| file.as_bytes() == name).map(|index| index as u8)
+}
+
+/// Path of an open file below its scheme.
+pub fn path(scheme: u8, part: u8) -> &'static str {
+    match scheme {
+        kernel_scheme::SYS => FILES.get(usize::from(part)).copied().unwrap_or(""),
+        _ => "",
+    }
+}
+
+/// Reads the text of a file from an offset on, or from the file's cursor.
+pub fn read(cx: &Cx<'_>, part: u8, file: &File, args: [u64; 5]) -> OpResult {
+    let [_, buffer, length, offset, _] = args;
+    let start = if offset == CURSOR { file.cursor.get() } else { offset };
+    let mut out = Window { cx, skip: start, to: buffer, left: length, done: 0, failed: None };
+    // The only error is the window's own, looked at below.
+    let _ = print(cx.s, part, &mut out);
+    if let Some(error) = out.failed {
+        return Err(error);
+    }
+    if offset == CURSOR {
+        file.cursor.set(start.wrapping_add(out.done));
+    }
+    Ok(Outcome::Done(out.done))
+}
+
+/// The part of a text that a read asked for.
+struct Window<'a, 'c> {
+    cx: &'c Cx<'a>,
+    skip: u64,
+    to: u64,
+    left: u64,
+    done: u64,
+    failed: Option<Errno>,
+}
+
+impl Write for Window<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let bytes = text.as_bytes();
+        let skipped = (bytes.len() as u64).min(self.skip);
+        self.skip = self.skip.wrapping_sub(skipped);
+        let bytes = bytes.get(skipped as usize..).unwrap_or(&[]);
+        let count = (bytes.len() as u64).min(self.left);
+        let bytes = bytes.get(..count as usize).unwrap_or(&[]);
+        if let Err(error) = user::write_bytes(&self.cx.s.memory, self.cx.space, self.to, bytes) {
+            self.failed = Some(error);
+            return Err(fmt::Error);
+        }
+        self.to = self.to.wrapping_add(count);
+        self.left = self.left.wrapping_sub(count);
+        self.done = self.done.wrapping_add(count);
+        // A full window ends the printing.
+        if self.left == 0 { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+fn print(s: &State, part: u8, out: &mut impl Write) -> fmt::Result {
+    match part {
+        FOOTPRINT => footprint(s, out),
+        COUNTERS => counters(s, out),
+        LATENCY => latency(s, out),
+        STEP => step(s, out),
+        EVENTS => s.trace.iter().try_for_each(|event| {
+            let [a, b] = event.numbers;
+            writeln!(out, "{} {:?} {a:#x} {b:#x}", event.at, event.what)
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes and numbers of everything that the kernel keeps.
+fn footprint(s: &State, out: &mut impl Write) -> fmt::Result {
+    let mut row = |name: &str, live: u32, bytes: usize| {
+        writeln!(out, "{name} {live} {bytes} {}", u64::from(live).wrapping_mul(bytes as u64))
+    };
+    row("contexts", s.contexts.live(), s.contexts.record_bytes())?;
+    row("blocks", s.blocks.live(), s.blocks.record_bytes())?;
+    row("rings", s.rings.live(), s.rings.record_bytes())?;
+    row("operations", s.ops.live(), s.ops.record_bytes())?;
+    row("channels", s.channels.live(), s.channels.record_bytes())?;
+    row("files", s.files.live(), s.files.record_bytes())?;
+    row("tables", s.tables.live(), s.tables.record_bytes())?;
+    row("chunks", s.chunks.live(), s.chunks.record_bytes())?;
+    row("links", s.links.live(), s.links.record_bytes())?;
+    row("slots", s.slots.live(), size_of::<crate::scheme::link::Slot>())?;
+    row("names", s.names.live(), s.names.record_bytes())?;
+    row("timers", s.timers.len(), 16)?;
+    s.memory.footprint(out)
+}
+
+fn counters(s: &State, out: &mut impl Write) -> fmt::Result {
+    let stats = &s.stats;
+    writeln!(out, "enters {}", stats.enters.get())?;
+    writeln!(out, "events {}", stats.events.get())?;
+    writeln!(out, "switches {}", stats.switches.get())?;
+    writeln!(out, "stale_tags {}", stats.stale_tags.get())?;
+    writeln!(out, "killed {}", stats.killed.get())?;
+    for opcode in Opcode::ALL {
+        let count = stats.started.get(usize::from(opcode.raw())).map_or(0, |count| count.get());
+        if count != 0 {
+            writeln!(out, "{} {count}", opcode.name())?;
+        }
+    }
+    Ok(())
+}
+
+/// Lines of: opcode, then `class:count` for each class of latency that occurred; class n is from 2^n ticks on.
+fn latency(s: &State, out: &mut impl Write) -> fmt::Result {
+    for opcode in Opcode::ALL {
+        let Some(row) = s.stats.latency.get(u32::from(opcode.raw())) else { continue };
+        let row = &row.0;
+        if row.iter().all(|cell| cell.get() == 0) {
+            continue;
+        }
+        out.write_str(opcode.name())?;
+        for (class, cell) in row.iter().enumerate().filter(|(_, cell)| cell.get() != 0) {
+            write!(out, " {class}:{}", cell.get())?;
+        }
+        out.write_str("\n")?;
+    }
+    Ok(())
+}
+
+fn step(s: &State, out: &mut impl Write) -> fmt::Result {
+    let machine = &s.memory.machine;
+    writeln!(out, "longest_step_ticks {}", s.stats.longest_step.get())?;
+    writeln!(out, "longest_step_kind {}", s.stats.longest_kind.get())?;
+    writeln!(out, "stack_high_water {}", machine.stack_high_water())?;
+    writeln!(out, "stack_size {}", machine.stack_size())?;
+    writeln!(out, "side_stack_bytes {}", machine.side_stack_bytes())?;
+    writeln!(out, "boot_ticks {}", s.boot_ticks.get())?;
+    writeln!(out, "ticks_per_second {}", machine.ticks_per_second())
+}
+
+/// Writes to one of the switches.
+pub fn write(cx: &Cx<'_>, part: u8, buffer: u64, length: u64) -> OpResult {
+    let mut bytes = [0; 16];
+    let text = bytes.get_mut(..usize::try_from(length).map_err(|_| Errno::INVAL)?).ok_or(Errno::INVAL)?;
+    user::read_bytes(&cx.s.memory, cx.space, buffer, text)?;
+    let text = core::str::from_utf8(text).map_err(|_| Errno::INVAL)?;
+    let value: u32 = text.trim().parse().map_err(|_| Errno::INVAL)?;
+    match part {
+        EXIT => cx.s.halt.set(Some(value)),
+        TRACE => cx.s.traced.set(value),
+        STEP => cx.s.stats.longest_step.set(0),
+        _ => return Err(Errno::ROFS),
+    }
+    cx.s.this_cpu().rearm.set(true);
+    Ok(Outcome::Done(length))
+}
+
+/// What `stat` tells of a kernel file: a character device, or the directory of schemes.
+pub fn stat(cx: &Cx<'_>, directory: bool, buffer: u64, length: u64) -> OpResult {
+    const MODE_OFFSET: usize = core::mem::offset_of!(syscall::Stat, st_mode);
+    let mode: u16 = if directory { syscall::MODE_DIR | 0o555 } else { syscall::MODE_CHR | 0o666 };
+    let mut bytes = [0; size_of::<syscall::Stat>()];
+    if let Some(place) = bytes.get_mut(MODE_OFFSET..MODE_OFFSET.wrapping_add(2)) {
+        place.copy_from_slice(&mode.to_le_bytes());
+    }
+    let count = bytes.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+    user::write_bytes(&cx.s.memory, cx.space, buffer, bytes.get(..count).unwrap_or(&[]))?;
+    Ok(Outcome::Done(0))
+}
+
+/// Bytes of a directory entry's header in `redox_syscall::dirent`.
+const DIRENT: usize = size_of::<syscall::dirent::DirentHeader>();
+/// Room for one entry: header, name, terminating zero.
+const DIRENT_ROOM: usize = DIRENT + crate::scheme::names::LONGEST + 8;
+
+/// Entries of the directory of all schemes.
+pub fn list_schemes(cx: &Cx<'_>, args: [u64; 5]) -> OpResult {
+    let [_, buffer, length, header, start] = args;
+    if header != DIRENT as u64 {
+        return Err(Errno::INVAL);
+    }
+    let mut done = 0_u64;
+    let mut index = 0_u64;
+    let mut at = cx.s.name_list.first();
+    while at != NONE {
+        index = index.wrapping_add(1);
+        if index > start {
+            let text = cx.s.names.at(at).text.get();
+            let mut room = [0; DIRENT_ROOM];
+            let entry = dirent(&mut room, text.bytes(), index);
+            if done.wrapping_add(entry.len() as u64) > length {
+                break;
+            }
+            user::write_bytes(&cx.s.memory, cx.space, buffer.wrapping_add(done), entry)?;
+            done = done.wrapping_add(entry.len() as u64);
+        }
+        at = ByName(&cx.s.names).link(at).next();
+    }
+    Ok(Outcome::Done(done))
+}
+
+/// One entry: inode, opaque id of the next, length of the record, kind, name, zero.
+fn dirent<'b>(room: &'b mut [u8; DIRENT_ROOM], name: &[u8], index: u64) -> &'b [u8] {
+    let total = DIRENT.wrapping_add(name.len()).wrapping_add(1).next_multiple_of(8);
+    let kind = syscall::dirent::DirentKind::Directory as u8;
+    let length = (total as u16).to_le_bytes();
+    let header = index.to_le_bytes().into_iter().chain(index.to_le_bytes()).chain(length).chain([kind]);
+    for (place, byte) in room.iter_mut().zip(header.chain(name.iter().copied())) {
+        *place = byte;
+    }
+    room.get(..total).unwrap_or(&[])
+}

@@ -1,0 +1,84 @@
+//! Work that goes on after the step that began it: a bounded slice in each later step.
+//!
+//! Interrupts and other contexts run between slices. The kinds of work take turns, so none starves another.
+#![forbid(unsafe_code)]
+
+use super::state::{ByRing, ByWait, State};
+use super::{channel, cursor, death, memory, space};
+use crate::base::NONE;
+use crate::base::budget::Budget;
+use ring_abi::{Errno, Opcode};
+
+/// Kinds of work.
+const KINDS: u32 = 6;
+
+impl State {
+    /// Whether nothing is left to do between events.
+    #[inline]
+    pub fn work_is_done(&self) -> bool {
+        self.work.is_empty()
+            && self.ending.is_empty()
+            && self.dying_links.is_empty()
+            && self.dying_tables.is_empty()
+            && self.channel_work.is_empty()
+            && self.to_refill.get() == NONE
+            && space::is_idle(self)
+    }
+}
+
+/// Does a slice of one kind of work. `false`: there was none of any kind.
+pub fn slice(s: &State, budget: &Budget) -> bool {
+    if s.work_is_done() {
+        return false;
+    }
+    cursor::refill(s);
+    for _ in 0..KINDS {
+        let turn = s.work_turn.get().wrapping_add(1) % KINDS;
+        s.work_turn.set(turn);
+        let worked = match turn {
+            0 => slice_ops(s, budget),
+            1 => death::slice_contexts(s, budget),
+            2 => death::slice_links(s, budget),
+            3 => death::slice_tables(s, budget),
+            4 => channel::slice(s, budget),
+            _ => space::slice_ending(s, budget),
+        };
+        if worked {
+            return true;
+        }
+    }
+    false
+}
+
+fn slice_ops(s: &State, budget: &Budget) -> bool {
+    let Some(id) = s.work.pop_front(&ByWait(&s.ops)) else { return false };
+    // The slice ends the operation or leaves it out of the list; what is left goes to the end.
+    let more = match s.ops.at(id).opcode.get() {
+        Opcode::Map | Opcode::Unmap | Opcode::Protect => memory::slice(s, id, budget),
+        _ => space::slice(s, id, budget),
+    };
+    if more {
+        s.work.push_back(&ByWait(&s.ops), id);
+    }
+    true
+}
+
+/// Cancels an operation that works: it undoes or finishes what it must, and completes with `error` now.
+pub fn cancel(s: &State, id: u32, error: Errno) {
+    let op = s.ops.at(id);
+    let tag = op.tag.get();
+    let ring_id = op.ring.get();
+    orphan(s, id);
+    if ring_id != NONE {
+        s.post(s.rings.at(ring_id), ring_abi::Cqe::new(tag, Err(error)));
+    }
+}
+
+/// The asker of an operation that works is gone: the work is told, and ends by itself.
+pub fn orphan(s: &State, id: u32) {
+    let op = s.ops.at(id);
+    let ring_id = op.ring.replace(NONE);
+    if ring_id != NONE {
+        s.rings.at(ring_id).ops.remove(&ByRing(&s.ops), id);
+    }
+}
