@@ -198,17 +198,21 @@ extern "sysv64" fn save_all() {
     )
 }
 
-/// An interrupt that met the kernel: welcome while it idles, a bug anywhere else.
+/// An interrupt that met the kernel: welcome at the three places of [`leave`](super::leave), a bug anywhere else.
 #[unsafe(naked)]
 extern "sysv64" fn from_kernel() {
     naked_asm!(
         "push rax",
-        "lea rax, [rip + idle_first]",
+        "lea rax, [rip + wait_first]",
         "cmp [rsp + 24], rax",
-        "jb 2f",
-        "lea rax, [rip + idle_last]",
+        "je 3f",
+        "lea rax, [rip + wait_last]",
         "cmp [rsp + 24], rax",
-        "ja 2f",
+        "je 3f",
+        "lea rax, [rip + breathe_last]",
+        "cmp [rsp + 24], rax",
+        "jne 2f",
+        "3:",
         "mov rdi, [rsp + 8]",
         "mov rsp, gs:[{stack_top}]",
         "call {woken}",

@@ -17,7 +17,7 @@ mod kind {
     pub(super) const LINE: u64 = 1;
     pub(super) const FAULT: u64 = 2;
     pub(super) const CALL: u64 = 3;
-    pub(super) const SPURIOUS: u64 = 4;
+    pub(super) const NOTHING: u64 = 4;
 }
 
 unsafe extern "sysv64" {
@@ -42,6 +42,11 @@ pub(super) extern "sysv64" fn woken(vector: u64) -> ! {
     interrupt(vector)
 }
 
+/// No interrupt came while they were let in.
+pub(super) extern "sysv64" fn breathed() -> ! {
+    kernel_event(kind::NOTHING, 0, 0, 0)
+}
+
 fn interrupt(vector: u64) -> ! {
     match apic::acknowledge(vector) {
         Source::Timer => {
@@ -54,7 +59,7 @@ fn interrupt(vector: u64) -> ! {
             }
             kernel_event(kind::LINE, u64::from(line), 0, 0)
         }
-        Source::Spurious => kernel_event(kind::SPURIOUS, 0, 0, 0),
+        Source::Spurious => kernel_event(kind::NOTHING, 0, 0, 0),
     }
 }
 

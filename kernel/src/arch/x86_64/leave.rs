@@ -1,5 +1,6 @@
 //! Every way out of the kernel: [`quick`] for a context that waits in `ring_enter`, [`fresh`] for one that has never
-//! run, [`full`] for one with a state block, [`wait`] for nobody.
+//! run, [`full`] for one with a state block, [`wait`] and
+//! [`breathe`] for nobody.
 //!
 //! None of them can fault, since every value was checked when it was set.
 
@@ -171,18 +172,34 @@ pub(super) unsafe fn full(regs: &Regs, block: &StateBlock) -> ! {
     }
 }
 
-/// Waits for an interrupt at the top of the stack; the stubs know the two places where one is welcome.
+/// Waits for an interrupt at the top of the stack.
 #[unsafe(naked)]
 pub(super) extern "sysv64" fn wait() -> ! {
     naked_asm!(
         "mov rsp, gs:[{stack_top}]",
         "2:",
         "sti",
-        "idle_first:",
+        "wait_first:",
         "hlt",
-        "idle_last:",
+        "wait_last:",
         "jmp 2b",
         stack_top = const offset_of!(Hot, stack_top),
+    )
+}
+
+/// Lets an interrupt in, at the top of the stack; comes back as an event if there is none.
+#[unsafe(naked)]
+pub(super) extern "sysv64" fn breathe() -> ! {
+    naked_asm!(
+        "mov rsp, gs:[{stack_top}]",
+        "sti",
+        "nop",
+        "breathe_last:",
+        "cli",
+        "call {breathed}",
+        "ud2",
+        stack_top = const offset_of!(Hot, stack_top),
+        breathed = sym super::interrupt::breathed,
     )
 }
 

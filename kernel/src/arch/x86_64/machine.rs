@@ -150,6 +150,11 @@ impl Machine {
         serial::receive()
     }
 
+    /// Whether a received byte waits on the debug console.
+    pub fn serial_ready(&self) -> bool {
+        serial::is_ready()
+    }
+
     /// Lets interrupts of a line through, or not.
     pub fn irq_enable(&self, line: u8, on: bool) {
         apic::enable_line(line, on);
@@ -249,6 +254,11 @@ pub fn resume(_machine: &Machine, regs: &Regs, block: Option<&StateBlock>, root:
     }
     // SAFETY: as above; without a block and not fresh, the context waits in `ring_enter`.
     unsafe { leave::quick(regs) }
+}
+
+/// Lets interrupts in for a moment; one that came is the next event, otherwise the event says that nothing happened.
+pub fn breathe(_machine: &Machine) -> ! {
+    leave::breathe()
 }
 
 /// Waits for an interrupt, which comes in as an event.

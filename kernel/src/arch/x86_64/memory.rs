@@ -190,6 +190,16 @@ pub(super) fn take_over(direct_bytes: u64) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Takes away what only the loader needed: its stack, its notes, its view of the ramdisk.
+pub(super) fn forget_loader(image: u64) {
+    let root = ROOT_ADDRESS.get();
+    let image = image >> 39 & 511;
+    for index in (KERNEL_FIRST..DIRECT_MAP >> 39 & 511).filter(|index| *index != image) {
+        write_entry(root, index, 0);
+    }
+    super::tlb::forget_everything();
+}
+
 /// Marks every leaf below a table of the given level global: the kernel half is alike in all spaces.
 fn make_global(table: u64, level: u32) {
     for index in 0..512 {

@@ -7,7 +7,7 @@
 //! - `percpu`, `entry`, `interrupt`, `leave`: the way in and the way out.
 //! - `apic`, `timer`: interrupts and time.
 //! - `start`, `selftest`, `panic`: the beginning and the end.
-//! - `machine`: all of it as the value that the layers above know.
+//! - `machine`: all of it as the value that the layers above know; `symbols`: what they must offer in turn.
 
 mod acpi;
 mod apic;
@@ -28,6 +28,7 @@ mod serial;
 mod slab;
 mod start;
 mod state;
+mod symbols;
 mod tables;
 mod timer;
 mod tlb;
@@ -37,7 +38,7 @@ mod wired;
 pub use apic::{IRQ_LINES, IRQ_SERIAL, IRQ_TEST};
 pub use exit::exit;
 pub use interrupt::ignored_events;
-pub use machine::{Machine, idle, resume};
+pub use machine::{Machine, breathe, idle, resume};
 pub use panic::EXIT_PANIC;
 pub use regs::{Regs, Start};
 pub use slab::{FrameSource, NoMemory, Slab};

@@ -68,6 +68,12 @@ pub(super) fn receive() -> Option<u8> {
     INPUT.take()
 }
 
+/// Whether [`receive`] has a byte.
+pub(super) fn is_ready() -> bool {
+    collect();
+    INPUT.head.get() != INPUT.tail.get()
+}
+
 /// Received bytes that nobody has taken yet.
 struct Input {
     bytes: [Cell<u8>; 256],

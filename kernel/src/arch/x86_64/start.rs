@@ -105,6 +105,7 @@ fn refuse(reason: core::fmt::Arguments<'_>) -> ! {
 
 /// Continues [`start`] on the CPU's one stack, which nothing has used yet.
 pub(super) extern "sysv64" fn on_top(info: &'static BootInfo) -> ! {
+    memory::forget_loader(panic::image_start());
     kernel_boot(info)
 }
 
