@@ -5,5 +5,6 @@
 
 extern crate alloc;
 
+pub mod calls;
 pub mod table;
 pub mod tree;

@@ -1,2 +1,109 @@
-//! To come.
-fn main() {}
+//! `init`: starts the daemons of `/etc/plan`, runs what the host asked for, and keeps the daemons alive.
+//!
+//! - A daemon is started again when it dies, unless it dies too often.
+//! - The machine ends with the status of the program in `/etc/cmdline`, if there is one; otherwise init greets
+//!   and stays.
+#![cfg_attr(target_os = "redox", no_std, no_main)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod daemons;
+mod machine;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+use daemons::Daemons;
+use init::options::Options;
+use init::plan;
+use posix::Fd;
+use posix::directory::read_directory;
+use posix::process::wait_end;
+use posix::protocol::{Target, Wait, signal};
+use posix::spawn::{Command, STANDARD, spawn};
+use ring_abi::Errno;
+use ring_abi::context::End;
+use uring::{eprintln, println};
+
+uring::main!(run);
+
+fn run() -> u8 {
+    let options = Options::parse(&machine::read_text("/etc/cmdline").unwrap_or_default());
+    let mut daemons = Daemons::default();
+    match machine::read_text("/etc/plan") {
+        Ok(text) => plan::parse(&text).into_iter().for_each(|line| match line {
+            Ok(daemon) => daemons.add(daemon),
+            Err(line) => eprintln!("init: /etc/plan: not a daemon: {line}"),
+        }),
+        Err(error) => eprintln!("init: /etc/plan: {error}"),
+    }
+    let program = if options.exec.is_empty() {
+        greet();
+        None
+    } else {
+        Some(start(&options))
+    };
+    supervise(&mut daemons, program)
+}
+
+/// Starts the program that the host asked for; its process id.
+fn start(options: &Options) -> u32 {
+    if options.trace_rings
+        && let Err(error) = machine::trace_rings()
+    {
+        eprintln!("init: rings cannot be traced: {error}");
+    }
+    match start_program(&options.exec, &STANDARD) {
+        Ok(pid) => pid,
+        Err(error) => {
+            let name = options.exec.first().map_or("", String::as_str);
+            eprintln!("init: {name}: {error}");
+            machine::end(if error == Errno::NOENT { 127 } else { 126 })
+        }
+    }
+}
+
+/// Starts a program by its words. A name without a slash is one of `/bin`.
+fn start_program(words: &[String], handles: &[(Fd, u64)]) -> Result<u32, Errno> {
+    let name = words.first().ok_or(Errno::NOENT)?;
+    let path = if name.contains(['/', ':']) { name.clone() } else { ["/bin/", name].concat() };
+    let arguments: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+    spawn(&Command { path: path.as_bytes(), arguments: &arguments, environment: &[b"PATH=/bin"], handles })
+}
+
+/// Waits for children for ever: starts daemons again, and ends the machine with the program.
+fn supervise(daemons: &mut Daemons, program: Option<u32>) -> ! {
+    loop {
+        match wait_end(Wait { target: Target::Any, at_once: false }) {
+            Ok(Some((pid, end))) if Some(pid) == program => machine::end(status(end)),
+            Ok(Some((pid, end))) => daemons.ended(pid, end),
+            Ok(None) => {}
+            Err(_) => machine::sleep(Duration::from_secs(3600)), // no child at all
+        }
+    }
+}
+
+/// The machine's exit status for the program's end, as a shell would say it.
+fn status(end: End) -> u8 {
+    match end {
+        End::Exited(code) => code,
+        End::Ended(reason) => {
+            eprintln!("init: the program was ended: {reason:?}");
+            u8::try_from(signal(reason)).unwrap_or(0).saturating_add(128)
+        }
+    }
+}
+
+fn greet() {
+    if let Ok(text) = machine::read_text("/etc/motd") {
+        println!("{}", text.trim_end());
+    }
+    match read_directory(b"/scheme") {
+        Ok(entries) => {
+            let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+            println!("schemes: {}", names.join(" "));
+        }
+        Err(error) => eprintln!("init: /scheme: {error}"),
+    }
+}
