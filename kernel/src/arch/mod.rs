@@ -15,5 +15,5 @@ pub mod x86_64;
 #[cfg(target_os = "none")]
 pub use x86_64::{
     FrameSource, IRQ_LINES, IRQ_SERIAL, IRQ_TEST, Machine, NoMemory, Regs, Slab, Start, StateBlock, UserPtr, Wired,
-    exit, idle, resume,
+    again, exit, idle, resume,
 };

@@ -1,5 +1,5 @@
 //! The way from the machine's start to the first program.
-#![allow(unsafe_code, reason = "the symbol that arch calls has to be exported by name")]
+#![forbid(unsafe_code)]
 
 use crate::arch::x86_64::BootInfo;
 use crate::entry::event::Event;
@@ -7,8 +7,7 @@ use crate::entry::machine::{KERNEL, leave};
 use crate::mem::frames::Memory;
 
 /// Called by the machine when it is set up.
-#[unsafe(no_mangle)]
-fn kernel_boot(info: &'static BootInfo) -> ! {
+pub fn boot(info: &'static BootInfo) -> ! {
     let memory = match Memory::new(info.machine, info.infos, info.usable.iter().copied()) {
         Ok(memory) => memory,
         Err(misuse) => crate::bug!("the loader's memory map: {misuse:?}"),

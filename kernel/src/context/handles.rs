@@ -164,7 +164,7 @@ impl Table {
     #[must_use = "the file that was there must be let go"]
     pub fn put(&self, chunks: &Arena<Chunk>, place: Place, file: u32, flags: u32) -> u32 {
         let chunk = chunks.at(place.chunk);
-        let bit = place.number % CHUNK as u32;
+        let bit = place.number & 63;
         let Some(entry) = chunk.entries.get(bit as usize) else { return NONE };
         let before = entry.file.replace(file);
         entry.flags.set(flags);

@@ -1,5 +1,5 @@
-//! What the entry stubs call, and how a step's answer becomes what the processor does.
-#![allow(unsafe_code, reason = "symbols that assembly calls have to be exported by name")]
+//! What the entry stubs call (`main.rs` gives these functions their symbols), and how a step's answer becomes what the processor does.
+#![forbid(unsafe_code)]
 
 use super::event::{Enter, Event, Fault, Resume};
 use super::kernel::Kernel;
@@ -10,8 +10,8 @@ use crate::base::trace;
 pub static KERNEL: Place<Kernel> = Place::empty();
 
 /// A ring was entered. Returns to the same context with this value, or does not return.
-#[unsafe(no_mangle)]
-extern "sysv64" fn kernel_enter(ring: u64, to_submit: u64, min_complete: u64, flags: u64, deadline: u64) -> u64 {
+#[inline(always)]
+pub fn enter(ring: u64, to_submit: u64, min_complete: u64, flags: u64, deadline: u64) -> u64 {
     let kernel = KERNEL.get();
     let enter = Enter { ring, to_submit, min_complete, flags, deadline };
     match kernel.step(0, Event::Enter(enter)) {
@@ -21,8 +21,7 @@ extern "sysv64" fn kernel_enter(ring: u64, to_submit: u64, min_complete: u64, fl
 }
 
 /// Something else happened; the numbers are those of the stubs.
-#[unsafe(no_mangle)]
-extern "sysv64" fn kernel_event(kind: u64, a: u64, b: u64, c: u64) -> ! {
+pub fn event(kind: u64, a: u64, b: u64, c: u64) -> ! {
     let kernel = KERNEL.get();
     let event = match kind {
         0 => Event::Timer,
@@ -36,8 +35,7 @@ extern "sysv64" fn kernel_event(kind: u64, a: u64, b: u64, c: u64) -> ! {
 }
 
 /// Prints the recent events, for the panic handler.
-#[unsafe(no_mangle)]
-fn kernel_dump(out: &mut dyn core::fmt::Write) {
+pub fn dump(out: &mut dyn core::fmt::Write) {
     if let Some(kernel) = KERNEL.look() {
         // A dying kernel prints what it can.
         let _ = trace::Trace::dump(&kernel.state.trace, out);
