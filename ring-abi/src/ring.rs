@@ -170,6 +170,32 @@ impl Producer {
         Ok(())
     }
 
+    /// Makes an entry of each item and fills slots with their first `count` words, as far as there is room;
+    /// how many.
+    #[inline(always)]
+    pub fn push_many<const W: usize, T>(
+        &self,
+        queue: &Queue<'_, W>,
+        count: usize,
+        items: &mut [T],
+        mut entry: impl FnMut(&mut T) -> [u64; W],
+    ) -> Result<u32, Corrupt> {
+        let most = u32::try_from(items.len()).unwrap_or(u32::MAX);
+        let known = self.room.get();
+        let room = if known < most { self.refresh(queue)? } else { known };
+        let number = room.min(most);
+        let mut at = self.tail.get();
+        for item in items.get_mut(..number as usize).unwrap_or_default() {
+            for (word, value) in queue.slot(at).iter().zip(entry(item)).take(count) {
+                word.store(value, Relaxed);
+            }
+            at = at.wrapping_add(1);
+        }
+        self.tail.set(at);
+        self.room.set(room.wrapping_sub(number));
+        Ok(number)
+    }
+
     /// Shows every pushed entry to the peer.
     #[inline(always)]
     pub fn publish<const W: usize>(&self, queue: &Queue<'_, W>) {

@@ -93,11 +93,12 @@ macro_rules! sends {
 
 /// Operations whose buffer the kernel writes.
 macro_rules! receives {
-    ($($name:ident -> $output:ty = $finish:expr;)*) => {$(
+    ($($name:ident -> $output:ty = $finish:expr $(, $extra:ident)?;)*) => {$(
         impl<B> Sealed for Lent<args::$name, B> {}
         impl<B: IoBufMut> Operation for Lent<args::$name, B> {
             type Output = Returned<$output, B>;
             const OPCODE: Opcode = Opcode::$name;
+            $(const $extra: bool = true;)?
             #[inline(always)]
             fn entry(&mut self) -> Sqe {
                 let bytes = self.buffer.bytes_mut();
@@ -149,7 +150,7 @@ receives! {
     Fstat -> () = done;
     Fstatvfs -> () = done;
     Getdents -> usize = count;
-    Call -> Called = called;
+    Call -> Called = called, NEEDS_EXTRA;
 }
 
 plain! {
@@ -175,7 +176,7 @@ pub struct Called {
 }
 
 fn called(answer: Answer) -> Result<Called, Errno> {
-    number(answer).map(|result| Called { result, written: answer.extra as usize })
+    number(answer).map(|result| Called { result, written: answer.extra() as usize })
 }
 
 #[inline(always)]

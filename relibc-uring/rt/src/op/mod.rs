@@ -22,7 +22,7 @@ pub use shape::Operation;
 
 use crate::exec::index_of;
 use crate::ring::current::local;
-use crate::ring::slots::{Answer, Held, NONE, Slot, Stage};
+use crate::ring::slots::{Held, NONE, Slot, Stage};
 use alloc::boxed::Box;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -87,7 +87,7 @@ impl<O: Operation + 'static> Op<O> {
 
     #[inline(always)]
     fn take(&mut self, slot: &Slot) -> Option<O::Output> {
-        let answer = Answer { result: slot.result.get(), extra: slot.extra.get() };
+        let answer = slot.answer.get();
         local().slots.free(self.slot, slot);
         self.slot = NONE;
         self.asked.take().map(|asked| asked.finish(answer))

@@ -33,6 +33,7 @@ impl<B: IoBufMut> Operation for OpenThrough<B> {
     type Output = (Result<Opened, Errno>, B);
     const OPCODE: Opcode = Opcode::OpenAt;
     const MAKES_HANDLE: bool = true;
+    const NEEDS_EXTRA: bool = true;
 
     fn entry(&mut self) -> Sqe {
         let bytes = self.path.bytes_mut();
@@ -45,7 +46,7 @@ impl<B: IoBufMut> Operation for OpenThrough<B> {
     fn finish(self, answer: Answer) -> Self::Output {
         let opened = match number(answer) {
             Ok(fd) => Ok(Opened::File(Fd(fd))),
-            Err(Errno::XDEV) if answer.extra != 0 => Ok(Opened::Link(answer.extra as usize)),
+            Err(Errno::XDEV) if answer.extra() != 0 => Ok(Opened::Link(answer.extra() as usize)),
             Err(error) => Err(error),
         };
         (opened, self.path)

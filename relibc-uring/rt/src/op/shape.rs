@@ -23,6 +23,9 @@ pub trait Operation: sealed::Sealed + Unpin {
     /// The result is a handle, which must be closed if nobody takes it.
     #[doc(hidden)]
     const MAKES_HANDLE: bool = false;
+    /// The answer is more than its result.
+    #[doc(hidden)]
+    const NEEDS_EXTRA: bool = false;
     /// The entry, without a tag.
     #[doc(hidden)]
     fn entry(&mut self) -> Sqe;
@@ -81,16 +84,12 @@ pub(super) fn begin<O: Operation + 'static>(local: &Local, asked: &mut O) -> Res
     Ok(slot)
 }
 
-/// Does many operations of one kind and waits for all.
+/// Does many operations of one kind and waits for all; there is a place in `answers` for each.
 #[inline(always)]
-pub(super) fn call_all<O: Operation>(local: &Local, all: &mut [O], mut done: impl FnMut(usize, Answer)) {
-    let count = u32::try_from(all.len()).unwrap_or(u32::MAX);
-    let entry = |index: u32| {
-        let entry = all.get_mut(index as usize).map_or_else(Sqe::default, O::entry);
-        (entry.to_words(), const { words(O::OPCODE) })
-    };
+pub(super) fn call_all<O: Operation, T: From<Answer>>(local: &Local, all: &mut [O], answers: &mut [T]) {
+    assert!(all.len() == answers.len(), "an answer for each operation");
     // SAFETY: as for `call`; `call_all` returns when every answer is there.
-    unsafe { local.call_all(count, entry, |index, answer| done(index as usize, answer)) }
+    unsafe { local.call_all(const { words(O::OPCODE) }, all, |asked| asked.entry().to_words(), answers) }
 }
 
 #[cfg(test)]

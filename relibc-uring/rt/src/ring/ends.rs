@@ -2,7 +2,9 @@
 //! requests come out and replies go in.
 #![forbid(unsafe_code)]
 
+use crate::ring::slots::Answer;
 use crate::trap::{self, Enter};
+use core::sync::atomic::Ordering::Relaxed;
 use ring_abi::enter;
 use ring_abi::layout::Sizes;
 use ring_abi::map::Ring;
@@ -44,6 +46,20 @@ impl Ends {
         self.sq.push_first(&self.ring.sq(), entry, words).map_err(full)
     }
 
+    /// Pushes an entry for each item, as far as there is room, and shows them to the kernel; how many.
+    #[inline(always)]
+    pub(crate) fn push_many<T>(
+        &self,
+        words: usize,
+        items: &mut [T],
+        entry: impl FnMut(&mut T) -> [u64; 8],
+    ) -> u32 {
+        let queue = self.ring.sq();
+        let Ok(pushed) = self.sq.push_many(&queue, words, items, entry) else { corrupt() };
+        self.sq.publish(&queue);
+        pushed
+    }
+
     /// Shows the kernel what was pushed.
     #[inline(always)]
     pub(crate) fn publish(&self) {
@@ -62,24 +78,46 @@ impl Ends {
         })
     }
 
-    /// Takes every completion that is there: `each` gets flags and extra, tag, and result.
+    /// The result of the oldest completion, if it is the only one and has this tag: the usual end of a blocking
+    /// call, without a loop.
     #[inline(always)]
-    pub(crate) fn reap(&self, mut each: impl FnMut(u32, u32, u64)) -> u32 {
+    pub(crate) fn take_only(&self, tag: u32) -> Option<Answer> {
+        let queue = self.ring.cq();
+        if self.cq.ready(&queue) != Ok(1) {
+            return None;
+        }
+        let entry = self.cq.peek(&queue, 0);
+        let head = entry.load(0);
+        if (head >> 32) as u32 != tag {
+            return None;
+        }
+        let result = entry.load(1);
+        self.cq.advance(1);
+        self.cq.publish(&queue);
+        Some(Answer { head: head as u32, result })
+    }
+
+    /// Takes every completion that is there: `each` gets its tag and the answer.
+    #[inline(always)]
+    pub(crate) fn reap(&self, mut each: impl FnMut(u32, Answer)) -> u32 {
         let queue = self.ring.cq();
         let Ok(ready) = self.cq.ready(&queue) else { corrupt() };
-        if ready == 0 {
-            return 0;
-        }
-        let mut index = 0;
-        while index != ready {
-            let entry = self.cq.peek(&queue, index);
-            let head = entry.load(0);
-            each(head as u32, (head >> 32) as u32, entry.load(1));
+        let mut index = self.cq.position();
+        let end = index.wrapping_add(ready);
+        while index != end {
+            let [head, result] = queue.slot(index).each_ref().map(|word| word.load(Relaxed));
+            each((head >> 32) as u32, Answer { head: head as u32, result });
             index = index.wrapping_add(1);
         }
         self.cq.advance(ready);
         self.cq.publish(&queue);
         ready
+    }
+
+    /// Places of the CQ.
+    #[inline(always)]
+    pub(crate) fn most_completions(&self) -> u32 {
+        self.ring.cq().capacity()
     }
 
     /// Number of operations that may be awaited at once: all CQ places but the one of blocking calls.

@@ -70,7 +70,7 @@ impl Local {
         self.ends.set(ends);
         for (index, slot) in self.slots.iter() {
             if matches!(slot.stage.get(), Stage::Flying | Stage::Orphan) {
-                self.deliver(index, 0, Errno::CANCELED.to_result());
+                self.deliver(index, Answer { head: 0, result: Errno::CANCELED.to_result() });
             }
         }
         self.cancels.take();
@@ -116,59 +116,68 @@ impl Local {
             self.make_room(ends);
         }
         ends.publish();
+        self.entered(ends.enter(1, enter::COMPLETIONS));
+        let Some(answer) = ends.take_only(BLOCKING) else { return self.wait_for_call(ends) };
+        self.settle_if_needed();
+        answer
+    }
+
+    /// The rest of a blocking call among whose completions are those of others.
+    #[cold]
+    #[inline(never)]
+    fn wait_for_call(&self, ends: &Ends) -> Answer {
         let mut answer = None;
         loop {
-            self.entered(ends.enter(1, enter::COMPLETIONS));
-            ends.reap(|head, tag, result| {
-                if tag == BLOCKING {
-                    answer = Some(Answer { result, extra: head >> 8 });
-                } else {
-                    self.deliver(tag, head >> 8, result);
-                }
+            ends.reap(|tag, found| match tag {
+                BLOCKING => answer = Some(found),
+                _ => self.deliver(tag, found),
             });
             if let Some(answer) = answer {
                 self.settle_if_needed();
                 return answer;
             }
+            self.entered(ends.enter(1, enter::COMPLETIONS));
         }
     }
 
-    /// Does many operations and waits for all. `entry` gives entry and number of words of the operation with
-    /// an index, `done` takes the answer.
+    /// Does many operations and waits for all: `entry` makes an entry of each item, `answers` gets the answers in
+    /// the same order.
     ///
     /// # Safety
     ///
     /// As for [`begin`](Self::begin), for every entry.
     #[inline(always)]
-    pub(crate) unsafe fn call_all(
+    pub(crate) unsafe fn call_all<O, T: From<Answer>>(
         &self,
-        count: u32,
-        mut entry: impl FnMut(u32) -> ([u64; 8], usize),
-        mut done: impl FnMut(u32, Answer),
+        words: usize,
+        items: &mut [O],
+        mut entry: impl FnMut(&mut O) -> [u64; 8],
+        answers: &mut [T],
     ) {
         let ends = self.ends();
-        let count = count.min(BLOCKING);
-        let (mut sent, mut answered) = (0_u32, 0_u32);
-        while answered != count {
-            while sent != count {
-                let (mut words, length) = entry(sent);
-                words[0] |= u64::from(BLOCKING | sent) << 32;
-                if ends.push(words, length).is_err() {
-                    break;
-                }
-                sent = sent.wrapping_add(1);
-            }
-            ends.publish();
-            let missing = sent.wrapping_sub(answered).min(ends.sizes.cq_entries() as u32);
-            self.entered(ends.enter(u64::from(missing), enter::COMPLETIONS));
-            ends.reap(|head, tag, result| {
-                if tag & BLOCKING != 0 && tag != DISCARD {
-                    done(tag & !BLOCKING, Answer { result, extra: head >> 8 });
-                    answered = answered.wrapping_add(1);
-                } else {
-                    self.deliver(tag, head >> 8, result);
+        let mut rest = items;
+        let mut flying = 0_u32;
+        let mut tag = u64::from(BLOCKING) << 32;
+        while !rest.is_empty() || flying != 0 {
+            let pushed = ends.push_many(words, rest, |item| {
+                let mut words = entry(item);
+                words[0] |= tag;
+                tag = tag.wrapping_add(1 << 32);
+                words
+            });
+            rest = rest.get_mut(pushed as usize..).unwrap_or_default();
+            flying = flying.wrapping_add(pushed);
+            let enough = flying.min(ends.most_completions());
+            self.entered(ends.enter(u64::from(enough), enter::COMPLETIONS));
+            let mut others = 0_u32;
+            let taken = ends.reap(|tag, answer| match answers.get_mut((tag ^ BLOCKING) as usize) {
+                Some(place) => *place = answer.into(),
+                None => {
+                    others = others.wrapping_add(1);
+                    self.deliver(tag, answer);
                 }
             });
+            flying = flying.wrapping_sub(taken.wrapping_sub(others));
         }
         self.settle_if_needed();
     }
@@ -183,7 +192,7 @@ impl Local {
     /// Takes completions and wakes who waited for them.
     #[inline(always)]
     pub(crate) fn reap(&self) -> u32 {
-        let taken = self.ends().reap(|head, tag, result| self.deliver(tag, head >> 8, result));
+        let taken = self.ends().reap(|tag, answer| self.deliver(tag, answer));
         self.settle_if_needed();
         taken
     }
@@ -200,10 +209,10 @@ impl Local {
     #[inline(never)]
     fn make_room(&self, ends: &Ends) {
         self.entered(ends.enter(0, 0));
-        let taken = ends.reap(|head, tag, result| self.deliver(tag, head >> 8, result));
+        let taken = ends.reap(|tag, answer| self.deliver(tag, answer));
         if taken == 0 && ends.sq.refresh(&ends.ring.sq()) == Ok(0) {
             self.entered(ends.enter(1, enter::COMPLETIONS));
-            ends.reap(|head, tag, result| self.deliver(tag, head >> 8, result));
+            ends.reap(|tag, answer| self.deliver(tag, answer));
         }
     }
 
@@ -217,20 +226,19 @@ impl Local {
 
     /// Files an answer with its slot.
     #[inline(never)]
-    fn deliver(&self, tag: u32, extra: u32, result: u64) {
+    fn deliver(&self, tag: u32, answer: Answer) {
         let Some(slot) = self.slots.get(tag) else { return };
         match slot.stage.get() {
             Stage::Flying => {
                 slot.stage.set(Stage::Done);
-                slot.extra.set(extra);
-                slot.result.set(result);
+                slot.answer.set(answer);
                 match slot.task.get() {
                     NONE => self.slots.care(tag, slot),
                     task => self.tasks.wake(task),
                 }
             }
             Stage::Orphan => {
-                slot.result.set(result);
+                slot.answer.set(answer);
                 self.slots.care(tag, slot);
             }
             Stage::Free | Stage::Done => {}
@@ -315,7 +323,7 @@ impl Local {
     /// Closes the handle that an operation made after nobody wanted it any more.
     fn close_unclaimed(&self, slot: &Slot) {
         if slot.makes_handle.get()
-            && let Ok(fd) = errno::demux(slot.result.get())
+            && let Ok(fd) = errno::demux(slot.answer.get().result)
         {
             let entry = Close { fd }.encode(DISCARD).to_words();
             let ends = self.ends();

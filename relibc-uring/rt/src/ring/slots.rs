@@ -32,12 +32,19 @@ pub(crate) enum Stage {
 }
 
 /// The kernel's answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
+    /// Flags and `extra` of the completion.
+    pub(crate) head: u32,
     /// Result as in the completion; take it apart with [`ring_abi::errno::demux`].
-    pub result: u64,
+    pub(crate) result: u64,
+}
+
+impl Answer {
     /// The completion's `extra`.
-    pub extra: u32,
+    pub(crate) fn extra(self) -> u32 {
+        self.head >> 8
+    }
 }
 
 /// One operation in flight.
@@ -48,9 +55,8 @@ pub(crate) struct Slot {
     pub(crate) makes_handle: Cell<bool>,
     /// The task to wake, or [`NONE`].
     pub(crate) task: Cell<u32>,
-    pub(crate) extra: Cell<u32>,
     next: Cell<u32>,
-    pub(crate) result: Cell<u64>,
+    pub(crate) answer: Cell<Answer>,
     pub(crate) held: Cell<Option<Box<dyn Held>>>,
     /// Whom to wake, if it is no task of ours.
     pub(crate) waker: Cell<Option<Waker>>,

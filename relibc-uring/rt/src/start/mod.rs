@@ -36,7 +36,9 @@ pub fn exit(code: u8) -> ! {
 macro_rules! main {
     ($function:path) => {
         #[cfg(target_os = "redox")]
-        mod __start {
+        const MAIN_OF_PROGRAM: fn() -> u8 = $function;
+        #[cfg(target_os = "redox")]
+        mod start_of_program {
             core::arch::global_asm!(
                 ".globl _start",
                 "_start:",
@@ -49,7 +51,7 @@ macro_rules! main {
             );
 
             extern "C" fn program(ring: usize, stack: usize) -> ! {
-                $crate::start::begin(ring, stack, super::$function)
+                $crate::start::begin(ring, stack, super::MAIN_OF_PROGRAM)
             }
         }
 
@@ -67,7 +69,9 @@ macro_rules! main {
 macro_rules! first_main {
     ($function:path, $stack_bytes:expr) => {
         #[cfg(target_os = "redox")]
-        mod __start {
+        const MAIN_OF_PROGRAM: fn(usize, usize) -> u8 = $function;
+        #[cfg(target_os = "redox")]
+        mod start_of_program {
             #[repr(C, align(4096))]
             struct Stack(core::cell::UnsafeCell<[u8; $stack_bytes]>);
             // SAFETY: only the first context uses it, as its stack.
@@ -87,7 +91,7 @@ macro_rules! first_main {
             );
 
             extern "C" fn program(ring: usize, address: usize, length: usize) -> ! {
-                $crate::start::begin_first(ring, [address, length], super::$function)
+                $crate::start::begin_first(ring, [address, length], super::MAIN_OF_PROGRAM)
             }
         }
 
