@@ -4,6 +4,15 @@
 #[cfg(target_os = "none")]
 bootloader_api::entry_point!(enter, config = &kernel::arch::x86_64::LOADER_CONFIG);
 
+// The machine calls upwards by symbol.
+#[cfg(target_os = "none")]
+kernel::entry_symbols! {
+    boot: kernel::boot::machine::boot,
+    enter: kernel::entry::machine::enter,
+    event: kernel::entry::machine::event,
+    dump: kernel::entry::machine::dump,
+}
+
 /// The loader's call.
 #[cfg(target_os = "none")]
 fn enter(info: &'static mut bootloader_api::BootInfo) -> ! {

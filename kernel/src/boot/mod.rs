@@ -2,6 +2,7 @@
 //!
 //! The order: memory, then the empty state, then the first program from the boot blob. The machine itself was
 //! set up by `arch` before it called [`kernel_boot`](machine).
+#![forbid(unsafe_code)]
 
 pub mod first;
 #[cfg(target_os = "none")]

@@ -5,7 +5,8 @@
 //! - [`enter`]: a ring was entered: replies, submissions, the wait.
 //! - [`interrupt`], [`fault`]: the other events.
 //! - [`choose`]: who runs next.
-//! - [`machine`]: the symbols that the entry stubs call.
+//! - [`machine`]: what the entry stubs call.
+#![forbid(unsafe_code)]
 
 pub mod choose;
 pub mod enter;

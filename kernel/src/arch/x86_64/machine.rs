@@ -12,7 +12,7 @@ use super::wired::UserPtr;
 use super::{apic, copy, leave, serial, timer, tlb, utf8};
 
 /// This PC. It has no state of its own: there is one, and holding the value is the permission to use it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Machine(());
 
 impl Machine {
@@ -59,6 +59,13 @@ impl Machine {
     pub fn zero_user(&self, at: UserPtr, length: usize) {
         // SAFETY: the place lies in memory that a program owns, and the caller keeps the range inside it.
         unsafe { copy::zero_bytes(at.pointer(), length) }
+    }
+
+    /// A word of the ramdisk, which the loader wrote and nobody changes before the first program runs.
+    pub fn blob_word(&self, start: rmm::PhysAddr, index: usize) -> u64 {
+        let place = memory::direct::<u64>(start.raw()).wrapping_add(index);
+        // SAFETY: the caller stays inside the ramdisk, which lies in memory under the direct map.
+        unsafe { place.read_unaligned() }
     }
 
     /// Whether a range of a program's bytes is UTF-8 at this moment; the program may change it afterwards.
@@ -257,7 +264,7 @@ pub fn resume(_machine: &Machine, regs: &Regs, block: Option<&StateBlock>, root:
 }
 
 /// Lets interrupts in for a moment; one that came is the next event, otherwise the event says that nothing happened.
-pub fn breathe(_machine: &Machine) -> ! {
+pub fn again(_machine: &Machine) -> ! {
     leave::breathe()
 }
 

@@ -4,7 +4,7 @@
 //! pointers, so the stack is searched for words that can be return addresses.
 
 use core::arch::asm;
-use core::fmt::{self, Write};
+use core::fmt;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,6 +18,11 @@ pub const EXIT_PANIC: u32 = 0x2a;
 const DEEPEST: usize = 32;
 /// Words of stack searched at most.
 const WORDS: usize = 4096;
+
+unsafe extern "Rust" {
+    /// Prints what the kernel last did; defined above this layer.
+    safe fn kernel_dump(out: &mut dyn fmt::Write);
+}
 
 unsafe extern "C" {
     static __image_start: u8;
@@ -56,9 +61,8 @@ fn die(stack: u64, at: Option<u64>, message: fmt::Arguments<'_>) -> ! {
     for address in at.into_iter().chain(return_addresses(stack)).take(DEEPEST) {
         serial::print(format_args!("annulus: trace +{:#x}\n", address.wrapping_sub(image_start())));
     }
-    // The events are the kernel's own log; a failing writer is nothing to stop for.
-    let _ = writeln!(serial::Console, "annulus: last events");
-    crate::base::trace::dump(&mut serial::Console);
+    serial::print(format_args!("annulus: last events\n"));
+    kernel_dump(&mut serial::Console);
     super::exit::exit(EXIT_PANIC)
 }
 

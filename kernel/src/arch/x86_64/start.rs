@@ -1,8 +1,5 @@
 //! From the loader's hand-off to the first line of the kernel proper.
 
-use core::cell::UnsafeCell;
-use core::mem::MaybeUninit;
-
 use bootloader_api::config::{Mapping, Mappings};
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use bootloader_api::{BootInfo as LoaderInfo, BootloaderConfig};
@@ -10,6 +7,7 @@ use rmm::{FRAME_SIZE, Frame, FrameInfo, PhysAddr};
 
 use super::machine::Machine;
 use super::percpu::this_cpu;
+use super::place::Place;
 use super::{acpi, apic, cpu, leave, memory, panic, selftest, serial, tables, timer};
 
 /// What the loader is asked for: everything in the higher half, and all physical memory mapped at a fixed place.
@@ -51,28 +49,8 @@ unsafe extern "Rust" {
     safe fn kernel_boot(info: &'static BootInfo) -> !;
 }
 
-/// A place that is filled once, at boot, by the first CPU.
-struct Once<T>(UnsafeCell<MaybeUninit<T>>);
-
-// SAFETY: written once by the first CPU before anybody else looks.
-unsafe impl<T> Sync for Once<T> {}
-
-impl<T> Once<T> {
-    const fn new() -> Self {
-        Self(UnsafeCell::new(MaybeUninit::uninit()))
-    }
-
-    /// Fills the place; called once for each.
-    #[expect(clippy::mut_from_ref, reason = "the one call makes the one reference")]
-    fn fill(&'static self, value: T) -> &'static mut T {
-        // SAFETY: only the first CPU runs, and each place is filled once.
-        let place = unsafe { &mut *self.0.get() };
-        place.write(value)
-    }
-}
-
-static INFO: Once<BootInfo> = Once::new();
-static RANGES: Once<[(Frame, u32); MOST_RANGES]> = Once::new();
+static INFO: Place<BootInfo> = Place::empty();
+static RANGES: Place<[(Frame, u32); MOST_RANGES]> = Place::empty();
 
 /// The loader's call: makes the machine the kernel's own, then goes on at the top of the CPU's one stack.
 pub fn start(loader: &'static mut LoaderInfo) -> ! {
@@ -148,10 +126,10 @@ fn start_devices(root: Option<u64>) {
 
 /// Turns the loader's map into usable ranges, and takes room for the records about frames out of one of them.
 fn describe(regions: &mut [MemoryRegion], blob: (PhysAddr, u64), entry_ticks: u64) -> BootInfo {
-    let ranges = RANGES.fill([(Frame::new(0), 0); MOST_RANGES]);
-    let count = fill_ranges(regions, ranges);
-    let (usable, _) = ranges.split_at_mut(count);
-    let infos = take_infos(usable);
+    let mut ranges = [(Frame::new(0), 0); MOST_RANGES];
+    let count = fill_ranges(regions, &mut ranges);
+    let infos = take_infos(ranges.get_mut(..count).unwrap_or(&mut []));
+    let usable = RANGES.fill(ranges).get(..count).unwrap_or(&[]);
     BootInfo { machine: Machine::new(), usable, infos, blob, entry_ticks }
 }
 

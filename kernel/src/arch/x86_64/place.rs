@@ -1,0 +1,64 @@
+//! A static that is filled at boot, for values that cannot be built at compile time.
+
+use core::cell::{Cell, UnsafeCell};
+use core::mem::MaybeUninit;
+
+/// A place for one `T`, empty until the first CPU fills it at boot.
+pub struct Place<T> {
+    full: Cell<bool>,
+    value: UnsafeCell<MaybeUninit<T>>,
+}
+
+// SAFETY: only the one CPU that runs the kernel fills the place and looks into it, with interrupts off.
+unsafe impl<T> Sync for Place<T> {}
+
+impl<T> Place<T> {
+    /// An empty place.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { full: Cell::new(false), value: UnsafeCell::new(MaybeUninit::uninit()) }
+    }
+
+    /// Fills the place for good.
+    ///
+    /// # Panics
+    ///
+    /// If it is full already.
+    pub fn fill(&'static self, value: T) -> &'static T {
+        assert!(!self.full.get(), "a place is filled once");
+        // SAFETY: the place is empty, so nobody has a reference into it.
+        unsafe { self.value.get().write(MaybeUninit::new(value)) }
+        self.full.set(true);
+        self.get()
+    }
+
+    /// What is there.
+    ///
+    /// # Panics
+    ///
+    /// If the place is empty.
+    #[inline(always)]
+    pub fn get(&'static self) -> &'static T {
+        match self.look() {
+            Some(value) => value,
+            None => empty(),
+        }
+    }
+
+    /// What is there, if there is something.
+    #[inline(always)]
+    pub fn look(&'static self) -> Option<&'static T> {
+        if !self.full.get() {
+            return None;
+        }
+        // SAFETY: nobody writes a full place.
+        let value = unsafe { &*self.value.get() };
+        // SAFETY: `fill` has written the value.
+        Some(unsafe { value.assume_init_ref() })
+    }
+}
+
+#[cold]
+fn empty() -> ! {
+    panic!("a place is filled before it is used")
+}
