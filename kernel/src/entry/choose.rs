@@ -48,7 +48,13 @@ pub fn hand_over(s: &State, cpu: &Cpu) -> Resume {
 #[inline(never)]
 pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then, budget: &Budget) -> Resume {
     match then {
-        Then::Go(value) => {
+        Then::Go(value) if s.halt.get().is_none() => {
+            if s.contexts.at(current).stop.get() {
+                s.contexts.at(current).regs.set_result(value);
+                s.contexts.at(current).state.set(Run::Stopped);
+                cpu.current.set(NONE);
+                return next(s, cpu, budget);
+            }
             queue_handoff(s, cpu);
             set_timer(s, cpu);
             if s.reload.replace(false) {
@@ -57,7 +63,7 @@ pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then, budget: &Budg
             }
             return Resume::Same(value);
         }
-        Then::Wait | Then::Gone => {}
+        Then::Go(_) | Then::Wait | Then::Gone => {}
         Then::Later => {
             let context = s.contexts.at(current);
             context.state.set(Run::Ready);

@@ -55,6 +55,9 @@ pub fn enter(s: &State, context_id: u32, args: &Enter, budget: &Budget) -> Then 
         Submitted::Corrupt => return condemn(s, context_id),
         Submitted::Gone => return Then::Gone,
     }
+    if context.state.get() != Run::Running {
+        return Then::Gone;
+    }
     if args.flags == 0 {
         return Then::Go(0);
     }

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::cx::Cx;
-use super::inflight::Wait;
+use super::inflight::{Notice, Wait};
 use super::state::{ByRing, ByWait, State};
 use super::{OpResult, Outcome, channel, cursor, forward, open, tell};
 use crate::base::NONE;
@@ -46,7 +46,7 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 /// the grace.
 fn ask(s: &State, id: u32, grace: u64) -> bool {
     let op = s.ops.at(id);
-    if op.asked_to_cancel.get() {
+    if op.notice.get() != Notice::None {
         return true;
     }
     if s.timers.ensure_one(&s.memory).is_err() {
@@ -64,12 +64,9 @@ fn ask(s: &State, id: u32, grace: u64) -> bool {
 /// Files the notice to the daemon, and sends it if there is room.
 fn notify(s: &State, id: u32) {
     let op = s.ops.at(id);
-    if op.asked_to_cancel.replace(true) {
-        return;
-    }
     let link = s.links.at(op.object.get());
-    if link.lives() {
-        op.cancel_pending.set(true);
+    if op.notice.get() == Notice::None && link.lives() {
+        op.notice.set(Notice::Pending);
         link.cancels.push_back(&ByWait(&s.ops), id);
         tell::tell(s, link);
     }
@@ -79,10 +76,9 @@ fn notify(s: &State, id: u32) {
 #[cold]
 pub fn forget_notice(s: &State, link: &Link, id: u32) {
     let op = s.ops.at(id);
-    if op.cancel_pending.replace(false) {
+    if op.notice.replace(Notice::None) == Notice::Pending {
         link.cancels.remove(&ByWait(&s.ops), id);
     }
-    op.asked_to_cancel.set(false);
 }
 
 /// Ends an operation now, whatever it waits for.

@@ -179,7 +179,10 @@ pub fn stop(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
             }
             context.state.set(Run::Stopped);
         }
-        _ => context.stop.set(true),
+        _ => {
+            context.stop.set(true);
+            s.this_cpu().rearm.set(true);
+        }
     }
     Ok(Outcome::Done(0))
 }

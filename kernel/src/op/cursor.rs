@@ -11,13 +11,10 @@ use super::{OpResult, Outcome, forward};
 use crate::base::NONE;
 use crate::context::file::File;
 use ring_abi::args::{CURSOR, Seek};
-use ring_abi::{Errno, Opcode, Words};
+use ring_abi::{Errno, Words};
 
 const FROM_START: u32 = 0;
 const FROM_CURSOR: u32 = 1;
-
-/// Marks an operation that has its turn, in its fifth argument, which reads and writes do not use.
-const HAS_TURN: u64 = 1;
 
 /// Gives an operation its turn, with the cursor as its offset. `false`: another has it, and this one waits.
 #[cold]
@@ -35,22 +32,17 @@ pub fn take_turn(s: &State, id: u32, op: &Op, file: &File) -> bool {
 fn begin(op: &Op, file: &File) {
     file.cursor_busy.set(true);
     op.set_arg(3, file.cursor.get());
-    op.set_arg(4, HAS_TURN);
-}
-
-fn has_turn(op: &Op) -> bool {
-    matches!(op.opcode.get(), Opcode::Read | Opcode::Write) && op.arg(4) == HAS_TURN
+    op.has_turn.set(true);
 }
 
 /// Moves the cursor by what an operation with a turn did, and passes the turn on.
 pub fn finish(s: &State, op: &Op, answer: Result<u64, Errno>) -> Result<u64, Errno> {
-    if has_turn(op) {
+    if op.has_turn.replace(false) {
         let file_id = op.file.get();
         let file = s.files.at(file_id);
         if let Ok(count) = answer {
             file.cursor.set(op.arg(3).wrapping_add(count));
         }
-        op.set_arg(4, 0);
         pass_on(s, file);
     }
     answer
@@ -59,8 +51,7 @@ pub fn finish(s: &State, op: &Op, answer: Result<u64, Errno>) -> Result<u64, Err
 /// An operation ends without an answer: its turn, if it has it, passes on.
 pub fn release(s: &State, id: u32) {
     let op = s.ops.at(id);
-    if has_turn(op) {
-        op.set_arg(4, 0);
+    if op.has_turn.replace(false) {
         pass_on(s, s.files.at(op.file.get()));
     }
 }

@@ -63,7 +63,9 @@ pub fn start_on(cx: &Cx<'_>, opcode: Opcode, file_id: u32, file: &File, args: [u
     op.object.set(file.object.get());
     let [_, buffer, length, offset, more] = args;
     let [a, b, c, d, e] = &op.args;
-    a.set(u64::from(reserve));
+    // A path's capacity is the kernel's to know: it stays beside the reserve, and the daemon sees a zero.
+    let (kept, more) = if opcode == Opcode::OpenAt { (more << 32, 0) } else { (0, more) };
+    a.set(u64::from(reserve) | kept);
     b.set(buffer);
     c.set(length);
     d.set(offset);

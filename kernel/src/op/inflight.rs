@@ -33,6 +33,18 @@ pub enum Wait {
     Work,
 }
 
+/// How far the notice of a cancel has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Notice {
+    /// There is none.
+    #[default]
+    None,
+    /// It waits in the link's `cancels` (through `queue`).
+    Pending,
+    /// The daemon was told.
+    Told,
+}
+
 /// An operation that waits.
 #[derive(Debug)]
 pub struct Op {
@@ -40,10 +52,10 @@ pub struct Op {
     pub wait: Cell<Wait>,
     /// What was asked.
     pub opcode: Cell<Opcode>,
-    /// The daemon was asked to cancel it; the deadline is then the grace's end.
-    pub asked_to_cancel: Cell<bool>,
-    /// The cancel waits in the link's `cancels` (through `queue`).
-    pub cancel_pending: Cell<bool>,
+    /// Whether the daemon was asked to cancel it; the deadline is then the grace's end.
+    pub notice: Cell<Notice>,
+    /// It has its turn at the file's cursor.
+    pub has_turn: Cell<bool>,
     /// The ring that its completion goes to, or `NONE` if it is detached.
     pub ring: Cell<u32>,
     /// The asker's tag.
@@ -71,8 +83,8 @@ impl Default for Op {
         Op {
             wait: Cell::default(),
             opcode: Cell::new(Opcode::Nop),
-            asked_to_cancel: Cell::new(false),
-            cancel_pending: Cell::new(false),
+            notice: Cell::default(),
+            has_turn: Cell::new(false),
             ring: Cell::new(NONE),
             tag: Cell::new(0),
             slot_tag: Cell::new(0),

@@ -124,7 +124,7 @@ pub fn use_reserve(s: &State, op: &Op, id: u64) -> u32 {
     let link_id = op.object.get();
     let link = s.links.at(link_id);
     let file_id = op.arg(0) as u32;
-    op.set_arg(0, u64::from(NONE));
+    op.set_arg(0, op.arg(0) | u64::from(NONE));
     s.files.at(file_id).open(Kind::Daemon, link_id, id);
     link.refs.set(link.refs.get().wrapping_add(1));
     file_id

@@ -4,7 +4,7 @@
 //! what was asked is an error of the daemon (`EIO`), and bytes go only where the program asked for them.
 #![forbid(unsafe_code)]
 
-use super::inflight::Op;
+use super::inflight::{Notice, Op};
 use super::state::State;
 use super::stats::count;
 use crate::base::NONE;
@@ -31,7 +31,7 @@ pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
     }
     let (result, extra) = finish(s, link, op, tag, words);
     link.answered(&s.slots, tag);
-    if op.asked_to_cancel.get() {
+    if op.notice.get() != Notice::None {
         super::cancel::forget_notice(s, link, id);
     }
     if op.opcode.get() == Opcode::Fevent {
@@ -110,7 +110,7 @@ fn finish_other(s: &State, link: &Link, op: &Op, tag: u32, entry: Cqe) -> (Resul
 /// A path that leads through a symbolic link: gives the path to go on with back to the program.
 fn leads_on(s: &State, link: &Link, op: &Op, tag: u32, entry: Cqe) -> (Result<u64, Errno>, u32) {
     let length = u64::from(entry.extra());
-    if length > op.arg(4) || length > link.slot_bytes() {
+    if length > op.arg(0) >> 32 || length > link.slot_bytes() {
         return (Err(Errno::NAMETOOLONG), 0);
     }
     let ring = s.rings.at(op.ring.get());

@@ -4,6 +4,7 @@
 //! of the link, in the record that it is about; so telling needs no memory and nothing gets lost.
 #![forbid(unsafe_code)]
 
+use super::inflight::Notice;
 use super::state::{ByClosing, ByWait, State};
 use crate::base::NONE;
 use crate::context::file::Kind;
@@ -29,7 +30,7 @@ pub fn tell(s: &State, link: &Link) {
             return;
         }
         link.cancels.remove(&ByWait(&s.ops), op_id);
-        op.cancel_pending.set(false);
+        op.notice.set(Notice::Told);
     }
     loop {
         let file_id = link.closings.first();

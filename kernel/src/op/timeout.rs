@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::cx::Cx;
-use super::inflight::Wait;
+use super::inflight::{Notice, Wait};
 use super::state::State;
 use super::{OpResult, Outcome, cancel};
 use ring_abi::args::{Timeout, timeout::ABSOLUTE};
@@ -33,7 +33,7 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 /// asked for is forced.
 pub fn expired(s: &State, id: u32) {
     let op = s.ops.at(id);
-    if op.asked_to_cancel.get() {
+    if op.notice.get() != Notice::None {
         return cancel::force(s, id, Errno::CANCELED);
     }
     match op.wait.get() {
