@@ -44,8 +44,13 @@ pub(crate) struct Guest {
 
 /// Builds kernel and programs.
 pub(crate) fn guest(tree: &Tree, tools: &Toolchain) -> Result<Guest> {
+    guest_with(tree, tools, &program_packages(tree)?)
+}
+
+/// Builds the kernel and these programs alone.
+pub(crate) fn guest_with(tree: &Tree, tools: &Toolchain, packages: &[String]) -> Result<Guest> {
     let kernel = build(kernel(tree, tools), "building the kernel")?;
-    let programs = build(programs(tree, tools)?, "building the programs")?;
+    let programs = build(programs(tree, tools, packages), "building the programs")?;
     let bootstrap = build(bootstrap(tree, tools), "building bootstrap")?;
     Ok(Guest { kernel: one(kernel, "kernel")?, bootstrap: one(bootstrap, "bootstrap")?, programs })
 }
@@ -82,13 +87,13 @@ fn kernel(tree: &Tree, tools: &Toolchain) -> Command {
     command
 }
 
-fn programs(tree: &Tree, tools: &Toolchain) -> Result<Command> {
+fn programs(tree: &Tree, tools: &Toolchain, packages: &[String]) -> Command {
     let mut command = bare(tree, tools, "build", PROGRAM_TARGET);
     command.arg("--bins");
-    for package in program_packages(tree)? {
-        command.args(["-p", &package]);
+    for package in packages {
+        command.args(["-p", package]);
     }
-    Ok(command)
+    command
 }
 
 fn bootstrap(tree: &Tree, tools: &Toolchain) -> Command {

@@ -60,6 +60,9 @@ pub(crate) struct Options {
     /// Print every entry that goes through a program's rings
     #[arg(long)]
     trace_rings: bool,
+    /// Build only these programs, comma-separated, instead of all
+    #[arg(long, value_name = "PACKAGES", value_delimiter = ',')]
+    programs: Vec<String>,
     /// Boot this image instead of building one (see `cargo xtask image`)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["exec", "add", "trace_rings"])]
     image: Option<PathBuf>,
@@ -79,7 +82,10 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
         lines.push(("trace-rings", "1".into()));
     }
     let content = Content { added: options.add.clone(), options: lines };
-    let guest = cargo::guest(&tree, &tools)?;
+    let guest = match options.programs.as_slice() {
+        [] => cargo::guest(&tree, &tools)?,
+        some => cargo::guest_with(&tree, &tools, some)?,
+    };
     let boot = Boot { tree: &tree, tools: &tools, guest: &guest, machine: &options.machine, clock };
     let mut relay = Relay::new(Some(&guest.kernel));
     boot.run(&content, &mut relay)?.status()
