@@ -55,9 +55,9 @@ pub(crate) fn sleep(duration: Duration) {
     let _ = uring::op::time::after(duration).wait();
 }
 
-/// Has the kernel print every entry of the rings of programs that are started from now on.
-pub(crate) fn trace_rings() -> Result<(), Errno> {
-    write_text("/scheme/sys/trace", "1")
+/// Has the kernel print every entry of a process's rings.
+pub(crate) fn trace_rings(pid: u32) -> Result<(), Errno> {
+    write_text("/scheme/sys/trace", &alloc::format!("{pid}"))
 }
 
 /// Ends the machine with this status.

@@ -21,7 +21,7 @@ use posix::Fd;
 use posix::directory::read_directory;
 use posix::process::wait_end;
 use posix::protocol::{Target, Wait, signal};
-use posix::spawn::{Command, STANDARD, spawn};
+use posix::spawn::{Command, STANDARD, spawn_after};
 use ring_abi::Errno;
 use ring_abi::context::End;
 use uring::{eprintln, println};
@@ -49,12 +49,15 @@ fn run() -> u8 {
 
 /// Starts the program that the host asked for; its process id.
 fn start(options: &Options) -> u32 {
-    if options.trace_rings
-        && let Err(error) = machine::trace_rings()
-    {
-        eprintln!("init: rings cannot be traced: {error}");
-    }
-    match start_program(&options.exec, &STANDARD) {
+    let trace = |pid| {
+        if options.trace_rings
+            && let Err(error) = machine::trace_rings(pid)
+        {
+            eprintln!("init: rings cannot be traced: {error}");
+        }
+        Ok(())
+    };
+    match start_program(&options.exec, &STANDARD, trace) {
         Ok(pid) => pid,
         Err(error) => {
             let name = options.exec.first().map_or("", String::as_str);
@@ -64,12 +67,18 @@ fn start(options: &Options) -> u32 {
     }
 }
 
-/// Starts a program by its words. A name without a slash is one of `/bin`.
-fn start_program(words: &[String], handles: &[(Fd, u64)]) -> Result<u32, Errno> {
+/// Starts a program by its words. A name without a slash is one of `/bin`. `ready` gets the process id before
+/// the program runs.
+fn start_program(
+    words: &[String],
+    handles: &[(Fd, u64)],
+    ready: impl FnOnce(u32) -> Result<(), Errno>,
+) -> Result<u32, Errno> {
     let name = words.first().ok_or(Errno::NOENT)?;
     let path = if name.contains(['/', ':']) { name.clone() } else { ["/bin/", name].concat() };
     let arguments: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
-    spawn(&Command { path: path.as_bytes(), arguments: &arguments, environment: &[b"PATH=/bin"], handles })
+    let environment: &[&[u8]] = &[b"PATH=/bin"];
+    spawn_after(&Command { path: path.as_bytes(), arguments: &arguments, environment, handles }, ready)
 }
 
 /// Waits for children for ever: starts daemons again, and ends the machine with the program.

@@ -65,9 +65,10 @@ impl Local {
     }
 
     /// After a fork: goes on in the child, whose ring is fresh and empty. What was in flight belongs to the
-    /// parent, and is cancelled here.
-    pub(crate) fn renew(&self, ends: &'static Ends) {
+    /// parent, and is cancelled here. `found` makes this the runtime that the thread finds.
+    pub(crate) fn renew(&self, ends: &'static Ends, found: impl FnOnce()) {
         self.ends.set(ends);
+        found();
         for (index, slot) in self.slots.iter() {
             if matches!(slot.stage.get(), Stage::Flying | Stage::Orphan) {
                 self.deliver(index, Answer { head: 0, result: Errno::CANCELED.to_result() });

@@ -12,6 +12,7 @@
 #[cfg(target_os = "redox")]
 mod begin;
 pub mod env;
+pub mod fork;
 #[cfg(target_os = "redox")]
 mod heap;
 #[cfg(target_os = "redox")]

@@ -1,0 +1,163 @@
+//! Loading: a program's file into a fresh address space, with its first stack.
+//!
+//! The new space is built beside the running one, so whatever goes wrong leaves everything as it was.
+#![allow(unsafe_code, reason = "mapping and writing are `unsafe fn` for the sake of the own space")]
+
+use crate::elf::{HEAD_BYTES, Plan, Segment};
+use crate::file;
+use crate::process::Inheritance;
+use crate::stack::{self, Auxiliary, Contents, auxv};
+use alloc::vec::Vec;
+use ring_abi::Errno;
+use ring_abi::args::map;
+use uring::op::{self, Fd};
+
+/// End of a program's first stack.
+pub const STACK_TOP: u64 = 0x7000_0000_0000;
+/// Bytes of a program's first stack. The page below it stays empty.
+pub const STACK_BYTES: u64 = 128 << 10;
+/// Bytes that arguments and environment may take of it.
+const MOST_ARGUMENTS: usize = (STACK_BYTES / 2) as usize;
+/// Bytes that are copied at a time.
+const COPY_BYTES: usize = 64 << 10;
+
+/// Where a program's bytes come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Program<'a> {
+    /// An open file.
+    File(Fd),
+    /// Memory.
+    Bytes(&'a [u8]),
+}
+
+/// What a program is told at its start.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// Its path.
+    pub path: &'a [u8],
+    /// Arguments, the program's own name first.
+    pub arguments: &'a [&'a [u8]],
+    /// Environment, `NAME=value` each.
+    pub environment: &'a [&'a [u8]],
+    /// Current directory and the like.
+    pub inheritance: &'a Inheritance,
+}
+
+/// A program in an address space that no context uses yet.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The address space.
+    pub space: Fd,
+    /// First instruction.
+    pub entry: u64,
+    /// Stack pointer.
+    pub stack: u64,
+}
+
+/// Loads a program. `ENOEXEC` if it is none.
+pub fn load(program: Program<'_>, start: &Start<'_>) -> Result<Loaded, Errno> {
+    let plan = program.plan()?;
+    let image = stack_image(&plan, start)?;
+    let space = op::memory::space_create().wait()?;
+    match fill(space, program, &plan, &image) {
+        Ok(()) => Ok(Loaded { space, entry: plan.entry, stack: image.pointer }),
+        Err(error) => file::close(space).and(Err(error)),
+    }
+}
+
+impl Program<'_> {
+    fn plan(self) -> Result<Plan, Errno> {
+        match self {
+            Program::Bytes(bytes) => Plan::new(bytes.get(..HEAD_BYTES).unwrap_or(bytes), bytes.len() as u64),
+            Program::File(fd) => {
+                let length = op::file::fsize(fd).wait()?;
+                let mut head = alloc::vec![0; HEAD_BYTES.min(usize::try_from(length).unwrap_or(HEAD_BYTES))];
+                read_exactly(fd, &mut head, 0)?;
+                Plan::new(&head, length)
+            }
+        }
+    }
+}
+
+fn stack_image(plan: &Plan, start: &Start<'_>) -> Result<stack::Image, Errno> {
+    let home = start.inheritance;
+    let (directory, scheme) = (home.directory.as_str().as_bytes(), home.default_scheme.as_bytes());
+    let mut auxiliary = Vec::from([
+        Auxiliary::Number(auxv::PAGESZ, 4096),
+        Auxiliary::Number(auxv::ENTRY, plan.entry),
+        Auxiliary::Number(auxv::BASE, plan.base),
+        Auxiliary::Text(auxv::EXECFN, start.path),
+        Auxiliary::Text(auxv::CWD_POINTER, directory),
+        Auxiliary::Number(auxv::CWD_LENGTH, directory.len() as u64),
+        Auxiliary::Text(auxv::DEFAULT_SCHEME_POINTER, scheme),
+        Auxiliary::Number(auxv::DEFAULT_SCHEME_LENGTH, scheme.len() as u64),
+        Auxiliary::Number(auxv::UMASK, u64::from(home.umask)),
+    ]);
+    if let Some(address) = plan.headers {
+        auxiliary.push(Auxiliary::Number(auxv::PHDR, address));
+        auxiliary.push(Auxiliary::Number(auxv::PHENT, Plan::HEADER_BYTES));
+        auxiliary.push(Auxiliary::Number(auxv::PHNUM, plan.header_count));
+    }
+    let handles = [(auxv::PROC_FD, home.proc), (auxv::NS_FD, home.namespace)];
+    auxiliary.extend(handles.into_iter().filter_map(|(key, fd)| Some(Auxiliary::Number(key, fd?.0))));
+    let contents =
+        Contents { arguments: start.arguments, environment: start.environment, auxiliary: &auxiliary };
+    stack::build(STACK_TOP, MOST_ARGUMENTS, &contents)
+}
+
+fn fill(space: Fd, program: Program<'_>, plan: &Plan, image: &stack::Image) -> Result<(), Errno> {
+    for segment in &plan.segments {
+        map_pages(space, segment.page, segment.length, segment.rights)?;
+        fill_segment(space, program, segment)?;
+    }
+    let bottom = STACK_TOP.wrapping_sub(STACK_BYTES);
+    map_pages(space, bottom, STACK_BYTES, map::READ | map::WRITE)?;
+    copy(space, image.pointer, &image.bytes)
+}
+
+fn map_pages(space: Fd, address: u64, length: u64, rights: u64) -> Result<(), Errno> {
+    let flags = rights | map::PRIVATE | map::FIXED_NOREPLACE;
+    // SAFETY: the space is a fresh one, not our own.
+    unsafe { op::memory::map_in(space, address, length, flags) }.wait().map(|_| ())
+}
+
+fn copy(space: Fd, target: u64, bytes: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the space is a fresh one, not our own.
+    unsafe { op::memory::space_write(space, target, bytes) }.wait().0
+}
+
+fn fill_segment(space: Fd, program: Program<'_>, segment: &Segment) -> Result<(), Errno> {
+    let length = usize::try_from(segment.file_length).map_err(|_| Errno::NOMEM)?;
+    let start = usize::try_from(segment.offset).map_err(|_| Errno::NOEXEC)?;
+    match program {
+        Program::Bytes(bytes) => {
+            let end = start.checked_add(length).ok_or(Errno::NOEXEC)?;
+            copy(space, segment.address, bytes.get(start..end).ok_or(Errno::NOEXEC)?)
+        }
+        Program::File(fd) => {
+            let mut buffer = alloc::vec![0; length.min(COPY_BYTES)];
+            let mut done = 0;
+            while done < segment.file_length {
+                let left = usize::try_from(segment.file_length.wrapping_sub(done)).unwrap_or(COPY_BYTES);
+                let piece = buffer.get_mut(..left.min(COPY_BYTES)).ok_or(Errno::IO)?;
+                read_exactly(fd, piece, segment.offset.wrapping_add(done))?;
+                copy(space, segment.address.wrapping_add(done), piece)?;
+                done = done.wrapping_add(piece.len() as u64);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Fills the whole buffer; `ENOEXEC` if the file ends before.
+fn read_exactly(fd: Fd, mut buffer: &mut [u8], mut offset: u64) -> Result<(), Errno> {
+    while !buffer.is_empty() {
+        let count = file::pread(fd, buffer, offset)?;
+        if count == 0 {
+            return Err(Errno::NOEXEC);
+        }
+        offset = offset.wrapping_add(count as u64);
+        buffer = buffer.get_mut(count..).ok_or(Errno::IO)?;
+    }
+    Ok(())
+}

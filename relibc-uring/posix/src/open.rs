@@ -1,0 +1,97 @@
+//! From a path to a file: canonicalisation, links across schemes, and the current directory.
+#![forbid(unsafe_code)]
+
+use crate::file;
+use crate::flags::{MODE_DIRECTORY, MODE_TYPE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_STAT};
+use crate::links::Follow;
+use crate::path::{Canonical, PATH_MAX, canonicalise};
+use crate::process::{self, inheritance, set_directory};
+use alloc::string::String;
+use ring_abi::Errno;
+use ring_abi::args::handle;
+use uring::op::name::{Opened, open_through};
+use uring::op::{self, Fd};
+
+/// `open(2)`. `flags` are of [`crate::flags`], `mode` is for a file that is made.
+pub fn open(path: &[u8], flags: u64, mode: u32) -> Result<Fd, Errno> {
+    resolve(path, flags, mode).map(|(fd, _)| fd)
+}
+
+/// As [`open`], and says where the links led.
+pub fn resolve(path: &[u8], flags: u64, mode: u32) -> Result<(Fd, Canonical), Errno> {
+    let home = inheritance();
+    let path = canonicalise(&home.directory, &home.default_scheme, path)?;
+    let flags = flags & !0xffff | u64::from(mode & !home.umask & 0o7777);
+    open_canonical(path, &home.default_scheme, flags)
+}
+
+/// Opens a canonical path, following what daemons say about links.
+fn open_canonical(path: Canonical, default_scheme: &str, flags: u64) -> Result<(Fd, Canonical), Errno> {
+    let says_directory = path.says_directory() && path.split().is_some() && flags & O_CREAT == 0;
+    let flags = if says_directory { flags | O_DIRECTORY } else { flags };
+    let mut follow = Follow::new(path, default_scheme);
+    let mut buffer = alloc::vec![0; PATH_MAX];
+    loop {
+        let path = follow.path().as_str().as_bytes();
+        buffer.get_mut(..path.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(path);
+        match open_through(Fd::CURRENT, buffer.as_mut_slice(), path.len(), flags).wait().0? {
+            Opened::File(fd) => return close_on_exec(fd, flags).map(|()| (fd, follow.into_path())),
+            Opened::Link(length) => follow.link(buffer.get(..length).ok_or(Errno::NAMETOOLONG)?)?,
+        }
+    }
+}
+
+/// Sets the handle's own flag, which the kernel keeps and no daemon sees.
+fn close_on_exec(fd: Fd, flags: u64) -> Result<(), Errno> {
+    if flags & O_CLOEXEC == 0 {
+        return Ok(());
+    }
+    op::handle::flags(fd, Some(handle::CLOSE_ON_EXEC)).wait().map(|_| ())
+}
+
+/// Does something with a name that must not be followed, as `unlink` does: first by its path as it is and,
+/// if a link is on the way, in the directory that the way leads to.
+pub(crate) fn with_name<T>(
+    path: &[u8],
+    mut act: impl FnMut(&Canonical) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let home = inheritance();
+    let path = canonicalise(&home.directory, &home.default_scheme, path)?;
+    match act(&path) {
+        Err(Errno::XDEV) => {}
+        result => return result,
+    }
+    let (parent, name) = path.split().ok_or(Errno::XDEV)?;
+    let (fd, real) = open_canonical(parent, &home.default_scheme, O_STAT | O_DIRECTORY)?;
+    file::close(fd)?;
+    act(&real.join(name)?)
+}
+
+/// Removes a name.
+pub(crate) fn unlink_at(path: &[u8], flags: u64) -> Result<(), Errno> {
+    with_name(path, |path| op::file::unlink_at(Fd::CURRENT, path.as_str(), flags).wait().0)
+}
+
+/// `chdir(2)`.
+pub fn chdir(path: &[u8]) -> Result<(), Errno> {
+    let home = inheritance();
+    let wanted = canonicalise(&home.directory, &home.default_scheme, path)?;
+    let real = if wanted.scheme().is_none() {
+        wanted
+    } else {
+        let (fd, real) = open_canonical(wanted, &home.default_scheme, O_STAT | O_DIRECTORY)?;
+        let stat = file::fstat(fd);
+        file::close(fd)?;
+        if u32::from(stat?.st_mode) & MODE_TYPE != MODE_DIRECTORY {
+            return Err(Errno::NOTDIR);
+        }
+        real
+    };
+    set_directory(real);
+    Ok(())
+}
+
+/// `getcwd(3)`: a canonical path.
+pub fn getcwd() -> String {
+    String::from(process::inheritance().directory.as_str())
+}
