@@ -1,4 +1,6 @@
-//! What the entry stubs call (`main.rs` gives these functions their symbols), and how a step's answer becomes what the processor does.
+//! What the entry stubs call, and how a step's answer becomes what the processor does.
+//!
+//! `main.rs` gives these functions the symbols that the stubs know.
 #![forbid(unsafe_code)]
 
 use super::event::{Enter, Event, Fault, Resume};
