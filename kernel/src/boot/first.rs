@@ -6,7 +6,6 @@
 
 use crate::arch::Start;
 use crate::context::file::Kind;
-use crate::mem::space;
 use crate::op::context::{let_run, set_up};
 use crate::op::kernel_scheme::NAMES;
 use crate::op::state::{ByName, State};
@@ -15,7 +14,7 @@ use crate::scheme::names::{Target, Text};
 use ring_abi::Errno;
 use ring_abi::boot::{BadBlob, Header};
 use ring_abi::layout::Sizes;
-use rmm::{Frame, PhysAddr};
+use rmm::PhysAddr;
 
 /// Sizes of the first context's ring: it serves the initfs to everybody through another, and starts init.
 const RING: Sizes = Sizes { sq: 5, cq: 6, service: None };
@@ -50,10 +49,9 @@ pub fn name_kernel_schemes(s: &State) -> Result<(), Errno> {
 /// Makes the first context out of the blob at `start` and lets it run. `word` reads the blob's first page.
 pub fn start(s: &State, start: PhysAddr, length: u64, word: impl Fn(usize) -> u64) -> Result<(), NoFirst> {
     let header = Header::decode(length, word).map_err(NoFirst::Blob)?;
-    let space_id = space::create(&s.memory)?;
+    let space_id = s.memory.create_first_space()?;
     for segment in header.segments() {
-        let first = Frame::new((start.raw().wrapping_add(segment.offset) >> 12) as u32);
-        space::map_segment(&s.memory, space_id, first, segment)?;
+        s.memory.space(space_id).map_segment(&s.memory, start, segment)?;
     }
     let table_id = s.tables.take(&s.memory)?;
     let id = s.contexts.take(&s.memory)?;
@@ -66,8 +64,6 @@ pub fn start(s: &State, start: PhysAddr, length: u64, word: impl Fn(usize) -> u6
     let context = s.contexts.at(id);
     hand_out(s, table_id, &[(Kind::Namespace, 0), (Kind::Identity, 0), (Kind::Context, id), (Kind::Space, space_id)])?;
     context.refs.set(context.refs.get().wrapping_add(1));
-    let space = s.memory.space(space_id);
-    space.refs.set(space.refs.get().wrapping_add(1));
     let_run(s, id, context);
     Ok(())
 }

@@ -26,7 +26,7 @@ pub enum Key {
     /// A word of an address space, or of a shared object.
     Futex {
         /// The space, or the object.
-        object: u64,
+        object: u32,
         /// The address, or the offset.
         offset: u64,
     },

@@ -31,9 +31,6 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     if new == cx.context.space.get() || !s.memory.space(new).contexts.is_empty() {
         return Err(Errno::BUSY);
     }
-    if s.memory.space(new).is_changing() {
-        return Err(Errno::BUSY);
-    }
     let ring_id = place::make(&s.memory, &s.rings, new, sizes, cx.context_id)?;
 
     let old = cx.context.space.get();
