@@ -5,11 +5,13 @@
 //! allocates.
 #![forbid(unsafe_code)]
 
-use crate::addr::PageRange;
+use crate::addr::{Page, PageRange};
+use crate::entry::Entry;
 use crate::flush::Stale;
-use crate::frames::{Frames, Misuse, Owner};
+use crate::frames::{Frames, Misuse, Owner, TableFrame};
+use crate::info::Kind;
 use crate::machine::{Machine, Memory};
-use crate::scan::Next;
+use crate::scan::{Search, find_present};
 use crate::table::PageTable;
 
 /// What is left of an address space that no CPU uses.
@@ -44,7 +46,12 @@ impl PageTable {
 }
 
 impl Teardown {
-    /// Gives back what `steps` allow; `credit` hears who paid for each frame that came back.
+    /// How many tables came back so far.
+    pub const fn tables(&self) -> u32 {
+        self.tables
+    }
+
+    /// Gives back what `steps` (8 or more, or it may not get ahead) allow; `credit` hears who paid for each frame that came back.
     pub fn step<M: Machine>(
         mut self,
         memory: &Memory<'_, M>,
@@ -53,22 +60,47 @@ impl Teardown {
     ) -> Result<Progress, Misuse> {
         let root = self.table.root();
         while let Some(rest) = self.rest.filter(|_| memory.frames.entries_in_use(root) != 0) {
-            let page = match self.table.next_mapped(&memory.machine, rest, steps) {
-                Next::User(page, _) | Next::Device(page) => page,
-                Next::End => break,
-                Next::Paused(page) => {
+            let found = match self.table.search(&memory.machine, rest, steps) {
+                Search::Found(page, table, entry) => (page, table, entry),
+                Search::End => break,
+                Search::Paused(page) => {
                     self.rest = rest.starting_at(page);
                     return Ok(Progress::More(self));
                 }
             };
-            if let Some(gone) = self.table.remove(memory, page) {
+            let last = empty_but_one(memory, found, steps, &mut credit)?;
+            // The last one takes its tables with it.
+            if let Some(gone) = self.table.remove(memory, last) {
                 let discarded = memory.frames.give_back(gone)?;
                 self.tables = self.tables.wrapping_add(discarded.tables);
                 discarded.frame.into_iter().for_each(&mut credit);
             }
-            self.rest = rest.after(page);
+            self.rest = rest.after(last);
         }
         memory.frames.free_table(root)?;
         Ok(Progress::Done { tables: self.tables.wrapping_add(1) })
     }
+}
+
+/// Gives back the frames of a leaf table from the one of `page` on, but for the last one, or as
+/// many as the steps allow; gives the page of the first that is still there. The entries stay
+/// as they are, for nobody looks at them again.
+fn empty_but_one<M: Machine>(
+    memory: &Memory<'_, M>,
+    (mut page, table, mut entry): (Page, TableFrame, Entry),
+    steps: &mut u32,
+    credit: &mut impl FnMut(Owner),
+) -> Result<Page, Misuse> {
+    let info = memory.frames.expect_kind(table.frame(), Kind::Table)?;
+    while info.live.get() > 1 {
+        let after = page.index(0).wrapping_add(1);
+        let (at, Some(next)) = find_present(&memory.machine, table, after..512, steps) else { break };
+        if let Some(frame) = entry.as_user() {
+            memory.frames.release(frame)?.owner().into_iter().for_each(&mut *credit);
+        }
+        info.live.set(info.live.get().wrapping_sub(1));
+        let Some(further) = page.skip_entries(0, at.wrapping_sub(page.index(0))) else { break };
+        (page, entry) = (further, next);
+    }
+    Ok(page)
 }

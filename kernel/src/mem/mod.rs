@@ -3,14 +3,48 @@
 //! - [`frames`]: the machine's frames; everything below takes its memory here.
 //! - [`arena`]: records of one kind under dense indices that never move; [`runs`]: rows of small records.
 //! - [`region`], [`space`]: what a program's addresses mean.
+//! - [`fill`], [`clear`], [`protect`], [`fork`], [`ending`]: changes of a space that run in slices.
+//! - [`footprint`]: how much memory everything takes.
+//! - [`image`]: the boot image in the first space.
 //! - [`user`]: reaching a program's memory through its page table.
 //! - [`wired`]: memory that kernel and programs share for good: rings and arenas of schemes.
 #![forbid(unsafe_code)]
 
+use ring_abi::Errno;
+
 pub mod arena;
+pub mod clear;
+pub mod ending;
+pub mod fill;
+pub mod footprint;
+pub mod fork;
 pub mod frames;
+pub mod image;
+pub mod protect;
 pub mod region;
 pub mod runs;
 pub mod space;
+#[cfg(test)]
+mod tests;
 pub mod user;
 pub mod wired;
+
+/// What a slice of a change came to.
+#[must_use = "what is left must be run again"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// The budget ran out, or another change is in the way: run it again later.
+    More,
+    /// It is complete, or has failed and changed nothing more.
+    Done(Result<u64, Errno>),
+}
+
+/// Two indices in one word.
+const fn join(low: u32, high: u32) -> u64 {
+    low as u64 | (high as u64) << 32
+}
+
+/// The two indices of a word.
+const fn halves(word: u64) -> (u32, u32) {
+    (word as u32, (word >> 32) as u32)
+}

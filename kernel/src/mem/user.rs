@@ -28,11 +28,20 @@ pub enum Access {
 ///
 /// It is believed only while [`Memory::mappings`] has the value it had then; that counter moves whenever
 /// any mapping is taken away or loses rights, in the place where stale frames come back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PageCache {
     page: Cell<u64>,
     place: Cell<UserPtr>,
     mappings: Cell<u64>,
+}
+
+/// No page has this address.
+const NO_PAGE: u64 = u64::MAX;
+
+impl Default for PageCache {
+    fn default() -> Self {
+        PageCache { page: Cell::new(NO_PAGE), place: Cell::default(), mappings: Cell::new(0) }
+    }
 }
 
 impl PageCache {
@@ -43,6 +52,11 @@ impl PageCache {
         let known = self.page.get() == address ^ offset && self.mappings.get() == memory.mappings();
         let inside = offset.wrapping_add(length as u64) <= PAGE && length <= PAGE as usize;
         if known && inside { Some(self.place.get().add(offset as usize)) } else { None }
+    }
+
+    /// Forgets the page: the ring is another one from now on.
+    pub fn forget(&self) {
+        self.page.set(NO_PAGE);
     }
 
     fn keep(&self, memory: &Memory, page: u64, place: UserPtr) {

@@ -1,0 +1,371 @@
+//! Mapping fresh zeroed memory, page by page.
+//!
+//! Everything that can fail is done by [`Fill::start`]: records are taken and frames are reserved. From then
+//! on the region belongs to this change (it is `busy`). If it is to replace what is there, it grows over it
+//! page by page, so no page of the range is ever free in between.
+#![forbid(unsafe_code)]
+
+use super::frames::{Memory, Use};
+use super::region::Kind;
+use super::space::{END, Space, private};
+use super::{Run, halves, join};
+use crate::base::NONE;
+use crate::base::budget::{Budget, PAGE};
+use crate::bug;
+use ring_abi::Errno;
+use rmm::{Leaf, Page, PageRange, PageRights, Tenure};
+
+/// What taking a page out again is reckoned to cost.
+const UNDO: u32 = 250;
+/// What looking at a region is reckoned to cost.
+const LOOK: u32 = 100;
+
+/// Where a mapping goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// Anywhere; with a guard page below if asked.
+    Anywhere {
+        /// The page below stays empty.
+        guard: bool,
+    },
+    /// At this page, if nothing is there.
+    Free(u64),
+    /// At this page, instead of what is there.
+    Replacing(u64),
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Where.
+    pub at: Where,
+    /// How many pages.
+    pub pages: u64,
+    /// What the program may do.
+    pub rights: PageRights,
+    /// Whether a fork shares it.
+    pub shared: bool,
+}
+
+/// How far a mapping is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It looks whether it may replace what is there, up to the cursor.
+    Looking = 0,
+    /// It maps in a region that has its final extent.
+    Filling = 1,
+    /// It maps and lengthens its region, over what is there.
+    Replacing = 2,
+    /// It takes out what it mapped, down from the cursor.
+    Undoing = 3,
+}
+
+/// Whether a page can be replaced.
+enum Way {
+    /// It is free now.
+    Free,
+    /// Somebody changes the region that has it.
+    Busy,
+    /// Somebody put a ring or an arena there since this change looked.
+    Wired,
+}
+
+/// A mapping on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Fill {
+    /// Its region; in the space from the first page on, or from the start if nothing is replaced.
+    region: u32,
+    /// A record in case something is cut in two.
+    spare: u32,
+    /// First page of memory.
+    first: u64,
+    /// Next page.
+    cursor: u64,
+    /// The page after the last.
+    end: u64,
+    /// Frames that are still reserved.
+    reserved: u32,
+    phase: Phase,
+}
+
+impl Fill {
+    /// Checks and takes everything that the mapping needs. An error leaves all as it was.
+    pub fn start(memory: &Memory, space: &Space, wanted: &Wanted) -> Result<Fill, Errno> {
+        if wanted.pages == 0 {
+            return Err(Errno::INVAL);
+        }
+        if wanted.pages > u64::from(memory.available()) {
+            return Err(Errno::NOMEM);
+        }
+        let (first, guard) = find(memory, space, wanted)?;
+        let end = first.wrapping_add(wanted.pages);
+        let is_free = space.regions.is_free(&memory.regions, first, end);
+        if matches!(wanted.at, Where::Free(_)) && !is_free {
+            return Err(Errno::EXIST);
+        }
+        let range = Page::new(first).and_then(|page| PageRange::new(page, wanted.pages)).ok_or(Errno::INVAL)?;
+        let reserved = (wanted.pages as u32).saturating_add(range.tables_needed());
+        let region = take_region(memory, wanted, first.wrapping_sub(u64::from(guard)), end, guard)?;
+        let mut fill = Fill { region, spare: NONE, first, cursor: first, end, reserved: 0, phase: Phase::Filling };
+        if let Err(error) = fill.take_rest(memory, reserved, !is_free) {
+            fill.drop_region(memory);
+            return Err(error);
+        }
+
+        if !matches!(wanted.at, Where::Anywhere { .. }) {
+            space.chosen(end);
+        }
+        if is_free {
+            memory.regions.at(region).busy.set(true);
+            space.insert(memory, region);
+        }
+        Ok(fill)
+    }
+
+    fn take_rest(&mut self, memory: &Memory, reserved: u32, replaces: bool) -> Result<(), Errno> {
+        memory.reserve(reserved)?;
+        if replaces {
+            match memory.regions.take(memory) {
+                Ok(spare) => self.spare = spare,
+                Err(error) => {
+                    memory.unreserve(reserved);
+                    return Err(error);
+                }
+            }
+            self.phase = Phase::Looking;
+        }
+        self.reserved = reserved;
+        Ok(())
+    }
+
+    /// Goes on. The result is the address of the first page.
+    pub fn run(&mut self, memory: &Memory, space: &Space, budget: &Budget) -> Run {
+        if self.phase == Phase::Undoing {
+            return self.undo(memory, space, budget);
+        }
+        if self.phase == Phase::Looking {
+            match self.look(memory, space, budget) {
+                Run::Done(Ok(_)) => {
+                    self.phase = Phase::Replacing;
+                    self.cursor = self.first;
+                }
+                Run::Done(Err(error)) => return self.refuse(memory, error),
+                Run::More => return Run::More,
+            }
+        }
+        let region = memory.regions.at(self.region);
+        let (rights, kind) = (region.rights.get(), region.kind.get());
+        while self.cursor < self.end {
+            if !budget.spend(PAGE) {
+                return Run::More;
+            }
+            if self.phase == Phase::Replacing {
+                match self.make_way(memory, space) {
+                    Way::Free => {}
+                    Way::Busy => return Run::More,
+                    Way::Wired => {
+                        self.abandon();
+                        return self.undo(memory, space, budget);
+                    }
+                }
+            }
+            self.map_next(memory, space, rights, kind);
+        }
+        self.finish(memory, space);
+        Run::Done(Ok(self.first.wrapping_mul(super::space::PAGE_BYTES)))
+    }
+
+    /// The asker is gone: from now on what was mapped is taken out again. What was replaced stays gone.
+    pub fn abandon(&mut self) {
+        if self.phase == Phase::Looking {
+            self.cursor = self.first;
+        }
+        self.phase = Phase::Undoing;
+    }
+
+    fn undo(&mut self, memory: &Memory, space: &Space, budget: &Budget) -> Run {
+        // A region that is in is busy as long as it is ours.
+        if !memory.regions.at(self.region).busy.get() {
+            return self.refuse(memory, Errno::ACCES);
+        }
+        while self.cursor > self.first {
+            if !budget.spend(UNDO) {
+                return Run::More;
+            }
+            self.cursor = self.cursor.wrapping_sub(1);
+            space.unmap_pages(memory, self.cursor, self.cursor.wrapping_add(1));
+        }
+        space.remove(memory, self.region);
+        self.give_rest(memory);
+        Run::Done(Err(Errno::ACCES))
+    }
+
+    /// Looks for what cannot be replaced, before anything is changed.
+    fn look(&mut self, memory: &Memory, space: &Space, budget: &Budget) -> Run {
+        while let Some(id) = space.regions.first_from(&memory.regions, self.cursor) {
+            let region = memory.regions.at(id);
+            if region.first() >= self.end {
+                break;
+            }
+            if region.kind.get() == Kind::Wired {
+                return Run::Done(Err(Errno::ACCES));
+            }
+            if region.busy.get() || !budget.spend(LOOK) {
+                return Run::More;
+            }
+            self.cursor = region.end().min(self.end);
+        }
+        Run::Done(Ok(0))
+    }
+
+    /// Takes the next page out of the region that has it, and lengthens ours over it.
+    fn make_way(&mut self, memory: &Memory, space: &Space) -> Way {
+        let (page, next) = (self.cursor, self.cursor.wrapping_add(1));
+        if let Some(id) = space.regions.find(&memory.regions, page) {
+            let region = memory.regions.at(id);
+            if region.kind.get() == Kind::Wired {
+                return Way::Wired;
+            }
+            if region.busy.get() {
+                return Way::Busy;
+            }
+            if self.spare == NONE {
+                // Only if somebody maps into the range meanwhile.
+                match memory.regions.take(memory) {
+                    Ok(spare) => self.spare = spare,
+                    Err(_) => return Way::Busy,
+                }
+            }
+            space.cut(memory, id, page, next, &mut self.spare);
+        }
+        if page == self.first {
+            let region = memory.regions.at(self.region);
+            let object = region.object.get();
+            region.open(page, next, false);
+            region.object.set(object);
+            region.busy.set(true);
+            space.insert(memory, self.region);
+        } else {
+            space.regions.resize(&memory.regions, self.region, self.first, next);
+        }
+        Way::Free
+    }
+
+    fn map_next(&mut self, memory: &Memory, space: &Space, rights: PageRights, kind: Kind) {
+        let Some(page) = Page::new(self.cursor) else { bug!("a page above the lower half") };
+        let frame = memory.take_reserved(Use::Program);
+        memory.zero(frame);
+        let missing = space.tables_missing(memory, page);
+        let stock = memory.take_reserved_tables(missing);
+        let leaf = match kind {
+            Kind::Shared => Leaf { frame, rights, tenure: Tenure::Shared },
+            _ => private(frame, rights),
+        };
+        space.map_page(memory, page, leaf, &stock);
+        memory.stocked(&stock);
+        self.reserved = self.reserved.wrapping_sub(missing).wrapping_sub(1);
+        self.cursor = self.cursor.wrapping_add(1);
+    }
+
+    fn finish(&mut self, memory: &Memory, space: &Space) {
+        self.give_rest(memory);
+        memory.regions.at(self.region).busy.set(false);
+        space.merge(memory, self.region);
+    }
+
+    /// Gives everything back before anything was changed.
+    fn refuse(&mut self, memory: &Memory, error: Errno) -> Run {
+        self.give_rest(memory);
+        self.drop_region(memory);
+        Run::Done(Err(error))
+    }
+
+    fn give_rest(&mut self, memory: &Memory) {
+        memory.unreserve(core::mem::take(&mut self.reserved));
+        if self.spare != NONE {
+            memory.regions.give(core::mem::replace(&mut self.spare, NONE));
+        }
+    }
+
+    /// Gives the record of a region back that is not in.
+    fn drop_region(&self, memory: &Memory) {
+        let region = memory.regions.at(self.region);
+        if region.kind.get() == Kind::Shared {
+            memory.let_go_shared(region.object.get());
+        }
+        memory.regions.give(self.region);
+    }
+}
+
+/// Finds the first page of memory, and whether a guard page lies before it.
+fn find(memory: &Memory, space: &Space, wanted: &Wanted) -> Result<(u64, bool), Errno> {
+    match wanted.at {
+        Where::Anywhere { guard } => {
+            let empty = u64::from(guard);
+            let first = space.vacant(memory, wanted.pages.wrapping_add(empty))?;
+            Ok((first.wrapping_add(empty), guard))
+        }
+        Where::Free(first) | Where::Replacing(first) => {
+            let end = first.checked_add(wanted.pages).filter(|end| *end <= END).ok_or(Errno::NOMEM)?;
+            if space.allows(first, end) { Ok((first, false)) } else { Err(Errno::INVAL) }
+        }
+    }
+}
+
+fn take_region(memory: &Memory, wanted: &Wanted, first: u64, end: u64, guard: bool) -> Result<u32, Errno> {
+    let id = memory.regions.take(memory)?;
+    let region = memory.regions.at(id);
+    region.open(first, end, guard);
+    region.rights.set(wanted.rights);
+    region.kind.set(Kind::Private);
+    if wanted.shared {
+        match memory.create_shared() {
+            Ok(object) => region.object.set(object),
+            Err(error) => {
+                memory.regions.give(id);
+                return Err(error);
+            }
+        }
+        region.kind.set(Kind::Shared);
+    }
+    Ok(id)
+}
+
+/// As words, while it waits for its next slice.
+impl Fill {
+    /// The words.
+    pub fn to_words(self) -> [u64; 4] {
+        // The cursor is at most the end, and both lie above the first page by less than 2^32.
+        let done = self.cursor.wrapping_sub(self.first);
+        let pages = self.end.wrapping_sub(self.first);
+        [
+            join(self.region, self.spare),
+            self.first | (self.phase as u64) << 56,
+            join(done as u32, pages as u32),
+            u64::from(self.reserved),
+        ]
+    }
+
+    /// The mapping that these words are.
+    pub fn from_words(words: [u64; 4]) -> Fill {
+        let [records, place, extent, reserved] = words;
+        let (region, spare) = halves(records);
+        let (done, pages) = halves(extent);
+        let first = place << 8 >> 8;
+        let phase = match place >> 56 {
+            0 => Phase::Looking,
+            1 => Phase::Filling,
+            2 => Phase::Replacing,
+            _ => Phase::Undoing,
+        };
+        Fill {
+            region,
+            spare,
+            first,
+            cursor: first.wrapping_add(u64::from(done)),
+            end: first.wrapping_add(u64::from(pages)),
+            reserved: reserved as u32,
+            phase,
+        }
+    }
+}

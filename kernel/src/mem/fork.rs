@@ -1,0 +1,131 @@
+//! Copying an address space: anonymous memory is copied, shared memory and the boot image are shared, what
+//! is wired is left out.
+//!
+//! Nobody knows the copy before it is complete, so its regions simply grow with its pages, and giving up
+//! halfway means to end it.
+#![forbid(unsafe_code)]
+
+use super::frames::{Memory, Use};
+use super::region::{Kind, Region};
+use super::{Run, halves, join};
+use crate::arch::UserPtr;
+use crate::base::NONE;
+use crate::base::budget::Budget;
+use ring_abi::Errno;
+use rmm::{FRAME_SIZE, Leaf};
+
+/// What copying a page is reckoned to cost, and what sharing one is.
+const COPY: u32 = 900;
+const SHARE: u32 = 250;
+/// What passing a region is reckoned to cost.
+const REGION: u32 = 300;
+
+/// A copy on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Fork {
+    /// The space that is copied.
+    pub parent: u32,
+    /// The copy.
+    pub child: u32,
+    /// The copy's last region, or `NONE`.
+    last: u32,
+    cursor: u64,
+}
+
+impl Fork {
+    /// Makes an empty copy, held once. The parent must stay held meanwhile.
+    pub fn start(memory: &Memory, parent: u32) -> Result<Fork, Errno> {
+        let child = memory.create_space()?;
+        memory.space(child).inherit(memory.space(parent));
+        Ok(Fork { parent, child, last: NONE, cursor: 0 })
+    }
+
+    /// Goes on. After an error the copy is to be let go.
+    pub fn run(&mut self, memory: &Memory, budget: &Budget) -> Run {
+        let parent = memory.space(self.parent);
+        while let Some(id) = parent.regions.first_from(&memory.regions, self.cursor) {
+            let region = memory.regions.at(id);
+            if region.busy.get() || !budget.spend(REGION) {
+                return Run::More;
+            }
+            if region.kind.get() != Kind::Wired {
+                self.cursor = self.cursor.max(region.body());
+                match self.copy_region(memory, region, budget) {
+                    Ok(true) => {}
+                    Ok(false) => return Run::More,
+                    Err(error) => return Run::Done(Err(error)),
+                }
+            }
+            self.cursor = region.end();
+        }
+        Run::Done(Ok(u64::from(self.child)))
+    }
+
+    /// Copies pages of a region from the cursor on; `false` if the budget ran out.
+    fn copy_region(&mut self, memory: &Memory, region: &Region, budget: &Budget) -> Result<bool, Errno> {
+        let cost = if region.kind.get() == Kind::Private { COPY } else { SHARE };
+        while self.cursor < region.end() {
+            if !budget.spend(cost) {
+                return Ok(false);
+            }
+            self.extend(memory, region)?;
+            if let Some(leaf) = memory.space(self.parent).leaf(memory, self.cursor) {
+                let leaf = copy_page(memory, leaf, region.kind.get())?;
+                memory.space(self.child).add_page(memory, self.cursor, leaf)?;
+            }
+            self.cursor = self.cursor.wrapping_add(1);
+        }
+        Ok(true)
+    }
+
+    /// Makes the page at the cursor part of the copy's last region, or of a new one.
+    fn extend(&mut self, memory: &Memory, region: &Region) -> Result<(), Errno> {
+        let child = memory.space(self.child);
+        let next = self.cursor.wrapping_add(1);
+        if let Some(last) = memory.regions.get(self.last)
+            && last.end() == self.cursor
+            && self.cursor > region.body()
+            && (last.rights.get(), last.kind.get()) == (region.rights.get(), region.kind.get())
+            && last.object.get() == region.object.get()
+        {
+            child.regions.resize(&memory.regions, self.last, last.first(), next);
+            return Ok(());
+        }
+        let id = memory.regions.take(memory)?;
+        let guard = region.has_guard() && self.cursor == region.body();
+        let first = self.cursor.wrapping_sub(u64::from(guard));
+        let copy = memory.regions.at(id);
+        copy.open(first, next, guard);
+        copy.resemble(region);
+        copy.offset.set(region.offset.get().wrapping_add(first.wrapping_sub(region.first()) as u32));
+        if region.kind.get() == Kind::Shared {
+            memory.hold_shared(region.object.get());
+        }
+        child.insert(memory, id);
+        self.last = id;
+        Ok(())
+    }
+
+    /// As words, while it waits for its next slice.
+    pub fn to_words(self) -> [u64; 4] {
+        [join(self.parent, self.child), join(self.last, 0), self.cursor, 0]
+    }
+
+    /// The copy that these words are.
+    pub fn from_words(words: [u64; 4]) -> Fork {
+        let [spaces, last, cursor, _] = words;
+        let (parent, child) = halves(spaces);
+        Fork { parent, child, last: halves(last).0, cursor }
+    }
+}
+
+/// The page that the copy gets: a copy, or another share of the same frame.
+fn copy_page(memory: &Memory, leaf: Leaf, kind: Kind) -> Result<Leaf, Errno> {
+    if kind == Kind::Private {
+        let frame = memory.take_user(Use::Program)?;
+        memory.machine.copy(UserPtr::new(frame, 0), UserPtr::new(leaf.frame, 0), FRAME_SIZE as usize);
+        return Ok(Leaf { frame, ..leaf });
+    }
+    memory.frames.share(leaf.frame).map_err(|_| Errno::NOMEM)?;
+    Ok(leaf)
+}

@@ -1,0 +1,430 @@
+//! One address space: a page table and the regions that say what its pages are, changed together.
+//!
+//! Changes that a program asks for are values that run in slices: [`super::fill`] maps, [`super::clear`]
+//! unmaps, [`super::protect`] changes rights, [`super::fork`] copies; [`super::ending`] takes spaces apart.
+//! Between slices regions and page table agree, so whatever comes in between finds a space in order.
+//!
+//! Invariants:
+//!
+//! - a page is mapped exactly if it lies in the body of a region, except in regions that are `busy`;
+//! - `refs` counts contexts, files, operations and wired blocks; at zero the space ends.
+#![forbid(unsafe_code)]
+
+use super::arena::Record;
+use super::frames::Memory;
+use super::region::{Kind, Regions};
+use super::user::Access;
+use crate::arch::UserPtr;
+use crate::base::NONE;
+use crate::base::list::{Link, List};
+use crate::bug;
+use core::cell::{Cell, RefCell};
+use ring_abi::Errno;
+use ring_abi::boot::USER_END;
+use rmm::{Frame, Leaf, Page, PageRights, PageTable, Protected, Teardown, Tenure, UserFrame};
+
+/// Bytes of a page.
+pub const PAGE_BYTES: u64 = rmm::FRAME_SIZE;
+/// The page after the last one that a program may have.
+pub const END: u64 = USER_END / PAGE_BYTES;
+/// Pages below this are for the first space only, and page 0 for nobody.
+const LOW: u64 = 0x1_0000 / PAGE_BYTES;
+/// Where memory goes that may be anywhere, if no program image lies below.
+const ANYWHERE: u64 = 0x1000_0000 / PAGE_BYTES;
+
+/// Bit of a futex key's object that says it is a shared object, not a space.
+pub const SHARED_KEY: u32 = 1 << 31;
+
+/// A space's page table, whatever becomes of it.
+#[derive(Debug, Default)]
+pub(super) enum Table {
+    /// The record is free.
+    #[default]
+    None,
+    /// The space lives.
+    Live(PageTable),
+    /// It is being taken apart.
+    Ending(Teardown),
+}
+
+/// An address space.
+#[derive(Debug)]
+pub struct Space {
+    root: Cell<u32>,
+    pub(super) table: RefCell<Table>,
+    /// What its addresses mean.
+    pub regions: Regions,
+    /// The contexts that run in it.
+    pub contexts: List,
+    /// Contexts, files, operations and wired blocks that hold it.
+    pub refs: Cell<u32>,
+    /// Pages that are mapped.
+    pub pages: Cell<u32>,
+    /// Regions of shared objects.
+    shared: Cell<u32>,
+    /// Whether it is the first space, which may use low addresses.
+    first: Cell<bool>,
+    /// End of the program image: the highest page below [`ANYWHERE`] that was mapped by address, and one.
+    image_end: Cell<u64>,
+    handler: Cell<(u64, u64)>,
+    /// Operations that change it in slices.
+    changes: Cell<u32>,
+    /// Blocks of rings that have room for more.
+    pub(super) ring_blocks: List,
+    /// Place in the list of spaces that end; threads the free list.
+    pub(super) link: Link,
+}
+
+impl Default for Space {
+    fn default() -> Self {
+        Space {
+            root: Cell::new(NONE),
+            table: RefCell::default(),
+            regions: Regions::default(),
+            contexts: List::new(),
+            refs: Cell::new(0),
+            pages: Cell::new(0),
+            shared: Cell::new(0),
+            first: Cell::new(false),
+            image_end: Cell::new(0),
+            handler: Cell::new((0, 0)),
+            changes: Cell::new(0),
+            ring_blocks: List::new(),
+            link: Link::default(),
+        }
+    }
+}
+
+impl Record for Space {
+    fn free_link(&self) -> &Cell<u32> {
+        self.link.cell()
+    }
+}
+
+/// Making spaces.
+impl Memory {
+    /// Makes an empty space, held once.
+    pub fn create_space(&self) -> Result<u32, Errno> {
+        let id = self.spaces.take(self)?;
+        match self.new_table() {
+            Ok(table) => {
+                self.spaces.at(id).open(table);
+                Ok(id)
+            }
+            Err(error) => {
+                self.spaces.give(id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the first space, which may map low addresses, held once.
+    pub fn create_first_space(&self) -> Result<u32, Errno> {
+        let id = self.create_space()?;
+        self.spaces.at(id).first.set(true);
+        Ok(id)
+    }
+
+    /// One more holder of a space.
+    pub fn hold_space(&self, id: u32) {
+        let refs = &self.spaces.at(id).refs;
+        refs.set(refs.get().wrapping_add(1));
+    }
+
+    fn new_table(&self) -> Result<PageTable, Errno> {
+        let stock = self.take_tables(1)?;
+        let table = PageTable::new(self, self.kernel_half(), &stock).ok_or(Errno::NOMEM)?;
+        self.stocked(&stock);
+        Ok(table)
+    }
+}
+
+/// Looking.
+impl Space {
+    fn open(&self, table: PageTable) {
+        self.root.set(table.root().frame().number());
+        self.table.replace(Table::Live(table));
+        self.refs.set(1);
+        self.pages.set(0);
+        self.shared.set(0);
+        self.first.set(false);
+        self.image_end.set(0);
+        self.handler.set((0, 0));
+    }
+
+    /// The root of its page table.
+    #[inline(always)]
+    pub fn root(&self) -> Frame {
+        Frame::new(self.root.get())
+    }
+
+    /// Where an address of it lies in memory, if its page is there and allows the access.
+    #[inline]
+    pub fn place(&self, memory: &Memory, address: u64, access: Access) -> Option<UserPtr> {
+        if memory.machine.linear(self.root()) {
+            return Some(memory.machine.linear_pointer(address));
+        }
+        let page = Page::containing(address)?;
+        let table = self.table.borrow();
+        let Table::Live(table) = &*table else { return None };
+        let (frame, rights) = table.walk(&memory.machine, page)?;
+        if access == Access::Write && rights != PageRights::ReadWrite {
+            return None;
+        }
+        Some(UserPtr::new(frame, (address & 0xfff) as usize))
+    }
+
+    /// Where an address of it lies, for a holder of the space, who may write whatever the program itself may
+    /// do; but not in rings, arenas and the boot image.
+    pub fn place_for_owner(&self, memory: &Memory, address: u64) -> Result<UserPtr, Errno> {
+        if memory.machine.linear(self.root()) {
+            return Ok(memory.machine.linear_pointer(address));
+        }
+        let page = Page::containing(address).ok_or(Errno::FAULT)?;
+        let id = self.regions.find(&memory.regions, page.number()).ok_or(Errno::FAULT)?;
+        match memory.regions.at(id).kind.get() {
+            Kind::Private | Kind::Shared => {}
+            Kind::Wired | Kind::Image => return Err(Errno::ACCES),
+        }
+        let leaf = self.with_table(|table| table.leaf(&memory.machine, page)).ok_or(Errno::FAULT)?;
+        Ok(UserPtr::new(leaf.frame, (address & 0xfff) as usize))
+    }
+
+    /// The name of a word for those who wait for it: its space and address, or its shared object and offset
+    /// there. `id` is this space's index.
+    #[inline]
+    pub fn futex_key(&self, memory: &Memory, id: u32, address: u64) -> (u32, u64) {
+        if self.shared.get() == 0 {
+            return (id, address);
+        }
+        self.shared_key(memory, address).unwrap_or((id, address))
+    }
+
+    fn shared_key(&self, memory: &Memory, address: u64) -> Option<(u32, u64)> {
+        let page = address / PAGE_BYTES;
+        let region = memory.regions.at(self.regions.find(&memory.regions, page)?);
+        if region.kind.get() != Kind::Shared {
+            return None;
+        }
+        let index = page.wrapping_sub(region.first()).wrapping_add(u64::from(region.offset.get()));
+        let offset = index.wrapping_mul(PAGE_BYTES) | address & 0xfff;
+        Some((region.object.get() | SHARED_KEY, offset))
+    }
+
+    /// First instruction of the handler of old system calls, and the bytes in which such a call is a mistake.
+    /// Zero if there is none.
+    pub fn call_handler(&self) -> (u64, u64) {
+        self.handler.get()
+    }
+
+    /// Names that handler.
+    pub fn set_call_handler(&self, address: u64, length: u64) {
+        self.handler.set((address, length));
+    }
+
+    /// Whether an operation changes it in slices.
+    pub fn is_changing(&self) -> bool {
+        self.changes.get() != 0
+    }
+
+    /// One more operation changes it in slices.
+    pub fn begin_change(&self) {
+        self.changes.set(self.changes.get().wrapping_add(1));
+    }
+
+    /// One such operation fewer.
+    pub fn end_change(&self) {
+        self.changes.set(self.changes.get().wrapping_sub(1));
+    }
+
+    /// Whether it may have pages from `first` up to `end`.
+    pub fn allows(&self, first: u64, end: u64) -> bool {
+        let low = if self.first.get() { 1 } else { LOW };
+        first >= low && first < end && end <= END
+    }
+
+    /// A free range of `pages` pages: above the program image if that is low, so that a small program needs
+    /// few page tables.
+    pub(super) fn vacant(&self, memory: &Memory, pages: u64) -> Result<u64, Errno> {
+        let low = match self.image_end.get() {
+            0 => ANYWHERE,
+            end => end,
+        };
+        self.regions.vacant(&memory.regions, low, pages, END).ok_or(Errno::NOMEM)
+    }
+
+    /// Notes that somebody chose this range by address.
+    pub(super) fn chosen(&self, end: u64) {
+        if end <= ANYWHERE {
+            self.image_end.set(self.image_end.get().max(end));
+        }
+    }
+
+    /// What a copy of it starts with.
+    pub(super) fn inherit(&self, parent: &Space) {
+        self.image_end.set(parent.image_end.get());
+        self.handler.set(parent.handler.get());
+    }
+}
+
+/// Pages.
+impl Space {
+    pub(super) fn with_table<R>(&self, look: impl FnOnce(&PageTable) -> R) -> R {
+        match &*self.table.borrow() {
+            Table::Live(table) => look(table),
+            _ => bug!("a space that ended is changed"),
+        }
+    }
+
+    /// How many page tables a page needs that are not there.
+    pub(super) fn tables_missing(&self, memory: &Memory, page: Page) -> u32 {
+        self.with_table(|table| table.tables_missing(&memory.machine, page))
+    }
+
+    /// Maps a page whose tables are in `stock`, whatever was there. The caller's share of the frame moves in.
+    pub(super) fn map_page(&self, memory: &Memory, page: Page, leaf: Leaf, stock: &rmm::TableStock<'_, '_>) {
+        let before = self.with_table(|table| match table.map(memory, page, leaf, stock) {
+            Ok(()) => None,
+            Err(rmm::MapError::Taken) => table.replace(memory, page, leaf),
+            Err(rmm::MapError::StockTooSmall) => bug!("the page tables of a mapping were not ensured"),
+        });
+        match before {
+            Some(stale) => memory.discard(stale),
+            None => self.pages.set(self.pages.get().wrapping_add(1)),
+        }
+    }
+
+    /// Maps a page to a frame with tables taken now. On an error the share is given up.
+    pub(super) fn add_page(&self, memory: &Memory, page: u64, leaf: Leaf) -> Result<(), Errno> {
+        let Some(page) = Page::new(page) else { bug!("a page above the lower half") };
+        let missing = self.tables_missing(memory, page);
+        match memory.take_tables(missing) {
+            Ok(stock) => {
+                self.map_page(memory, page, leaf, &stock);
+                memory.stocked(&stock);
+                Ok(())
+            }
+            Err(error) => {
+                memory.release(leaf.frame);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the pages from `from` up to `to` out of the page table, those that are there.
+    pub(super) fn unmap_pages(&self, memory: &Memory, from: u64, to: u64) {
+        for number in from..to {
+            let Some(page) = Page::new(number) else { return };
+            if let Some(stale) = self.with_table(|table| table.unmap(memory, page)) {
+                memory.discard(stale);
+                self.pages.set(self.pages.get().wrapping_sub(1));
+            }
+        }
+    }
+
+    /// Changes the rights of a page that is there.
+    pub(super) fn protect_page(&self, memory: &Memory, page: u64, rights: PageRights) {
+        let Some(page) = Page::new(page) else { return };
+        if let Protected::Narrowed(stale) = self.with_table(|table| table.protect(memory, page, rights)) {
+            memory.flush(stale);
+        }
+    }
+
+    /// What a page that is there has.
+    pub(super) fn leaf(&self, memory: &Memory, page: u64) -> Option<Leaf> {
+        let page = Page::new(page)?;
+        self.with_table(|table| table.leaf(&memory.machine, page))
+    }
+}
+
+/// Regions.
+impl Space {
+    /// Puts a region in.
+    pub(super) fn insert(&self, memory: &Memory, id: u32) {
+        if memory.regions.at(id).kind.get() == Kind::Shared {
+            self.shared.set(self.shared.get().wrapping_add(1));
+        }
+        self.regions.insert(&memory.regions, id);
+    }
+
+    /// Takes a region out, gives its record back, and lets go of what it was part of.
+    pub(super) fn remove(&self, memory: &Memory, id: u32) {
+        self.regions.remove(&memory.regions, id);
+        let region = memory.regions.at(id);
+        let object = region.object.get();
+        let kind = region.kind.get();
+        memory.regions.give(id);
+        if kind == Kind::Shared {
+            self.shared.set(self.shared.get().wrapping_sub(1));
+            memory.let_go_shared(object);
+        }
+    }
+
+    /// Divides a region at a page of its body, with a record that was taken before. Gives the upper part.
+    pub(super) fn split(&self, memory: &Memory, id: u32, at: u64, spare: u32) -> u32 {
+        let (region, upper) = (memory.regions.at(id), memory.regions.at(spare));
+        let (first, end) = (region.first(), region.end());
+        self.regions.resize(&memory.regions, id, first, at);
+        upper.open(at, end, false);
+        upper.resemble(region);
+        let moved = at.wrapping_sub(first) as u32;
+        upper.offset.set(region.offset.get().wrapping_add(moved));
+        if region.kind.get() == Kind::Shared {
+            memory.hold_shared(region.object.get());
+        }
+        self.insert(memory, spare);
+        spare
+    }
+
+    /// Takes the pages from `from` up to `to`, which all belong to one region, out of it. If that leaves two
+    /// parts, the upper one takes the record in `spare`, which then is `NONE`.
+    pub(super) fn cut(&self, memory: &Memory, id: u32, from: u64, to: u64, spare: &mut u32) {
+        let region = memory.regions.at(id);
+        let (first, body, end) = (region.first(), region.body(), region.end());
+        if from <= body && to >= end {
+            self.remove(memory, id);
+        } else if from <= body {
+            self.regions.resize(&memory.regions, id, to, end);
+        } else if to >= end {
+            self.regions.resize(&memory.regions, id, first, from);
+        } else {
+            let upper = self.split(memory, id, from, core::mem::replace(spare, NONE));
+            self.regions.resize(&memory.regions, upper, to, end);
+        }
+    }
+
+    /// Makes a region one with its neighbours where it can be.
+    pub(super) fn merge(&self, memory: &Memory, id: u32) {
+        for free in self.regions.merge(&memory.regions, id).into_iter().flatten() {
+            memory.regions.give(free);
+        }
+    }
+}
+
+/// Shared objects.
+impl Memory {
+    /// Makes an object with one region.
+    pub(super) fn create_shared(&self) -> Result<u32, Errno> {
+        let id = self.shared.take(self)?;
+        self.shared.at(id).refs.set(1);
+        Ok(id)
+    }
+
+    pub(super) fn hold_shared(&self, id: u32) {
+        let refs = &self.shared.at(id).refs;
+        refs.set(refs.get().wrapping_add(1));
+    }
+
+    pub(super) fn let_go_shared(&self, id: u32) {
+        let refs = &self.shared.at(id).refs;
+        refs.set(refs.get().wrapping_sub(1));
+        if refs.get() == 0 {
+            self.shared.give(id);
+        }
+    }
+}
+
+/// A page of a program's own memory.
+pub(super) fn private(frame: UserFrame, rights: PageRights) -> Leaf {
+    Leaf { frame, rights, tenure: Tenure::Private }
+}

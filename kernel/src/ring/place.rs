@@ -1,0 +1,93 @@
+//! Where rings lie. Small ones of one space share pages (five of the smallest in one); a bigger one has a
+//! contiguous block of its own.
+#![forbid(unsafe_code)]
+
+use super::duplex::Ring;
+use crate::base::NONE;
+use crate::mem::arena::Arena;
+use crate::mem::frames::{Memory, Use};
+use crate::mem::wired;
+use ring_abi::ABI_VERSION;
+use ring_abi::Errno;
+use ring_abi::layout::{Sizes, word};
+use ring_abi::map;
+use ring_abi::sync::Ordering::Relaxed;
+
+/// A ring of more bytes has a block of its own.
+const SMALL: usize = 2048;
+/// Rings are aligned to cache lines.
+const ALIGN: usize = 64;
+
+/// Makes a ring in a space: its record and its memory, mapped and ready. Result: the ring.
+pub fn make(
+    memory: &Memory,
+    rings: &Arena<Ring>,
+    space_id: u32,
+    sizes: Sizes,
+    owner: u32,
+) -> Result<u32, Errno> {
+    let id = rings.take(memory)?;
+    let bytes = sizes.bytes();
+    let taken = if bytes <= SMALL {
+        wired::take_slot(memory, space_id, bytes.next_multiple_of(ALIGN) as u32)
+    } else {
+        wired::make(memory, space_id, bytes, Use::Rings).map(|block| (block, NONE))
+    };
+    let (block_id, slot) = taken.inspect_err(|_| rings.give(id))?;
+
+    let block = memory.blocks.at(block_id);
+    let offset = if slot == NONE { 0 } else { block.offset(slot) };
+    let Some(view) = block.wired(memory).ring(&memory.machine, offset, sizes) else {
+        crate::bug!("a ring does not fit the place that was taken for it");
+    };
+    let ring = rings.at(id);
+    reset(ring, view);
+    ring.owner.set(owner);
+    ring.space.set(space_id);
+    ring.page.set(block_id);
+    ring.slot.set(slot);
+    ring.address.set(block.address().wrapping_add(offset as u64));
+    ring.bytes.set(bytes as u32);
+    write_header(&view, sizes);
+    Ok(id)
+}
+
+/// Makes a record that of a ring that nobody has used.
+fn reset(ring: &Ring, view: map::Ring) {
+    debug_assert!(ring.ops.is_empty(), "a free ring has no operations");
+    ring.memory.set(view);
+    ring.sq.reset();
+    ring.cq.reset();
+    ring.rq.reset();
+    ring.rp.reset();
+    ring.cache.forget();
+    ring.waits.set(0);
+    ring.wake_at.set(0);
+    ring.link.set(NONE);
+}
+
+fn write_header(view: &map::Ring, sizes: Sizes) {
+    let words = [(word::VERSION, ABI_VERSION), (word::SIZES, sizes.packed()), (word::SQ_SLEEPS, 1)];
+    for (index, value) in words {
+        view.header(index).store(value, Relaxed);
+    }
+    if sizes.service.is_some() {
+        view.header(word::RP_SLEEPS).store(1, Relaxed);
+    }
+}
+
+/// Ends a ring that has no operations left.
+pub fn drop(memory: &Memory, rings: &Arena<Ring>, id: u32) {
+    let ring = rings.at(id);
+    let block = ring.page.replace(NONE);
+    let slot = ring.slot.replace(NONE);
+    reset(ring, map::Ring::default());
+    ring.owner.set(NONE);
+    ring.space.set(NONE);
+    rings.give(id);
+    if slot == NONE {
+        wired::release(memory, block);
+    } else {
+        wired::give_slot(memory, block, slot);
+    }
+}
