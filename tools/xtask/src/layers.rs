@@ -26,12 +26,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("initfs/programs/init", PROGRAM),
     ("initfs/programs/null", PROGRAM),
     ("initfs/programs/ramfs", PROGRAM),
-    ("bench", PROGRAM),
-    ("tools/qtest", PROGRAM),
+    ("bench", TESTER),
+    ("tools/bare", &["ring-abi", "uring"]),
+    ("tools/qtest", TESTER),
     ("tools/xtask", &["ring-abi", "initfs-format"]),
 ];
 /// What a program of the guest may use.
 const PROGRAM: &[&str] = &["ring-abi", "uring", "posix"];
+/// What measures and tests the kernel may use.
+const TESTER: &[&str] = &["ring-abi", "uring", "posix", "bare"];
 /// The crates of this tree, by package name.
 const OURS: &[&str] = &[
     "ring-abi",
@@ -44,6 +47,7 @@ const OURS: &[&str] = &[
     "init",
     "null",
     "ramfs",
+    "bare",
     "bench",
     "qtest",
     "xtask",

@@ -1,0 +1,131 @@
+//! Makes contexts of this address space that run one function on a stack of their own.
+#![allow(unsafe_code, reason = "a context starts at an address, on memory given by address")]
+
+use crate::Ring;
+use core::ptr;
+use ring_abi::args::map::{GUARD, PRIVATE, READ, WRITE};
+use ring_abi::args::{self, CURRENT};
+use ring_abi::context::End;
+use ring_abi::layout::Sizes;
+use ring_abi::Errno;
+use uring::Fd;
+use uring::op::{context, handle, memory};
+
+/// What a bare context runs: its ring and its argument in, its exit code out.
+pub type Body = fn(&Ring, u64) -> u8;
+
+/// What lies at the upper end of a fresh stack.
+#[repr(C, align(16))]
+struct Birth {
+    body: Body,
+    argument: u64,
+}
+
+/// Bytes of a stack that are not the body's: what it starts with, and the return address of a call.
+const TOP: u64 = size_of::<Birth>() as u64 + 16;
+
+/// A context that was started here.
+#[derive(Debug)]
+#[must_use = "join it or let it go"]
+pub struct Bare {
+    /// Its handle.
+    pub fd: Fd,
+    stack: Stack,
+}
+
+/// A mapped stack.
+#[derive(Clone, Copy, Debug)]
+pub struct Stack {
+    address: u64,
+    length: u64,
+}
+
+impl Stack {
+    /// Maps a stack with an empty page below it.
+    pub fn map(length: u64) -> Result<Stack, Errno> {
+        let flags = READ | WRITE | PRIVATE | GUARD;
+        // SAFETY: it may lie anywhere, so it takes nothing away.
+        let address = unsafe { memory::map_in(Fd::CURRENT, 0, length, flags) }.wait()?;
+        Ok(Stack { address, length })
+    }
+
+    /// Takes it away again.
+    ///
+    /// # Safety
+    ///
+    /// No context may run on it any more.
+    pub unsafe fn unmap(self) -> Result<(), Errno> {
+        // SAFETY: our caller's promise.
+        unsafe { memory::unmap(Fd::CURRENT, self.address, self.length) }.wait()
+    }
+
+    /// Lays out what [`first`] finds, and says where the stack begins.
+    fn prepare(self, body: Body, argument: u64) -> u64 {
+        let birth = self.address.wrapping_add(self.length).wrapping_sub(size_of::<Birth>() as u64);
+        let place = ptr::with_exposed_provenance_mut::<Birth>(birth as usize);
+        // SAFETY: `place` lies within the fresh mapping, aligned, and nobody else knows it.
+        unsafe { place.write(Birth { body, argument }) };
+        birth
+    }
+}
+
+/// First code of a bare context: `rdi` is its ring, `rsi` its [`Birth`].
+extern "C" fn first(ring: u64, birth: u64) -> ! {
+    // SAFETY: `prepare` laid it out, and the stack lives as long as this context.
+    let birth = unsafe { &*ptr::with_exposed_provenance::<Birth>(birth as usize) };
+    // SAFETY: the kernel made this ring for this context, and nothing ran here before.
+    let Some(ring) = (unsafe { Ring::at(ring, 0) }) else { crate::mischief::stop() };
+    let code = (birth.body)(&ring, birth.argument);
+    exit(&ring, code)
+}
+
+/// Ends the calling context alone.
+pub fn exit(ring: &Ring, code: u8) -> ! {
+    let _ = ring.call(args::Exit { code: u32::from(code), flags: 0 }.encode(u32::MAX));
+    crate::mischief::stop()
+}
+
+/// Starts a context on a stack of so many bytes, with a ring of these sizes.
+pub fn start(body: Body, argument: u64, stack: u64, sizes: Sizes) -> Result<Bare, Errno> {
+    let stack = Stack::map(stack)?;
+    match start_on(stack, body, argument, sizes, args::context::START) {
+        Ok(fd) => Ok(Bare { fd, stack }),
+        Err(error) => {
+            // SAFETY: there is no context on it.
+            unsafe { stack.unmap() }?;
+            Err(error)
+        }
+    }
+}
+
+/// Makes a context on a stack that is there; with [`args::context::START`] it runs at once.
+pub fn start_on(stack: Stack, body: Body, argument: u64, sizes: Sizes, flags: u64) -> Result<Fd, Errno> {
+    let birth = stack.prepare(body, argument);
+    let args = args::ContextCreate {
+        space: CURRENT,
+        table: CURRENT,
+        entry: (first as *const ()).addr() as u64,
+        // A function begins with a return address on its stack, which `first` never uses.
+        stack: stack.address.wrapping_add(stack.length).wrapping_sub(TOP).wrapping_sub(8),
+        argument: birth,
+        sizes_flags: u64::from(sizes.packed()) | flags,
+    };
+    // SAFETY: `first` never returns and gets the two arguments that it expects; the stack is its own.
+    unsafe { context::create(args) }.wait()
+}
+
+impl Bare {
+    /// Waits for its end and takes its stack away; how it ended.
+    pub fn join(self) -> Result<End, Errno> {
+        let end = context::wait(self.fd).wait()?;
+        handle::close(self.fd).wait()?;
+        // SAFETY: the context that ran on it has ended.
+        unsafe { self.stack.unmap() }?;
+        Ok(end)
+    }
+
+    /// Gives the handle up: the context runs as long as it wants, and its stack stays.
+    pub fn let_go(self) -> Result<(), Errno> {
+        handle::close(self.fd).wait()
+    }
+}

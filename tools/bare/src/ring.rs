@@ -1,0 +1,137 @@
+//! The program's ends of a ring, entry by entry, without slots, tasks or buffers.
+#![allow(unsafe_code, reason = "the instruction that enters the kernel, and a ring given by address")]
+
+use core::ptr::{self, NonNull};
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::Relaxed;
+use ring_abi::layout::{Sizes, word};
+use ring_abi::ring::{Consumer, Producer, PushError};
+use ring_abi::{Cqe, Errno, Sqe, enter, errno, map};
+
+/// The program's ends of one ring.
+pub struct Ring {
+    number: u64,
+    memory: map::Ring,
+    sq: Producer,
+    cq: Consumer,
+}
+
+impl Ring {
+    /// The fresh ring at an address, which is this context's under `number`. `None` if there is no ring there.
+    ///
+    /// # Safety
+    ///
+    /// The kernel must have made a ring at `address` that nobody else uses.
+    pub unsafe fn at(address: u64, number: u64) -> Option<Ring> {
+        let base = NonNull::new(ptr::with_exposed_provenance_mut::<u8>(address as usize))?;
+        // SAFETY: our caller's promise; the smallest ring is a part of every one.
+        let header = unsafe { map::Ring::from_raw(base, Sizes::SMALLEST) };
+        let sizes = Sizes::unpack(header.header(word::SIZES).load(Relaxed))?;
+        // SAFETY: our caller's promise, and the kernel's word for the sizes.
+        let memory = unsafe { map::Ring::from_raw(base, sizes) };
+        Some(Ring { number, memory, sq: Producer::new(), cq: Consumer::new() })
+    }
+
+    /// Writes an entry. The kernel sees it after [`enter`](Self::enter).
+    ///
+    /// What an entry makes the kernel do to this program's memory is up to its author, as in an `unsafe` block.
+    #[inline(always)]
+    pub fn push(&self, entry: Sqe) -> Result<(), PushError> {
+        self.push_words(entry.to_words())
+    }
+
+    /// Writes an entry as words, which need not be one.
+    #[inline(always)]
+    pub fn push_words(&self, words: [u64; 8]) -> Result<(), PushError> {
+        self.sq.push(&self.memory.sq(), words)
+    }
+
+    /// Takes the oldest completion.
+    #[inline(always)]
+    pub fn pop(&self) -> Option<Cqe> {
+        self.cq.pop(&self.memory.cq()).ok().flatten().map(Cqe::from_words)
+    }
+
+    /// Shows what was written, enters the kernel, and waits for so many completions at least.
+    #[inline(always)]
+    pub fn enter(&self, min_complete: u64) -> u64 {
+        self.sq.publish(&self.memory.sq());
+        let flags = if min_complete == 0 { 0 } else { enter::COMPLETIONS };
+        trap(self.number, u64::from(u32::MAX), min_complete, flags, enter::NO_DEADLINE)
+    }
+
+    /// Enters the kernel with any arguments: submissions to take, completions to wait for, flags, deadline.
+    pub fn enter_with(&self, to_submit: u64, min_complete: u64, flags: u64, deadline: u64) -> Result<(), Errno> {
+        self.sq.publish(&self.memory.sq());
+        errno::demux(trap(self.number, to_submit, min_complete, flags, deadline)).map(|_| ())
+    }
+
+    /// Does one operation and waits for its completion; all others that come are dropped.
+    pub fn call(&self, entry: Sqe) -> Result<u64, Errno> {
+        self.complete(entry).and_then(|entry| entry.result())
+    }
+
+    /// Does one operation and gives its whole completion. `EAGAIN` if it does not go into the ring.
+    pub fn complete(&self, entry: Sqe) -> Result<Cqe, Errno> {
+        self.push(entry).map_err(|_| Errno::AGAIN)?;
+        loop {
+            errno::demux(self.enter(1))?;
+            while let Some(completion) = self.pop() {
+                if completion.tag == entry.tag {
+                    return Ok(completion);
+                }
+            }
+        }
+    }
+
+    /// A word of the shared header, see [`ring_abi::layout::word`].
+    pub fn header(&self, index: usize) -> &AtomicU32 {
+        self.memory.header(index)
+    }
+
+    /// The ring's sizes.
+    pub fn capacity(&self) -> (u32, u32) {
+        (self.memory.sq().capacity(), self.memory.cq().capacity())
+    }
+
+    /// Its number among this context's rings.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// A further ring of this context.
+    pub fn create(&self, sizes: Sizes) -> Result<Ring, Errno> {
+        let place = self.call(ring_abi::args::RingCreate { sizes: sizes.packed() }.encode(u32::MAX))?;
+        // SAFETY: the kernel made this ring for us just now: its address, with its number in the low bits.
+        unsafe { Ring::at(place & !63, place & 63) }.ok_or(Errno::IO)
+    }
+}
+
+/// Enters the kernel.
+#[cfg(target_os = "redox")]
+#[inline(always)]
+pub(crate) fn trap(ring: u64, to_submit: u64, min_complete: u64, flags: u64, deadline: u64) -> u64 {
+    let result;
+    // SAFETY: `ring_enter` keeps the stack and the registers that the C convention keeps, and writes to memory
+    // only as the entries of the ring say.
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            inlateout("rax") ring_abi::RING_ENTER => result,
+            in("rdi") ring,
+            in("rsi") to_submit,
+            in("rdx") min_complete,
+            in("r10") flags,
+            in("r8") deadline,
+            clobber_abi("C"),
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// On a host there is no kernel to enter.
+#[cfg(not(target_os = "redox"))]
+pub(crate) fn trap(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    Errno::NOSYS.to_result()
+}
