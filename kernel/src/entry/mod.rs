@@ -8,6 +8,8 @@
 //! - [`machine`]: what the entry stubs call.
 #![forbid(unsafe_code)]
 
+#[cfg(not(target_os = "none"))]
+pub mod audit;
 pub mod choose;
 pub mod enter;
 pub mod event;

@@ -1,0 +1,116 @@
+//! The kernel looks at itself, for host tests: every record is where it must be, and every count adds up.
+#![forbid(unsafe_code)]
+
+use super::kernel::Kernel;
+use crate::base::NONE;
+use crate::base::list::Chain;
+use crate::context::context::State as Run;
+use crate::op::inflight::Wait;
+use crate::op::state::{ByRing, ByTurn, State};
+use std::collections::HashSet;
+use std::format;
+use std::string::String;
+
+impl Kernel {
+    /// Checks every invariant between two steps. Says which one is broken.
+    pub fn audit(&self) -> Result<(), String> {
+        let s = &self.state;
+        s.memory.audit().map_err(String::from)?;
+        let in_rings = rings(s)?;
+        let detached = links(s)?;
+        let known = in_rings.len().wrapping_add(detached);
+        let working = (0..s.ops.capacity())
+            .filter(|&id| s.ops.at(id).wait.get() == Wait::Work && s.ops.at(id).is_detached())
+            .count();
+        if known.wrapping_add(working) != s.ops.live() as usize {
+            return Err(format!(
+                "{} operations live, but {} are in rings, {detached} detached and {working} at work",
+                s.ops.live(),
+                in_rings.len()
+            ));
+        }
+        contexts(s)
+    }
+}
+
+/// Operations in the rings of living contexts: each belongs there, and as many completions are promised.
+fn rings(s: &State) -> Result<HashSet<u32>, String> {
+    let mut seen = HashSet::new();
+    for id in (0..s.contexts.capacity()).filter(|&id| s.contexts.at(id).state.get() != Run::Ended) {
+        for ring_id in s.contexts.at(id).rings.iter().map(|ring| ring.get()).filter(|&ring| ring != NONE) {
+            let ring = s.rings.at(ring_id);
+            if ring.owner.get() != id {
+                return Err(format!("ring {ring_id} of context {id} says that it belongs to {}", ring.owner.get()));
+            }
+            let before = seen.len();
+            let mut at = ring.ops.first();
+            while at != NONE {
+                let op = s.ops.at(at);
+                if op.ring.get() != ring_id || op.wait.get() == Wait::Free || !seen.insert(at) {
+                    return Err(format!("operation {at} is in the list of ring {ring_id}: {op:?}"));
+                }
+                at = ByRing(&s.ops).link(at).next();
+            }
+            let started = seen.len().wrapping_sub(before);
+            let promised = ring.cq.held() as usize;
+            // A context that ends keeps no promises.
+            if promised != started && s.contexts.at(id).state.get() != Run::Ending {
+                return Err(format!("ring {ring_id} promised {promised} completions for {started} operations"));
+            }
+        }
+    }
+    Ok(seen)
+}
+
+/// Slots of links: as many out as owed, each with an operation that waits for the reply under that tag.
+/// Gives the number of those that are detached.
+fn links(s: &State) -> Result<usize, String> {
+    let mut detached = 0_usize;
+    for id in (0..s.links.capacity()).filter(|&id| s.links.at(id).refs.get() != 0) {
+        let link = s.links.at(id);
+        let mut owed = 0;
+        for index in 0..link.count() {
+            let Some(op_id) = link.owed_at(&s.slots, index) else { continue };
+            let op = s.ops.at(op_id);
+            owed = u32::wrapping_add(owed, 1);
+            if op.wait.get() != Wait::Reply || op.object.get() != id {
+                return Err(format!("slot {index} of link {id} names operation {op_id}: {op:?}"));
+            }
+            detached = detached.wrapping_add(usize::from(op.is_detached()));
+        }
+        if owed != link.owed.get() {
+            return Err(format!("link {id} owes {}, but {owed} slots are out", link.owed.get()));
+        }
+    }
+    Ok(detached)
+}
+
+/// Contexts: those that are ready are in the queue, each once.
+fn contexts(s: &State) -> Result<(), String> {
+    for cpu in &s.cpus {
+        let mut seen = HashSet::new();
+        let mut at = cpu.ready.first();
+        while at != NONE {
+            if s.contexts.at(at).state.get() != Run::Ready || !seen.insert(at) {
+                return Err(format!("context {at} is in the ready queue: {:?}", s.contexts.at(at).state.get()));
+            }
+            at = ByTurn(&s.contexts).link(at).next();
+        }
+        if cpu.handoff.get() != NONE {
+            return Err(format!("context {} was woken and forgotten", cpu.handoff.get()));
+        }
+    }
+    let ready = (0..s.contexts.capacity()).filter(|&id| s.contexts.at(id).state.get() == Run::Ready).count();
+    let queued: usize = s.cpus.iter().map(|cpu| length(s, cpu.ready.first())).sum();
+    if ready == queued { Ok(()) } else { Err(format!("{ready} contexts are ready, {queued} are in queues")) }
+}
+
+fn length(s: &State, first: u32) -> usize {
+    let mut number = 0_usize;
+    let mut at = first;
+    while at != NONE {
+        number = number.wrapping_add(1);
+        at = ByTurn(&s.contexts).link(at).next();
+    }
+    number
+}
