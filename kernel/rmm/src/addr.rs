@@ -109,11 +109,26 @@ impl Page {
         (self.0.wrapping_shr(level.wrapping_mul(9)) & 511) as u16
     }
 
-    /// The first page that goes through the next entry of a table of this level.
+    /// One past the index of `last` in this page's table of this level, or past the table.
     #[inline]
-    pub(crate) const fn next_entry(self, level: u32) -> Option<Self> {
-        let span = 1_u64.wrapping_shl(level.wrapping_mul(9));
-        Self::new((self.0 | span.wrapping_sub(1)).wrapping_add(1))
+    pub(crate) const fn index_after(self, level: u32, last: Self) -> u16 {
+        let above = level.wrapping_add(1).wrapping_mul(9);
+        if self.0.wrapping_shr(above) == last.0.wrapping_shr(above) {
+            last.index(level).wrapping_add(1)
+        } else {
+            512
+        }
+    }
+
+    /// The first page that goes through the entry so many entries further in tables of this
+    /// level; the page itself for none.
+    #[inline]
+    pub(crate) const fn skip_entries(self, level: u32, count: u16) -> Option<Self> {
+        if count == 0 {
+            return Some(self);
+        }
+        let shift = level.wrapping_mul(9);
+        Self::new(self.0.wrapping_shr(shift).wrapping_add(count as u64).wrapping_shl(shift))
     }
 }
 

@@ -107,6 +107,8 @@ pub(crate) struct Epochs {
     /// The least of `seen`.
     slowest: Cell<u64>,
     online: Cell<u32>,
+    /// One past the greatest CPU that ever started.
+    places: Cell<usize>,
     /// Tokens made so far.
     changes: Cell<u64>,
     /// A CPU has passed every epoch below its number; one that is not there has passed all.
@@ -121,6 +123,7 @@ impl Epochs {
             wanted: Cell::new(0),
             slowest: Cell::new(0),
             online: Cell::new(0),
+            places: Cell::new(0),
             changes: Cell::new(0),
             seen: [const { Cell::new(u64::MAX) }; MAX_CPUS],
         };
@@ -169,6 +172,7 @@ impl Epochs {
         let Some(seen) = self.seen.get(cpu).filter(|seen| seen.get() == u64::MAX) else { return false };
         seen.set(self.now.get());
         self.online.set(self.online.get().wrapping_add(1));
+        self.places.set(self.places.get().max(cpu.wrapping_add(1)));
         self.measure();
         true
     }
@@ -197,7 +201,7 @@ impl Epochs {
     }
 
     fn measure(&self) {
-        let slowest = self.seen.iter().map(Cell::get).min();
+        let slowest = self.seen.iter().take(self.places.get()).map(Cell::get).min();
         self.slowest.set(slowest.unwrap_or(u64::MAX));
     }
 }

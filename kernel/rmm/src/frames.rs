@@ -113,6 +113,17 @@ pub enum Released {
     Last(Owner),
 }
 
+impl Released {
+    /// Who is to be credited, if the frame came back.
+    #[inline]
+    pub const fn owner(self) -> Option<Owner> {
+        match self {
+            Self::Shared => None,
+            Self::Last(owner) => Some(owner),
+        }
+    }
+}
+
 /// A bug of the caller; nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misuse {
@@ -402,6 +413,8 @@ impl<'m> Frames<'m> {
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
     fn put_in_limbo(&self, frame: Frame, info: &FrameInfo, epoch: Epoch) {
         self.epochs.want(epoch);
         self.limbo.push(frame.number(), info, epoch.number());

@@ -64,11 +64,11 @@ impl<'m> Pool<'m> {
     /// Gives a single frame back. Its info is `info`.
     #[inline]
     pub(crate) fn give_one(&self, number: u32, info: &FrameInfo) {
-        if self.hot_count.get() >= HOT_MOST {
-            self.spill(HOT_SPILL);
-        }
         self.free.set(self.free.get().wrapping_add(1));
         self.push_hot(number, info);
+        if self.hot_count.get() > HOT_MOST {
+            self.spill(HOT_SPILL);
+        }
     }
 
     /// Takes a block. Its frames are marked as inner ones.

@@ -204,7 +204,7 @@ impl PageTable {
     }
 
     #[inline(always)]
-    fn leaf_table<M: Machine>(&self, machine: &M, page: Page) -> Option<TableFrame> {
+    pub(crate) fn leaf_table<M: Machine>(&self, machine: &M, page: Page) -> Option<TableFrame> {
         let third = read(machine, self.root, page, 3).as_table()?;
         let second = read(machine, third, page, 2).as_table()?;
         read(machine, second, page, 1).as_table()

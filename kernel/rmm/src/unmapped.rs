@@ -3,8 +3,9 @@
 
 use crate::addr::Frame;
 use crate::entry::{Entry, PageRights, Tenure};
-use crate::flush::{Epoch, Stale};
-use crate::frames::{Frames, Misuse, Owner, Released, TableFrame, UserFrame};
+use crate::flush::Stale;
+use crate::frames::{Frames, Misuse, Owner, TableFrame, UserFrame};
+use crate::info::NONE;
 use crate::machine::{Machine, Memory};
 
 /// A mapping that is gone: its share of the frame, and the tables that became empty with it.
@@ -70,40 +71,46 @@ impl<M: Machine> Memory<'_, M> {
 
 impl Frames<'_> {
     /// Gives back what every CPU has forgotten.
-    #[inline]
+    #[inline(always)]
     pub fn give_back(&self, gone: Unmapped) -> Result<Discarded, Misuse> {
-        self.settle(gone, None)
+        let frame = match gone.frame() {
+            Some(frame) => self.release(frame)?.owner(),
+            None => None,
+        };
+        let mut tables = 0;
+        if gone.emptied != NONE {
+            tables = self.give_tables(gone.emptied, Self::free_table)?;
+        }
+        Ok(Discarded { frame, tables })
     }
 
     /// Gives a mapping back without a flush: its frames are free when every CPU has flushed and
     /// [`reclaim`](Self::reclaim) ran. Right for many pages and one flush at the end.
     pub fn defer(&self, stale: Stale<Unmapped>) -> Result<Discarded, Misuse> {
         let (gone, epoch) = stale.into_parts();
-        self.settle(gone, Some(epoch))
+        let frame = match gone.frame() {
+            Some(frame) => self.release_later(frame, epoch)?.owner(),
+            None => None,
+        };
+        let tables = self.give_tables(gone.emptied, Self::free_table_later)?;
+        Ok(Discarded { frame, tables })
     }
 
-    #[inline]
-    fn settle(&self, gone: Unmapped, wait: Option<Epoch>) -> Result<Discarded, Misuse> {
-        let released = match (gone.frame(), wait) {
-            (None, _) => Released::Shared,
-            (Some(frame), None) => self.release(frame)?,
-            (Some(frame), Some(epoch)) => self.release_later(frame, epoch)?,
-        };
-        let frame = match released {
-            Released::Shared => None,
-            Released::Last(owner) => Some(owner),
-        };
-        let mut tables = 0_u32;
-        let mut next = gone.emptied;
+    /// Gives back every table of a list, and counts them.
+    #[cold]
+    #[inline(never)]
+    fn give_tables(
+        &self,
+        mut next: u32,
+        give: impl Fn(&Self, TableFrame) -> Result<(), Misuse>,
+    ) -> Result<u32, Misuse> {
+        let mut count = 0_u32;
         while let Some(info) = self.pool.info(next) {
             let table = TableFrame::of(Frame::new(next));
-            next = info.link.get();
-            match wait {
-                None => self.free_table(table)?,
-                Some(_) => self.free_table_later(table)?,
-            }
-            tables = tables.wrapping_add(1);
+            next = info.link.get(); // before the table's info becomes a link of another list
+            give(self, table)?;
+            count = count.wrapping_add(1);
         }
-        Ok(Discarded { frame, tables })
+        Ok(count)
     }
 }

@@ -91,6 +91,35 @@ fn a_deferred_share_keeps_the_last_one_waiting() {
     assert!(take_all(&memory.frames).contains(&frame.frame()), "a failing allocation reclaims by itself");
 }
 
+/// The older token is deferred last: its own epoch has passed, the other share's has not.
+#[test]
+fn the_last_share_waits_for_the_youngest() {
+    let infos = infos(16);
+    let memory = memory(&infos, 2);
+    memory.frames.start_cpu(1);
+    let table = space(&memory).unwrap();
+    let frame = map_new(&memory, &table, page(1)).unwrap();
+    memory.frames.share(frame).unwrap();
+    table.map(&memory, page(2), leaf(frame), &memory.frames.table_stock(ME, 0).unwrap()).unwrap();
+    map_new(&memory, &table, page(3)).unwrap();
+    let older = table.unmap(&memory, page(1)).unwrap();
+    memory.flush_all(0);
+    memory.machine.run_as(1);
+    memory.flush_all(1);
+    memory.machine.load(Some(table.root()));
+    assert_eq!(memory.machine.touch(page(2), Access::Write), Some(frame.frame()));
+
+    memory.machine.run_as(0);
+    let younger = table.unmap(&memory, page(2)).unwrap();
+    assert_eq!(memory.frames.defer(younger).unwrap().frame, None);
+    assert_eq!(memory.frames.defer(older).unwrap().frame, Some(ME));
+    memory.flush_all(0);
+    assert_eq!(memory.frames.reclaimable(), 0, "CPU 1 still writes to it");
+    memory.machine.run_as(1);
+    memory.flush_if_wanted(1);
+    assert_eq!(memory.frames.reclaimable(), 1);
+}
+
 #[test]
 fn a_holder_that_is_no_mapping_does_not_free_what_a_token_holds() {
     let infos = infos(16);
@@ -145,7 +174,7 @@ fn a_retired_space_comes_back_in_slices_once_no_cpu_has_it() {
         assert_eq!(steps, 0);
     };
     assert_eq!((credited, tables), (1499, 6));
-    assert!(slices > 1500 / 50);
+    assert!(slices >= 1500 / 50);
     assert_eq!(memory.frames.free_count(), 1999);
     assert_eq!(memory.frames.release(kept), Ok(Released::Last(ME)));
 }
@@ -295,12 +324,12 @@ fn play(steps: Vec<Step>, cpus: usize) {
 
 proptest! {
     #[test]
-    fn one_cpu_never_reaches_what_was_handed_out(steps in collection::vec(step(), 0..200)) {
+    fn one_cpu_never_reaches_what_was_handed_out(steps in collection::vec(step(), 0..150)) {
         play(steps, 1);
     }
 
     #[test]
-    fn three_cpus_never_reach_what_was_handed_out(steps in collection::vec(step(), 0..200)) {
+    fn three_cpus_never_reach_what_was_handed_out(steps in collection::vec(step(), 0..150)) {
         play(steps, 3);
     }
 }
