@@ -51,22 +51,17 @@ where
 {
     let outlet = Rc::new(Outlet { value: Cell::new(None), waker: Cell::new(None) });
     let inner = outlet.clone();
-    start(Box::pin(async move {
+    let body = async move {
         inner.value.set(Some(future.await));
         if let Some(waker) = inner.waker.take() {
             waker.wake();
         }
-    }));
-    JoinHandle(outlet)
-}
-
-/// Makes a future a ready task.
-pub(crate) fn start(body: Pin<Box<dyn Future<Output = ()>>>) -> u32 {
+    };
     let tasks = &local().tasks;
     let index = tasks.reserve();
-    tasks.put(index, body);
+    tasks.put(index, Box::pin(Some(body)));
     tasks.wake(index);
-    index
+    JoinHandle(outlet)
 }
 
 /// Outputs of two futures.

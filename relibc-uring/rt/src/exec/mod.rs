@@ -13,8 +13,8 @@ mod time;
 mod waker;
 
 pub use join::{Both, JoinHandle, Race, Raced, both, join_all, race, spawn};
-pub(crate) use run::{Turn, turn};
+pub(crate) use run::{Running, Turn, turn};
 pub use run::{block_on, run, yield_now};
-pub(crate) use tasks::Tasks;
+pub(crate) use tasks::{Tasks, Turns};
 pub use time::{Elapsed, sleep, timeout};
 pub(crate) use waker::{index_of, waker};

@@ -1,12 +1,12 @@
 //! The loop: poll what is ready; when nothing is, enter the kernel.
 #![forbid(unsafe_code)]
 
-use super::tasks::{Body, ROOT};
+use super::tasks::{Body, ROOT, Turns};
 use super::waker::waker;
 use crate::ring::current::local;
 use crate::ring::local::Local;
 use crate::ring::slots::Stage;
-use core::pin::{Pin, pin};
+use core::pin::pin;
 use core::task::{Context, Poll};
 use ring_abi::enter;
 
@@ -80,7 +80,7 @@ pub(crate) fn turn(local: &Local, patience: &mut u32) -> Turn {
     if *patience == 0 {
         *patience = PATIENCE;
         local.flush();
-        local.service.look(local);
+        local.service.look(local.ends());
     }
     if index == ROOT {
         return Turn::Root;
@@ -93,10 +93,7 @@ pub(crate) fn turn(local: &Local, patience: &mut u32) -> Turn {
 fn poll_task(local: &Local, index: u32) {
     let waker = waker(index);
     let mut cx = Context::from_waker(&waker);
-    let Some(mut body) = local.tasks.take(index) else {
-        local.tasks.end_task(index); // a late wake of a task that has ended
-        return;
-    };
+    let Some(mut body) = local.tasks.take(index) else { return }; // a record that was woken too soon
     match poll(&mut body, &mut cx) {
         Poll::Pending => local.tasks.put(index, body),
         Poll::Ready(()) => {
@@ -107,14 +104,14 @@ fn poll_task(local: &Local, index: u32) {
 }
 
 fn poll(body: &mut Body, cx: &mut Context<'_>) -> Poll<()> {
-    Pin::as_mut(body).poll(cx)
+    Turns::poll(body.as_mut(), cx)
 }
 
 /// Nothing is ready: enters the kernel until something is.
 fn idle(local: &Local) {
     let flags = local.service.wanted();
     let taken = local.wait(flags);
-    local.service.look(local);
+    local.service.look(local.ends());
     if taken == 0 && local.tasks.idle() {
         stuck(local, flags);
     }

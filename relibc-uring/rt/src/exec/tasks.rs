@@ -7,12 +7,26 @@ use crate::ring::slots::NONE;
 use alloc::boxed::Box;
 use core::cell::Cell;
 use core::pin::Pin;
+use core::task::{Context, Poll};
 
 /// Index of the future that `block_on` runs.
 pub(crate) const ROOT: u32 = 0;
 
 /// A task's future, as it is kept between two polls.
-pub(crate) type Body = Pin<Box<dyn Future<Output = ()>>>;
+pub(crate) type Body = Pin<Box<dyn Turns>>;
+
+/// What can be polled until it is done; nothing is done at once.
+pub(crate) trait Turns {
+    /// Goes on.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+impl<F: Future<Output = ()>> Turns for Option<F> {
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.as_pin_mut().map_or(Poll::Ready(()), |future| future.poll(cx))
+    }
+}
 
 /// What a task's record is used for.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -99,13 +113,16 @@ impl Tasks {
     /// Takes the task that has been ready the longest.
     #[inline]
     pub(crate) fn next(&self) -> Option<u32> {
-        let index = self.first.get();
-        let task = self.all.get().get(index as usize)?;
-        if task.state.get() == State::Ready {
-            task.state.set(State::Waits);
+        loop {
+            let index = self.first.get();
+            let task = self.all.get().get(index as usize)?;
+            self.first.set(task.next.get());
+            if task.state.get() == State::Ready {
+                task.state.set(State::Waits);
+                return Some(index);
+            }
+            self.release(index, task); // it ended while it was in the list
         }
-        self.first.set(task.next.get());
-        Some(index)
     }
 
     /// Takes a task's future, to poll it.
@@ -123,13 +140,17 @@ impl Tasks {
     /// A task has ended: its record is free, once `next` has passed it if it is in the list.
     pub(crate) fn end_task(&self, index: u32) {
         if let Some(task) = self.all.get().get(index as usize) {
-            if task.state.get() == State::Ready {
-                task.state.set(State::Ended);
-                return;
+            match task.state.get() {
+                State::Ready => task.state.set(State::Ended),
+                State::Waits => self.release(index, task),
+                State::Free | State::Ended => {}
             }
-            task.state.set(State::Free);
-            task.next.set(self.free.replace(index));
         }
+    }
+
+    fn release(&self, index: u32, task: &Task) {
+        task.state.set(State::Free);
+        task.next.set(self.free.replace(index));
     }
 
     /// Takes a record for a new task, not ready and without a future.

@@ -1,5 +1,8 @@
 //! Operations on contexts: the threads that the kernel knows.
-#![allow(unsafe_code, reason = "setting registers is `unsafe fn`: only the caller knows what code runs with them")]
+#![allow(
+    unsafe_code,
+    reason = "setting registers is `unsafe fn`: only the caller knows what code runs with them"
+)]
 
 use super::file::{Fd, done, handle, number, plain};
 use super::shape::sealed::Sealed;

@@ -47,7 +47,7 @@ pub type Returned<T, B> = (Result<T, Errno>, B);
 
 /// The result of an answer.
 #[inline(always)]
-pub(super) fn number(answer: Answer) -> Result<u64, Errno> {
+pub(crate) fn number(answer: Answer) -> Result<u64, Errno> {
     errno::demux(answer.result)
 }
 

@@ -1,5 +1,8 @@
 //! Operations on address spaces.
-#![allow(unsafe_code, reason = "taking memory away is `unsafe fn`: only the caller knows that nobody uses it")]
+#![allow(
+    unsafe_code,
+    reason = "taking memory away is `unsafe fn`: only the caller knows that nobody uses it"
+)]
 
 use super::file::{Fd, done, handle, number, plain};
 use super::shape::sealed::Sealed;

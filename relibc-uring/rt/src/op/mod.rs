@@ -12,7 +12,7 @@ pub mod file;
 pub mod handle;
 pub mod memory;
 pub mod name;
-mod shape;
+pub(crate) mod shape;
 pub mod sync;
 pub mod system;
 pub mod time;

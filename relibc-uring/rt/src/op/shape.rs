@@ -34,7 +34,7 @@ pub trait Operation: sealed::Sealed + Unpin {
     fn finish(self, answer: Answer) -> Self::Output;
 }
 
-pub(super) mod sealed {
+pub(crate) mod sealed {
     /// Keeps other crates from naming memory that is not theirs.
     pub trait Sealed {}
 }

@@ -102,6 +102,9 @@ impl Ends {
     pub(crate) fn reap(&self, mut each: impl FnMut(u32, Answer)) -> u32 {
         let queue = self.ring.cq();
         let Ok(ready) = self.cq.ready(&queue) else { corrupt() };
+        if ready == 0 {
+            return 0;
+        }
         let mut index = self.cq.position();
         let end = index.wrapping_add(ready);
         while index != end {
@@ -112,6 +115,45 @@ impl Ends {
         self.cq.advance(ready);
         self.cq.publish(&queue);
         ready
+    }
+
+    /// How many requests of clients are there to be taken.
+    #[inline(always)]
+    pub(crate) fn waiting_requests(&self) -> u32 {
+        let Some(queue) = self.ring.requests() else { return 0 };
+        let Ok(ready) = self.requests.ready(&queue) else { corrupt() };
+        ready
+    }
+
+    /// Takes every request that is there: `each` gets its words.
+    #[inline(always)]
+    pub(crate) fn take_requests(&self, mut each: impl FnMut([u64; 8])) -> u32 {
+        let Some(queue) = self.ring.requests() else { return 0 };
+        let Ok(ready) = self.requests.ready(&queue) else { corrupt() };
+        let mut index = self.requests.position();
+        let end = index.wrapping_add(ready);
+        while index != end {
+            each(queue.slot(index).each_ref().map(|word| word.load(Relaxed)));
+            index = index.wrapping_add(1);
+        }
+        self.requests.advance(ready);
+        self.requests.publish(&queue);
+        ready
+    }
+
+    /// Takes the oldest request alone.
+    pub(crate) fn take_request(&self) -> Option<[u64; 8]> {
+        let Ok(entry) = self.requests.pop(&self.ring.requests()?) else { corrupt() };
+        entry
+    }
+
+    /// Pushes a reply and shows it to the kernel, which takes it at the next entry.
+    #[inline(always)]
+    pub(crate) fn reply(&self, entry: [u64; 2]) -> Result<(), Full> {
+        let Some(queue) = self.ring.replies() else { return Ok(()) };
+        self.replies.push_first(&queue, entry, 2).map_err(full)?;
+        self.replies.publish(&queue);
+        Ok(())
     }
 
     /// Places of the CQ.

@@ -17,7 +17,6 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::task::Waker;
 use ring_abi::args::{CancelTag, Close, Strength};
-use ring_abi::map::Ring;
 use ring_abi::{Errno, enter, errno};
 
 /// First tag of the blocking call.
@@ -78,10 +77,9 @@ impl Local {
         self.settle();
     }
 
-    /// A view of the ring, for those who look at its memory.
-    #[inline(always)]
-    pub(crate) fn ring(&self) -> Ring {
-        self.ends().ring
+    /// Whether the kernel has anything of this thread.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.slots.any(Stage::Flying) || self.slots.any(Stage::Orphan)
     }
 
     /// Starts an operation that is awaited; its slot, or `Full`. The kernel sees it at the next entry.
@@ -310,7 +308,8 @@ impl Local {
 
     /// Asks the kernel to end an operation; forced after the grace.
     fn cancel(&self, tag: u32) {
-        let entry = CancelTag { tag, strength: Strength::Ask as u32, grace: GRACE }.encode(DISCARD).to_words();
+        let entry =
+            CancelTag { tag, strength: Strength::Ask as u32, grace: GRACE }.encode(DISCARD).to_words();
         if self.ends().push(entry, 4).is_err() {
             let mut cancels = self.cancels.take();
             cancels.push(tag);

@@ -3,6 +3,7 @@
 //! - [`ends`]: pushes submissions, takes completions, enters the kernel.
 //! - [`slots`]: one slot for each awaited operation; its index is the operation's tag. The slot of a dropped
 //!   operation keeps the buffer until the kernel has let go of it.
+//! - [`place`]: makes the ends of a ring whose address the kernel gave.
 //! - [`buffer`]: what can be lent to the kernel.
 //! - [`local`]: all of it together, as the runtime of one thread; [`current`] finds it.
 
@@ -10,6 +11,7 @@ pub(crate) mod buffer;
 pub(crate) mod current;
 pub(crate) mod ends;
 pub(crate) mod local;
+pub(crate) mod place;
 pub(crate) mod slots;
 
 pub use buffer::{IoBuf, IoBufMut};

@@ -1,31 +1,59 @@
-//! The service pair of this thread's ring: where requests of clients arrive.
+//! What a thread that serves schemes remembers besides its ring.
 #![forbid(unsafe_code)]
 
-use crate::ring::local::Local;
-use crate::ring::slots::NONE;
+use super::pending::Pending;
+use crate::ring::ends::Ends;
 use core::cell::Cell;
+use core::task::Waker;
 use ring_abi::enter;
 
-/// Who waits for requests.
+/// Who waits for requests, and which requests wait for their answers.
 pub(crate) struct Service {
-    waiter: Cell<u32>,
+    wants: Cell<bool>,
+    waiter: Cell<Option<Waker>>,
+    pub(crate) pending: Pending,
+    pub(crate) stopping: Cell<bool>,
+    /// Bytes of a slot of the arena.
+    pub(crate) slot_bytes: Cell<u32>,
 }
 
 impl Service {
     /// Nobody serves.
     pub(crate) const fn new() -> Service {
-        Service { waiter: Cell::new(NONE) }
+        Service {
+            wants: Cell::new(false),
+            waiter: Cell::new(None),
+            pending: Pending::new(),
+            stopping: Cell::new(false),
+            slot_bytes: Cell::new(0),
+        }
     }
 
     /// What a wait must also end for.
     #[inline(always)]
     pub(crate) fn wanted(&self) -> u64 {
-        if self.waiter.get() == NONE { 0 } else { enter::REQUESTS }
+        if self.wants.get() { enter::REQUESTS } else { 0 }
     }
 
-    /// Wakes the waiting task if requests have come.
+    /// Wakes this one when requests have come.
+    pub(crate) fn want(&self, waker: &Waker) {
+        self.wants.set(true);
+        self.waiter.set(Some(waker.clone()));
+    }
+
+    /// Wakes who waits for requests, if some have come.
     #[inline(always)]
-    pub(crate) fn look(&self, local: &Local) {
-        let _ = local;
+    pub(crate) fn look(&self, ends: &Ends) {
+        if self.wants.get() && ends.waiting_requests() != 0 {
+            self.wake();
+        }
+    }
+
+    /// Wakes who waits for requests.
+    pub(crate) fn wake(&self) {
+        self.wants.set(false);
+        if let Some(waker) = self.waiter.take() {
+            waker.wake();
+        }
     }
 }

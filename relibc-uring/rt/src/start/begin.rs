@@ -6,9 +6,8 @@ use crate::op::context;
 use crate::ring::current::Thread;
 use crate::ring::ends::Ends;
 use crate::ring::local::Local;
-use core::ptr::{self, NonNull};
-use ring_abi::layout::{Sizes, word};
-use ring_abi::map::Ring;
+use crate::ring::place::attach;
+use core::ptr;
 
 /// Starts a program: `ring` is its first ring, `stack` what lies there at its start (System V).
 pub fn begin(ring: usize, stack: usize, main: fn() -> u8) -> ! {
@@ -24,7 +23,7 @@ pub fn begin_first(ring: usize, words: [usize; 2], main: fn(usize, usize) -> u8)
 
 /// Runs `body` on a thread block that lives in this frame, which is never left.
 pub(crate) fn enter(ring: usize, body: impl FnOnce() -> u8) -> ! {
-    let ends = attach(ring, 0);
+    let ends = attach(ring, 0, None);
     // SAFETY: this frame is never left, so what lies in it lives as long as the program.
     let ends: &'static Ends = unsafe { &*ptr::from_ref(&ends) };
     let thread = Thread::new(Local::new(ends));
@@ -45,18 +44,3 @@ pub(crate) fn install(thread: &'static Thread) {
     let base = thread.settle();
     context::set_own_base(&thread.local, base);
 }
-
-/// This program's ends of the ring at an address. Its sizes stand in its header.
-pub(crate) fn attach(address: usize, number: u64) -> Ends {
-    let Some(base) = NonNull::new(ptr::with_exposed_provenance_mut::<u8>(address)) else {
-        crate::ring::ends::corrupt()
-    };
-    // SAFETY: the kernel made a ring here, whose header is readable.
-    let header = unsafe { Ring::from_raw(base, Sizes::SMALLEST) };
-    let packed = header.header(word::SIZES).load(core::sync::atomic::Ordering::Relaxed);
-    let Some(sizes) = Sizes::unpack(packed) else { crate::ring::ends::corrupt() };
-    // SAFETY: the kernel made a ring of these sizes here, which stays as long as this context does.
-    let ring = unsafe { Ring::from_raw(base, sizes) };
-    Ends::new(number, ring, sizes)
-}
-

@@ -39,7 +39,11 @@ pub fn auxiliary(key: u64) -> Option<u64> {
     let first = environment();
     let end = (first..).find(|index| word(*index) == 0)?;
     let mut pairs = (end.wrapping_add(1)..).step_by(2).map(|at| (word(at), word(at.wrapping_add(1))));
-    pairs.by_ref().take_while(|(found, _)| *found != 0).find(|(found, _)| *found as u64 == key).map(|(_, value)| value as u64)
+    pairs
+        .by_ref()
+        .take_while(|(found, _)| *found != 0)
+        .find(|(found, _)| *found as u64 == key)
+        .map(|(_, value)| value as u64)
 }
 
 /// A string whose address and length stand in the auxiliary vector.

@@ -3,6 +3,8 @@
 
 use crate::ring::current::{Thread, thread};
 use crate::ring::ends::Ends;
+#[cfg(target_os = "redox")]
+use crate::ring::place::attach;
 use alloc::boxed::Box;
 use core::mem::MaybeUninit;
 
@@ -27,7 +29,7 @@ impl Renewal {
     /// crate is used there; `ring` is the address of that thread's ring.
     #[cfg(target_os = "redox")]
     pub unsafe fn renew(self, ring: usize) {
-        let ends: &'static Ends = Box::leak(Box::write(self.ends, super::begin::attach(ring, 0)));
+        let ends: &'static Ends = Box::leak(Box::write(self.ends, attach(ring, 0, None)));
         self.thread.local.renew(ends, || super::begin::install(self.thread));
     }
 

@@ -1,0 +1,247 @@
+//! What a request asks, with its arguments: one struct for each kind.
+#![forbid(unsafe_code)]
+
+use super::payload::Output;
+use super::request::Request;
+use ring_abi::{Errno, Opcode};
+
+/// What a request asks. Kinds that a daemon does not know it answers with [`Errno::NOSYS`].
+///
+/// The file that is asked is [`Request::file`].
+#[derive(Debug)]
+pub enum Body<'r> {
+    /// Open the file with this path, which starts at the directory that is asked. Answer: [`Answer::File`](super::Answer::File).
+    Open(Open<'r>),
+    /// Open another file from this one, by a name.
+    Dup(Dup<'r>),
+    /// Read. Answer: how many bytes were written to the output.
+    Read(Read<'r>),
+    /// Write. Answer: how many bytes were taken.
+    Write(Write<'r>),
+    /// Length of the file.
+    Length,
+    /// Set the length.
+    Truncate(u64),
+    /// Change the mode.
+    Mode(u32),
+    /// Change the owner: user and group, `u32::MAX` to keep one.
+    Owner(u32, u32),
+    /// A command of `fcntl` and its argument.
+    Control(u64, u64),
+    /// Which of the events the file has now. Those it gets later: [`Scheme::send_events`](super::Scheme::send_events).
+    Events(Events),
+    /// A handle is sent to this file's daemon: [`Request::take_handle`].
+    Sent(Sent),
+    /// The client wants a handle from this file's daemon. Answer: [`Answer::Handle`](super::Answer::Handle).
+    Wanted(Sent),
+    /// The path below the scheme.
+    Path(Output<'r>),
+    /// Rename the file to this path below the scheme.
+    Rename(Path<'r>),
+    /// Give the file this path too.
+    Link(Path<'r>),
+    /// Remove the name with this path, which starts at the directory that is asked.
+    Unlink(Path<'r>),
+    /// What `stat` tells.
+    Stat(Stat<'r>),
+    /// What `statvfs` tells: a `redox_syscall::StatVfs`.
+    Space(Output<'r>),
+    /// Entries of a directory.
+    Entries(Entries<'r>),
+    /// Write the file back.
+    Sync,
+    /// Set the times.
+    Times(Times<'r>),
+    /// A call that only this daemon understands.
+    Call(Call<'r>),
+    /// Nobody holds the file any more. No answer is wanted.
+    Closed,
+    /// Anything else.
+    Other,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// Process.
+    pub pid: u64,
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// A path with what is to be done there.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<'r> {
+    /// The path, without a slash at its start.
+    pub path: &'r str,
+    /// Flags of the operation.
+    pub flags: u64,
+    /// Who asks.
+    pub who: Who,
+}
+
+/// An open.
+#[derive(Clone, Copy, Debug)]
+pub struct Open<'r> {
+    /// The path, without a slash at its start; it may be empty.
+    pub path: &'r str,
+    /// Flags `O_*`.
+    pub flags: u64,
+    /// Mode of a file that is made.
+    pub mode: u16,
+    /// Who asks.
+    pub who: Who,
+}
+
+/// A name that only this daemon understands.
+#[derive(Clone, Copy, Debug)]
+pub struct Dup<'r> {
+    /// The name.
+    pub name: &'r [u8],
+}
+
+/// A read.
+#[derive(Debug)]
+pub struct Read<'r> {
+    /// Where in the file; `u64::MAX` for a [`Stream`](super::Answer::Stream).
+    pub offset: u64,
+    /// Where the bytes go.
+    pub out: Output<'r>,
+}
+
+/// A write.
+#[derive(Clone, Copy, Debug)]
+pub struct Write<'r> {
+    /// Where in the file; `u64::MAX` for a [`Stream`](super::Answer::Stream).
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: &'r [u8],
+}
+
+/// A wish for events of [`ring_abi::args::event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Events {
+    /// The events.
+    pub mask: u64,
+}
+
+/// A handle on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Flags that both sides agree on.
+    pub flags: u64,
+    /// A number that both sides agree on.
+    pub argument: u64,
+}
+
+/// A request for entries of a directory; see [`Dirents`](super::Dirents).
+#[derive(Debug)]
+pub struct Entries<'r> {
+    /// Where to go on: zero, or what an entry was given as the place behind it.
+    pub start: u64,
+    /// Where the entries go.
+    pub out: Output<'r>,
+}
+
+/// A request for what `stat` tells.
+#[derive(Debug)]
+pub struct Stat<'r> {
+    /// Where a [`syscall::Stat`] goes.
+    pub out: Output<'r>,
+}
+
+/// Two `TimeSpec`s.
+#[derive(Clone, Copy, Debug)]
+pub struct Times<'r> {
+    /// Access and modification time as a client wrote them.
+    pub bytes: &'r [u8],
+}
+
+/// A call.
+#[derive(Debug)]
+pub struct Call<'r> {
+    /// By custom what is to be done.
+    pub verb: u64,
+    /// A word for it.
+    pub argument: u64,
+    /// The client's bytes. What is answered is written over them.
+    pub buffer: &'r mut [u8],
+    /// How many bytes at the start of the buffer go back to the client.
+    pub written: &'r mut usize,
+}
+
+impl Request {
+    /// What is asked.
+    #[inline(always)]
+    pub fn body(&mut self) -> Body<'_> {
+        match self.opcode() {
+            Some(Opcode::Read) => Body::Read(Read { offset: self.args[3], out: self.output() }),
+            Some(Opcode::Write) => Body::Write(Write { offset: self.args[3], bytes: self.input() }),
+            _ => self.other_body(),
+        }
+    }
+
+    /// The kinds that are not worth a straight line.
+    #[inline(never)]
+    fn other_body(&mut self) -> Body<'_> {
+        let [_, a, b, c, d, _] = self.args;
+        let Some(opcode) = self.opcode() else { return Body::Other };
+        match opcode {
+            Opcode::OpenAt => self.path(c).map_or(Body::Other, |path| {
+                Body::Open(Open { path: path.path, flags: c & !0xffff, mode: c as u16, who: path.who })
+            }),
+            Opcode::UnlinkAt => self.path(c).map_or(Body::Other, Body::Unlink),
+            Opcode::Frename => self.path(0).map_or(Body::Other, Body::Rename),
+            Opcode::Flink => self.path(0).map_or(Body::Other, Body::Link),
+            Opcode::Dup => Body::Dup(Dup { name: self.input() }),
+            Opcode::Fsize => Body::Length,
+            Opcode::Ftruncate => Body::Truncate(a),
+            Opcode::Fchmod => Body::Mode(a as u32),
+            Opcode::Fchown => Body::Owner(a as u32, b as u32),
+            Opcode::Fcntl => Body::Control(a, b),
+            Opcode::Fevent => Body::Events(Events { mask: a }),
+            Opcode::Sendfd => Body::Sent(Sent { flags: b, argument: c }),
+            Opcode::Recvfd => Body::Wanted(Sent { flags: a, argument: b }),
+            Opcode::Fpath => Body::Path(self.output()),
+            Opcode::Fstat => Body::Stat(Stat { out: self.output() }),
+            Opcode::Fstatvfs => Body::Space(self.output()),
+            Opcode::Getdents => Body::Entries(Entries { start: d, out: self.output() }),
+            Opcode::Fsync => Body::Sync,
+            Opcode::Futimens => Body::Times(Times { bytes: self.input() }),
+            Opcode::Call => Body::Call(self.call()),
+            Opcode::CloseMsg => Body::Closed,
+            _ => Body::Other,
+        }
+    }
+
+    /// Who asks.
+    pub fn who(&self) -> Who {
+        let owner = self.args[5];
+        Who { pid: self.caller, uid: owner as u32, gid: (owner >> 32) as u32 }
+    }
+
+    #[inline(always)]
+    fn input(&self) -> &[u8] {
+        self.slot().bytes(self)
+    }
+
+    #[inline(always)]
+    fn output(&mut self) -> Output<'_> {
+        let (room, written) = self.slot().bytes_mut(&mut self.written);
+        Output::new(room, written)
+    }
+
+    fn call(&mut self) -> Call<'_> {
+        let (verb, argument) = (self.args[3], self.args[4]);
+        let (buffer, written) = self.slot().bytes_mut(&mut self.written);
+        Call { verb, argument, buffer, written }
+    }
+
+    /// The kernel forwards only paths that are UTF-8.
+    fn path(&self, flags: u64) -> Result<Path<'_>, Errno> {
+        let path = str::from_utf8(self.input()).map_err(|_| Errno::ILSEQ)?;
+        Ok(Path { path, flags, who: self.who() })
+    }
+}

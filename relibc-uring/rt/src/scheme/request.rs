@@ -1,0 +1,245 @@
+//! A request of a client, and its one answer.
+#![forbid(unsafe_code)]
+
+use super::payload::Slot;
+use crate::op::file::Fd;
+use crate::op::handle;
+use crate::ring::current::local;
+use crate::ring::ends::Full;
+use alloc::string::String;
+use core::marker::PhantomData;
+use core::mem;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use ring_abi::{Cqe, CqeKind, Errno, Opcode, SqeFlags};
+
+/// What a request can be answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A number: for a read or a write the count of bytes, otherwise mostly zero.
+    Number(u64),
+    /// A file was opened: this id is what later requests call it. The kernel keeps its cursor.
+    File(u64),
+    /// As [`File`](Self::File), but its reads and writes come in order and without offsets.
+    Stream(u64),
+    /// A handle of this daemon's goes to the client, and is closed here.
+    Handle(Fd),
+    /// A symbolic link is in the way: the client is to go on with this path. It is absolute (`/scheme/...` or
+    /// `/...`), or starts at the directory that the path to the link lies in.
+    Link(String),
+}
+
+impl From<u64> for Answer {
+    #[inline(always)]
+    fn from(number: u64) -> Answer {
+        Answer::Number(number)
+    }
+}
+
+impl From<usize> for Answer {
+    #[inline(always)]
+    fn from(number: usize) -> Answer {
+        Answer::Number(number as u64)
+    }
+}
+
+impl From<()> for Answer {
+    fn from((): ()) -> Answer {
+        Answer::Number(0)
+    }
+}
+
+/// A request that was not answered yet. Dropping it answers `EIO`.
+#[must_use = "dropping a request answers EIO"]
+pub struct Request {
+    pub(super) tag: u32,
+    /// Opcode, and flags in the next byte.
+    pub(super) kind: u32,
+    pub(super) args: [u64; 6],
+    pub(super) caller: u64,
+    /// Bytes of the slot that were written for the client.
+    pub(super) written: usize,
+    /// The queues of the thread that serves: a request stays there.
+    stays: PhantomData<*const ()>,
+}
+
+impl Request {
+    /// The request that these words of the queue are.
+    #[inline(always)]
+    pub(super) fn new(words: [u64; 8]) -> Request {
+        let [head, a, b, c, d, e, f, caller] = words;
+        let (tag, kind) = ((head >> 32) as u32, head as u32);
+        Request { tag, kind, args: [a, b, c, d, e, f], caller, written: 0, stays: PhantomData }
+    }
+
+    /// What is asked; see [`body`](Self::body) for the arguments.
+    #[inline(always)]
+    pub fn opcode(&self) -> Option<Opcode> {
+        Opcode::from_raw(self.kind as u8)
+    }
+
+    /// The id of the file that is asked. What opened it chose the id; a scheme's root has the id that it was
+    /// registered with.
+    #[inline(always)]
+    pub fn file(&self) -> u64 {
+        self.args[0]
+    }
+
+    /// Its tag, by which the kernel knows it.
+    pub fn tag(&self) -> u32 {
+        self.tag
+    }
+
+    /// Nobody waits for an answer.
+    #[inline(always)]
+    pub(super) fn is_oneway(&self) -> bool {
+        (self.kind >> 8) as u8 & SqeFlags::ONEWAY.bits() != 0
+    }
+
+    /// The client's bytes, which came with the request or are to be written.
+    #[inline(always)]
+    pub(super) fn slot(&self) -> Slot {
+        Slot::new(self.args[1], self.args[2])
+    }
+
+    /// Answers it. The kernel gets the answer when this thread next enters it, at the latest to wait.
+    ///
+    /// A count of bytes that is greater than what was written is cut; where the client gets a whole structure,
+    /// what was not written is zero.
+    #[inline(always)]
+    pub fn reply<A: Into<Answer>>(mut self, result: Result<A, Errno>) {
+        if !self.is_oneway() {
+            let entry = match result {
+                Ok(answer) => self.success(answer.into()),
+                Err(error) => Cqe::new(self.tag, Err(error)),
+            };
+            send(self.tag, entry);
+        }
+        mem::forget(self);
+    }
+
+    #[inline(always)]
+    fn success(&mut self, answer: Answer) -> Cqe {
+        match answer {
+            Answer::Number(number) => self.number(number),
+            Answer::File(id) => Cqe::new(self.tag, Ok(id)).with_extra(POSITIONED),
+            Answer::Stream(id) => Cqe::new(self.tag, Ok(id)),
+            Answer::Handle(fd) => Cqe::new(self.tag, Ok(fd.0)).with_kind(CqeKind::WithFd),
+            Answer::Link(path) => self.link(&path),
+        }
+    }
+
+    #[inline(always)]
+    fn number(&mut self, number: u64) -> Cqe {
+        const READ: u8 = Opcode::Read.raw();
+        const WRITE: u8 = Opcode::Write.raw();
+        match self.kind as u8 {
+            READ => Cqe::new(self.tag, Ok(number.min(self.written as u64))),
+            WRITE => Cqe::new(self.tag, Ok(number)),
+            _ => self.other_number(number),
+        }
+    }
+
+    /// The answers that are not worth a straight line.
+    #[inline(never)]
+    fn other_number(&mut self, number: u64) -> Cqe {
+        let entry = Cqe::new(self.tag, Ok(number));
+        match self.opcode() {
+            Some(Opcode::Getdents | Opcode::Fpath) => Cqe::new(self.tag, Ok(number.min(self.written as u64))),
+            Some(Opcode::Fstat | Opcode::Fstatvfs) => {
+                let (slot, written) = self.slot().bytes_mut(&mut self.written);
+                slot.get_mut(*written..).unwrap_or_default().fill(0);
+                entry
+            }
+            Some(Opcode::Call) => entry.with_extra(self.written as u32),
+            _ => entry,
+        }
+    }
+
+    #[cold]
+    fn link(&mut self, path: &str) -> Cqe {
+        let (slot, _) = self.slot_for_link().bytes_mut(&mut self.written);
+        let Some(room) = slot.get_mut(..path.len()) else {
+            return Cqe::new(self.tag, Err(Errno::NAMETOOLONG));
+        };
+        room.copy_from_slice(path.as_bytes());
+        Cqe::new(self.tag, Err(Errno::XDEV)).with_extra(path.len() as u32)
+    }
+
+    /// A link's path may be longer than the path that led to it: all of the slot is there for it.
+    fn slot_for_link(&self) -> Slot {
+        let room = if self.args[1] == 0 { 0 } else { u64::from(local().service.slot_bytes.get()) };
+        Slot::new(self.args[1], self.args[2].max(room))
+    }
+
+    /// Takes the handle that came with it, if it is a [`Sent`](super::Body::Sent).
+    pub async fn take_handle(&mut self) -> Result<Fd, Errno> {
+        handle::obtain_fd(self.tag).await
+    }
+
+    /// Whether the client no longer waits for the answer.
+    pub fn is_cancelled(&self) -> bool {
+        local().service.pending.is_cancelled(self.tag)
+    }
+
+    /// Ends when the client no longer waits for the answer. Whatever was begun may be given up then; the request
+    /// is to be answered all the same, with `ECANCELED` if nothing was done.
+    pub fn cancelled(&self) -> Cancelled {
+        Cancelled { tag: self.tag }
+    }
+}
+
+impl Drop for Request {
+    #[cold]
+    fn drop(&mut self) {
+        if !self.is_oneway() {
+            send(self.tag, Cqe::new(self.tag, Err(Errno::IO)));
+        }
+    }
+}
+
+/// Bit of an answer to an open: the kernel keeps the cursor.
+const POSITIONED: u32 = 1;
+
+/// Ends when a client no longer waits; see [`Request::cancelled`].
+#[derive(Debug)]
+pub struct Cancelled {
+    tag: u32,
+}
+
+impl Future for Cancelled {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let pending = &local().service.pending;
+        if pending.is_cancelled(self.tag) {
+            return Poll::Ready(());
+        }
+        pending.tell(self.tag, cx.waker());
+        Poll::Pending
+    }
+}
+
+/// Pushes the answer of a request.
+#[inline(always)]
+fn send(tag: u32, entry: Cqe) {
+    let local = local();
+    local.service.pending.answered(tag);
+    push(entry);
+}
+
+/// Pushes an entry into the reply queue.
+#[inline(always)]
+pub(super) fn push(entry: Cqe) {
+    let ends = local().ends();
+    while let Err(Full) = ends.reply(entry.to_words()) {
+        make_room();
+    }
+}
+
+/// The reply queue is full: lets the kernel take the replies.
+#[cold]
+#[inline(never)]
+fn make_room() {
+    local().flush();
+}
