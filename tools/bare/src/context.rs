@@ -12,17 +12,32 @@ use uring::Fd;
 use uring::op::{context, handle, memory};
 
 /// What a bare context runs: its ring and its argument in, its exit code out.
-pub type Body = fn(&Ring, u64) -> u8;
+pub type Body<T> = fn(&Ring, &'static T) -> u8;
 
 /// What lies at the upper end of a fresh stack.
 #[repr(C, align(16))]
 struct Birth {
-    body: Body,
-    argument: u64,
+    /// [`call`] for the type of the argument.
+    call: unsafe fn(&Ring, &Birth) -> u8,
+    body: *const (),
+    argument: *const (),
+}
+
+/// Calls a body.
+///
+/// # Safety
+///
+/// `birth` must have been made for this type.
+unsafe fn call<T: 'static>(ring: &Ring, birth: &Birth) -> u8 {
+    // SAFETY: our caller's promise: it was a `Body<T>` when `prepare` put it there.
+    let body = unsafe { core::mem::transmute::<*const (), Body<T>>(birth.body) };
+    // SAFETY: and this a `&'static T`.
+    body(ring, unsafe { &*birth.argument.cast::<T>() })
 }
 
 /// Bytes of a stack that are not the body's: what it starts with, and the return address of a call.
 const TOP: u64 = size_of::<Birth>() as u64 + 16;
+const _: () = assert!(TOP % 16 == 0);
 
 /// A context that was started here.
 #[derive(Debug)]
@@ -59,12 +74,13 @@ impl Stack {
         unsafe { memory::unmap(Fd::CURRENT, self.address, self.length) }.wait()
     }
 
-    /// Lays out what [`first`] finds, and says where the stack begins.
-    fn prepare(self, body: Body, argument: u64) -> u64 {
+    /// Lays out what [`first`] finds; its address.
+    fn prepare<T: Sync + 'static>(self, body: Body<T>, argument: &'static T) -> u64 {
         let birth = self.address.wrapping_add(self.length).wrapping_sub(size_of::<Birth>() as u64);
         let place = ptr::with_exposed_provenance_mut::<Birth>(birth as usize);
+        let argument = ptr::from_ref(argument).cast();
         // SAFETY: `place` lies within the fresh mapping, aligned, and nobody else knows it.
-        unsafe { place.write(Birth { body, argument }) };
+        unsafe { place.write(Birth { call: call::<T>, body: body as *const (), argument }) };
         birth
     }
 }
@@ -75,7 +91,8 @@ extern "C" fn first(ring: u64, birth: u64) -> ! {
     let birth = unsafe { &*ptr::with_exposed_provenance::<Birth>(birth as usize) };
     // SAFETY: the kernel made this ring for this context, and nothing ran here before.
     let Some(ring) = (unsafe { Ring::at(ring, 0) }) else { crate::mischief::stop() };
-    let code = (birth.body)(&ring, birth.argument);
+    // SAFETY: `call` and the other two were put there together.
+    let code = unsafe { (birth.call)(&ring, birth) };
     exit(&ring, code)
 }
 
@@ -86,7 +103,12 @@ pub fn exit(ring: &Ring, code: u8) -> ! {
 }
 
 /// Starts a context on a stack of so many bytes, with a ring of these sizes.
-pub fn start(body: Body, argument: u64, stack: u64, sizes: Sizes) -> Result<Bare, Errno> {
+pub fn start<T: Sync + 'static>(
+    body: Body<T>,
+    argument: &'static T,
+    stack: u64,
+    sizes: Sizes,
+) -> Result<Bare, Errno> {
     let stack = Stack::map(stack)?;
     match start_on(stack, body, argument, sizes, args::context::START) {
         Ok(fd) => Ok(Bare { fd, stack }),
@@ -99,7 +121,13 @@ pub fn start(body: Body, argument: u64, stack: u64, sizes: Sizes) -> Result<Bare
 }
 
 /// Makes a context on a stack that is there; with [`args::context::START`] it runs at once.
-pub fn start_on(stack: Stack, body: Body, argument: u64, sizes: Sizes, flags: u64) -> Result<Fd, Errno> {
+pub fn start_on<T: Sync + 'static>(
+    stack: Stack,
+    body: Body<T>,
+    argument: &'static T,
+    sizes: Sizes,
+    flags: u64,
+) -> Result<Fd, Errno> {
     let birth = stack.prepare(body, argument);
     let args = args::ContextCreate {
         space: CURRENT,

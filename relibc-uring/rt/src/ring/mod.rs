@@ -4,6 +4,7 @@
 //! - [`slots`]: one slot for each awaited operation; its index is the operation's tag. The slot of a dropped
 //!   operation keeps the buffer until the kernel has let go of it.
 //! - [`place`]: makes the ends of a ring whose address the kernel gave.
+//! - [`resize`]: another ring instead of the first one.
 //! - [`buffer`]: what can be lent to the kernel.
 //! - [`local`]: all of it together, as the runtime of one thread; [`current`] finds it.
 
@@ -12,6 +13,8 @@ pub(crate) mod current;
 pub(crate) mod ends;
 pub(crate) mod local;
 pub(crate) mod place;
+mod resize;
 pub(crate) mod slots;
 
 pub use buffer::{IoBuf, IoBufMut};
+pub use resize::resize;

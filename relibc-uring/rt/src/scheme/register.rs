@@ -4,11 +4,10 @@
 use super::request::push;
 use crate::op::file::{Fd, number};
 use crate::op::shape::sealed::Sealed;
-use crate::op::{Op, Operation, system};
+use crate::op::{Op, Operation};
 use crate::ring::current::local;
-use crate::ring::place::attach;
+use crate::ring::resize;
 use crate::ring::slots::Answer;
-use alloc::boxed::Box;
 use alloc::string::String;
 use core::marker::PhantomData;
 use ring_abi::layout::Sizes;
@@ -103,16 +102,7 @@ impl Builder {
 
     /// Makes a ring with a service pair the thread's own.
     fn make_ring(&self) -> Result<(), Errno> {
-        let local = local();
-        if local.is_busy() {
-            return Err(Errno::BUSY);
-        }
-        let sizes = Sizes { sq: 6, cq: 6, service: Some(self.queue) };
-        let place = system::ring_create(sizes).wait()?;
-        let number = place & 63; // rings are aligned to 64 bytes
-        let address = usize::try_from(place & !63).map_err(|_| Errno::FAULT)?;
-        local.switch(Box::leak(Box::new(attach(address, number, Some(sizes)))));
-        Ok(())
+        resize(Sizes { sq: 6, cq: 6, service: Some(self.queue) })
     }
 }
 
