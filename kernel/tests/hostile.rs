@@ -1,0 +1,327 @@
+//! Wrong indices, wrong lengths, wrong replies: they end their author, never the kernel, and nobody else.
+
+mod world;
+
+use ring_abi::args::{self, CURRENT};
+use ring_abi::context::{End, Reason};
+use ring_abi::layout::{Sizes, word};
+use ring_abi::opcode::Origin;
+use ring_abi::sync::Ordering::Relaxed;
+use ring_abi::{Cqe, Errno, Opcode, Sqe, enter};
+use world::{DATA, FIRST, Mode, Program, World, read};
+
+/// Numbers like those that have broken other kernels.
+const ODD: &[u64] = &[
+    0,
+    1,
+    7,
+    63,
+    64,
+    4095,
+    4096,
+    4097,
+    0xffff,
+    0x1_0000,
+    0x7fff_ffff,
+    0x8000_0000,
+    0xffff_ffff,
+    0x1_0000_0000,
+    DATA,
+    DATA + 1,
+    0x7fff_ffff_e000,
+    0x7fff_ffff_f000,
+    0x7fff_ffff_ffff,
+    0x8000_0000_0000,
+    0xffff_8000_0000_0000,
+    u64::MAX / 2,
+    u64::MAX - 4096,
+    u64::MAX - 1,
+    u64::MAX,
+];
+
+/// A small generator of numbers.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+
+    fn odd(&mut self) -> u64 {
+        match self.roll(4) {
+            0 => self.roll(u64::MAX),
+            1 => self.roll(16),
+            _ => ODD[self.roll(ODD.len() as u64) as usize],
+        }
+    }
+}
+
+fn ends_with(world: &mut World, app: Program, reason: Reason) {
+    world.run_until_idle();
+    assert!(world.has_ended(app));
+    assert_eq!(world.end_of(app), End::Ended(reason));
+}
+
+#[test]
+fn an_index_that_cannot_be_ends_its_author() {
+    let mut world = World::new();
+    let bystander = world.program();
+    let waiting = bystander.submit(&mut world, args::Timeout { nanoseconds: 1 << 40, flags: 0 }.encode(0));
+    bystander.push(&mut world);
+    for wrong in [9, 1 << 31, u32::MAX] {
+        let app = world.program();
+        world.ring(app, 0).view.header(word::SQ_TAIL).store(wrong, Relaxed);
+        app.push(&mut world);
+        ends_with(&mut world, app, Reason::CorruptRing);
+    }
+    for wrong in [1, 1 << 31, u32::MAX] {
+        let app = world.program();
+        world.ring(app, 0).view.header(word::CQ_HEAD).store(wrong, Relaxed);
+        app.submit(&mut world, args::Nop {}.encode(0));
+        app.push(&mut world);
+        // A queue that was never full need not look at the index; a wait must.
+        if !world.has_ended(app) {
+            app.wait(&mut world, 1);
+        }
+        ends_with(&mut world, app, Reason::CorruptRing);
+    }
+    world.advance(1 << 40);
+    world.run_until_idle();
+    assert_eq!(bystander.result(&mut world, waiting), Some(Ok(0)), "others notice nothing");
+}
+
+#[test]
+fn words_that_only_the_kernel_writes_are_not_believed() {
+    let mut world = World::new();
+    let app = world.program();
+    for round in 0..20_u32 {
+        for index in [word::SQ_HEAD, word::CQ_TAIL, word::FLAGS, word::VERSION, word::SIZES, word::SQ_SLEEPS]
+        {
+            world.ring(app, 0).view.header(index).store(round.wrapping_mul(0x9e37_79b9), Relaxed);
+        }
+        app.submit(&mut world, args::Nop {}.encode(0));
+        app.push(&mut world);
+        assert!(app.completion(&mut world).is_some(), "round {round}");
+    }
+}
+
+#[test]
+fn a_daemon_with_a_wrong_index_dies_and_its_clients_go_on() {
+    for index in [word::RP_TAIL, word::RQ_HEAD] {
+        let mut world = World::new();
+        let disk = world.daemon("disk");
+        let app = world.program();
+        let fd = app.open(&mut world, "/scheme/disk/a");
+        let first = app.submit(&mut world, read(fd, DATA, 8));
+        world.run_until_idle();
+        world.ring(disk.program, disk.ring).view.header(index).store(0x4000_0000, Relaxed);
+        disk.obliging(&mut world, false);
+        // The kernel finds out when it next looks, at the daemon's own enter or when its queue seems full.
+        let more: Vec<_> = (0..6).map(|_| app.submit(&mut world, read(fd, DATA, 8))).collect();
+        app.push(&mut world);
+        if !world.has_ended(disk.program) {
+            disk.wait(&mut world);
+        }
+        ends_with(&mut world, disk.program, Reason::CorruptRing);
+        for ticket in more.into_iter().chain([first]) {
+            let result = app.result(&mut world, ticket).expect("it completed");
+            assert!(matches!(result, Err(Errno::CONNRESET | Errno::NODEV)), "{result:?}");
+        }
+    }
+}
+
+#[test]
+fn replies_that_make_no_sense_harm_nobody() {
+    let mut world = World::new();
+    let disk = world.daemon_with("disk", 3);
+    let app = world.program();
+    let fd = app.open(&mut world, "/scheme/disk/positioned");
+    let mut dice = Dice(0x1234_5678_9abc_def1);
+    let mut done = 0;
+    for _ in 0..2000 {
+        let at = args::Read { fd, buffer: DATA, length: dice.roll(100), offset: dice.odd() };
+        let sqe = match dice.roll(6) {
+            0 => args::Fstat { fd, buffer: DATA, length: 100 }.encode(0),
+            1 => args::Call { fd, buffer: DATA, length: 100, verb: 0, argument: 0 }.encode(0),
+            2 => args::Dup { fd, buffer: DATA, length: 3 }.encode(0),
+            3 => args::Poll { fd, mask: 3 }.encode(0),
+            _ => at.encode(0),
+        };
+        let _ = app.try_submit_on(&mut world, 0, sqe);
+        world.run_until_idle();
+        let tag = match disk.request(&mut world) {
+            Some(request) if dice.roll(3) > 0 => request.tag,
+            _ => dice.odd() as u32,
+        };
+        let reply = Cqe {
+            flags: dice.roll(256) as u8,
+            extra: (dice.odd() as u32).to_le_bytes()[..3].try_into().unwrap(),
+            tag,
+            result: dice.odd(),
+        };
+        disk.reply_with(&mut world, reply);
+        world.run_until_idle();
+        while app.completion(&mut world).is_some() {
+            done += 1;
+        }
+    }
+    assert!(done > 100, "{done}");
+    disk.kill(&mut world);
+    while app.completion(&mut world).is_some() {}
+    assert_eq!(world.owed(app), 0);
+}
+
+#[test]
+fn what_only_the_kernel_may_ask_is_refused() {
+    let mut world = World::new();
+    world.daemon("disk");
+    let app = world.program();
+    let fd = app.open(&mut world, "/scheme/disk/a");
+    for raw in 0..=255 {
+        let sqe = Sqe { opcode: raw, args: [fd, 0, 0, 0, 0, 0], ..Sqe::default() };
+        let expected = match Opcode::from_raw(raw).map(Opcode::origin) {
+            None | Some(Origin::KernelOnly) => Errno::INVAL,
+            Some(Origin::Reserved) => Errno::NOSYS,
+            Some(_) => continue,
+        };
+        assert_eq!(app.call(&mut world, sqe), Err(expected), "opcode {raw}");
+    }
+}
+
+#[test]
+fn unknown_flags_are_refused() {
+    let mut world = World::new();
+    let app = world.program();
+    for bit in 0..8 {
+        let nop = Sqe { flags: 1 << bit, ..args::Nop {}.encode(0) };
+        app.submit(&mut world, nop);
+        world.run_until_idle();
+        while let Some((_, result)) = app.completion(&mut world) {
+            assert!(matches!(result, Ok(_) | Err(Errno::INVAL)), "{result:?}");
+        }
+    }
+    let group = Sqe { group: 1, ..args::Nop {}.encode(0) };
+    assert_eq!(app.call(&mut world, group), Err(Errno::INVAL));
+}
+
+#[test]
+fn an_entry_with_wrong_arguments_is_refused() {
+    let mut world = World::new();
+    let app = world.program();
+    let enter_with = |world: &mut World, ring: u64, flags: u64| {
+        app.enter(world, ring as usize, 0, 0, flags, enter::NO_DEADLINE);
+        app.returned(world)
+    };
+    assert_eq!(enter_with(&mut world, 1, 0), Some(Errno::BADF.to_result()));
+    assert_eq!(enter_with(&mut world, u64::MAX, 0), Some(Errno::BADF.to_result()));
+    assert_eq!(enter_with(&mut world, 0, 4), Some(Errno::INVAL.to_result()));
+    assert_eq!(enter_with(&mut world, 0, u64::MAX), Some(Errno::INVAL.to_result()));
+    assert_eq!(enter_with(&mut world, 0, enter::REQUESTS), Some(Errno::INVAL.to_result()), "no service pair");
+}
+
+#[test]
+fn nobody_gets_more_rights_than_it_has() {
+    let mut world = World::new();
+    let space = FIRST.call(&mut world, args::SpaceCreate {}.encode(0)).unwrap();
+    let table = FIRST.call(&mut world, args::TableCreate { copy: 0 }.encode(0)).unwrap();
+    let poor = world.context(FIRST, space, table, Sizes { sq: 3, cq: 3, service: Some(3) });
+    let at = poor.map(&mut world, 8192);
+    poor.write(&mut world, at, b"name/scheme/debug");
+    let register = args::SchemeRegister { buffer: at, length: 4, slot: 4096, namespace: CURRENT, root: 0 };
+    let refused = poor.call(&mut world, register.encode(0));
+    assert!(refused.is_err(), "{refused:?}");
+    for capability in [0, 1, CURRENT] {
+        let identity = args::ContextIdentity { context: CURRENT, pid: 1, uid: 0, gid: 0, capability };
+        assert!(poor.call(&mut world, identity.encode(0)).is_err());
+    }
+    for fd in 0..8 {
+        assert_eq!(poor.call(&mut world, args::Close { fd }.encode(0)), Err(Errno::BADF));
+        assert_eq!(poor.call(&mut world, args::ContextKill { context: fd }.encode(0)), Err(Errno::BADF));
+    }
+}
+
+#[test]
+fn a_context_starts_only_at_addresses_that_exist() {
+    let mut world = World::new();
+    let app = world.program();
+    let create = |entry, stack| args::ContextCreate {
+        space: CURRENT,
+        table: CURRENT,
+        entry,
+        stack,
+        argument: 0,
+        sizes_flags: u64::from(Sizes::SMALLEST.packed()),
+    };
+    for (entry, stack) in
+        [(0x7fff_ffff_f000, 0), (1 << 47, 0), (u64::MAX, 0), (0x1000, 1 << 47), (0x1000, 1 << 63)]
+    {
+        let result = app.call(&mut world, create(entry, stack).encode(0));
+        assert_eq!(result, Err(Errno::INVAL), "{entry:#x} {stack:#x}");
+    }
+    let mut strange = create(0x1000, 0x1000);
+    strange.sizes_flags = 0x0d_0d;
+    assert_eq!(app.call(&mut world, strange.encode(0)), Err(Errno::INVAL));
+    strange.sizes_flags = 1 << 40;
+    assert_eq!(app.call(&mut world, strange.encode(0)), Err(Errno::INVAL));
+}
+
+#[test]
+fn random_entries_never_stop_the_kernel() {
+    for seed in 1..=6_u64 {
+        let mut world = World::new();
+        world.audit_every = 50;
+        world.daemon("disk");
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut app = world.program();
+        let mut born = 0;
+        for _ in 0..3000 {
+            // It may have ended, stopped or replaced itself, or filled its queue with waits.
+            let is_lost = world.has_ended(app) || world.mode(app) != Mode::Own;
+            if is_lost || world.owed(app) >= 8 {
+                born += 1;
+                world.kill(app);
+                world.forget(app);
+                app = world.program();
+                if born % 3 == 0 {
+                    app.open(&mut world, "/scheme/disk/positioned");
+                }
+            }
+            let opcode = match dice.roll(3) {
+                0 => dice.roll(256) as u8,
+                _ => Opcode::ALL[dice.roll(Opcode::ALL.len() as u64) as usize].raw(),
+            };
+            let mut args = [0; 6];
+            args.iter_mut().for_each(|word| *word = dice.odd());
+            // Handles that exist are the more interesting ones.
+            if dice.roll(2) == 0 {
+                args[0] = dice.roll(6);
+            }
+            let sqe = Sqe { opcode, flags: 0, group: 0, tag: 0, args, caller: dice.odd() };
+            if app.try_submit_on(&mut world, 0, sqe).is_none() || dice.roll(4) == 0 {
+                app.push(&mut world);
+                while app.completion(&mut world).is_some() {}
+            }
+        }
+    }
+}
+
+#[test]
+fn a_daemon_that_breaks_its_own_queue_and_asks_itself_dies_alone() {
+    let mut world = World::new();
+    let disk = world.daemon_with("disk", 1);
+    let program = disk.program;
+    let fd = program.open(&mut world, "/scheme/disk/a");
+    world.run_until_idle();
+    disk.obliging(&mut world, false);
+    world.ring(program, disk.ring).view.header(word::RQ_HEAD).store(0x4000_0000, Relaxed);
+    for _ in 0..6 {
+        program.submit(&mut world, read(fd, DATA, 8));
+    }
+    program.wait(&mut world, 1);
+    ends_with(&mut world, program, Reason::CorruptRing);
+    let app = world.program();
+    assert_eq!(app.try_open(&mut world, "/scheme/disk/a"), Err(Errno::NODEV));
+}

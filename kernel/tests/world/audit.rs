@@ -1,0 +1,110 @@
+//! The kernel's accounts, looked at from outside: what must add up after every step, and what must be the
+//! same at two moments with the same programs and files.
+
+use kernel::base::NONE;
+use kernel::base::list::Chain;
+use kernel::context::file::Kind;
+use kernel::entry::kernel::Kernel;
+use kernel::mem::frames::Use;
+use kernel::op::inflight::Wait;
+use kernel::op::state::{ByRing, State};
+
+/// What the system uses: records and frames by kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accounts(Vec<(&'static str, u32)>);
+
+/// What a kernel uses. Memory of tables that have grown is left out: it stays for the next.
+pub fn accounts(kernel: &Kernel) -> Accounts {
+    let s = &kernel.state;
+    let m = &s.memory;
+    Accounts(vec![
+        ("contexts", s.contexts.live()),
+        ("state blocks", s.blocks.live()),
+        ("rings", s.rings.live()),
+        ("operations", s.ops.live()),
+        ("handle tables", s.tables.live()),
+        ("parts of handle tables", s.chunks.live()),
+        ("files", s.files.live()),
+        ("links", s.links.live()),
+        ("request slots", s.slots.live()),
+        ("names", s.names.live()),
+        ("channels", s.channels.live()),
+        ("deadlines", s.timers.len()),
+        ("spaces", m.spaces.live()),
+        ("regions", m.regions.live()),
+        ("shared objects", m.shared.live()),
+        ("wired blocks", m.blocks.live()),
+        ("frames of tables", m.used(Use::Tables)),
+        ("frames of programs", m.used(Use::Program)),
+        ("frames of rings", m.used(Use::Rings)),
+        ("frames of arenas", m.used(Use::Arenas)),
+        ("frames of the image", m.used(Use::Image)),
+    ])
+}
+
+/// Looks whether everything adds up.
+pub fn check(kernel: &Kernel) -> Result<(), String> {
+    let s = &kernel.state;
+    s.memory.audit()?;
+    rings(s)?;
+    files(s)?;
+    Ok(())
+}
+
+/// Every operation in flight is in its ring's list once, and holds one place in its completion queue.
+fn rings(s: &State) -> Result<(), String> {
+    let mut filed = 0;
+    for context in (0..s.contexts.capacity()).map(|id| s.contexts.at(id)) {
+        for ring_id in
+            context.rings.iter().map(|ring| ring.get()).filter(|ring| *ring != NONE && context.lives())
+        {
+            let ring = s.rings.at(ring_id);
+            let mut count = 0;
+            let mut at = ring.ops.first();
+            while at != NONE {
+                let op = s.ops.at(at);
+                if op.ring.get() != ring_id || op.wait.get() == Wait::Free {
+                    return Err(format!("ring {ring_id} has operation {at} that is not its own: {op:?}"));
+                }
+                count += 1;
+                if count > 1 << 16 {
+                    return Err(format!("ring {ring_id}'s operations form a circle"));
+                }
+                at = ByRing(&s.ops).link(at).next();
+            }
+            if count != ring.cq.held() {
+                return Err(format!("ring {ring_id}: {count} operations hold {} places", ring.cq.held()));
+            }
+            filed += count;
+        }
+    }
+    if filed > s.ops.live() {
+        return Err(format!("{filed} operations are filed, {} live", s.ops.live()));
+    }
+    Ok(())
+}
+
+/// Every file is held as often as handles and operations lead to it.
+fn files(s: &State) -> Result<(), String> {
+    let mut holders = vec![0_u32; s.files.capacity() as usize];
+    for table in (0..s.tables.capacity()).map(|id| s.tables.at(id)) {
+        let mut at = 0;
+        while let Some((number, file, _)) = table.next(&s.chunks, at) {
+            holders[file as usize] += 1;
+            at = number + 1;
+        }
+    }
+    for op in (0..s.ops.capacity()).map(|id| s.ops.at(id)) {
+        if op.wait.get() != Wait::Free && op.file.get() != NONE {
+            holders[op.file.get() as usize] += 1;
+        }
+    }
+    for (id, count) in holders.into_iter().enumerate() {
+        let file = s.files.at(id as u32);
+        let refs = if file.kind.get() == Kind::Free { 0 } else { file.refs.get() };
+        if refs != count {
+            return Err(format!("file {id} ({:?}) says {refs} holders, there are {count}", file.kind.get()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,266 @@
+//! The processor: what enters the kernel, and what goes on after it.
+
+use super::program::{ENTRY, EXEC_STACK, Ends, STACK};
+use super::{FIRST, Mode, PATIENCE, Program, World, boot, entry};
+use kernel::arch::Machine;
+use kernel::arch::fake::PageFault;
+use kernel::entry::event::{Enter, Event, Fault, Resume};
+use ring_abi::context::Registers;
+use ring_abi::layout::{Sizes, word};
+use ring_abi::sync::Ordering::Relaxed;
+
+impl World {
+    /// The machine.
+    pub fn machine(&self) -> &Machine {
+        &self.kernel.state.memory.machine
+    }
+
+    /// Who runs now.
+    pub fn on_cpu(&self) -> Option<Program> {
+        self.on_cpu
+    }
+
+    /// How many programs there are, ended ones counted.
+    pub fn programs(&self) -> usize {
+        self.programs.len()
+    }
+
+    /// With what the system ended, if it has.
+    pub fn halted(&self) -> Option<u32> {
+        self.halted
+    }
+
+    /// What a program does.
+    pub fn mode(&self, program: Program) -> Mode {
+        self.programs[program.0].mode
+    }
+
+    /// The program that runs enters the kernel with these arguments.
+    pub fn enter(&mut self, arguments: [u64; 5]) {
+        let [ring, to_submit, min_complete, flags, deadline] = arguments;
+        self.leave(Mode::Entered);
+        self.step(Event::Enter(Enter { ring, to_submit, min_complete, flags, deadline }));
+    }
+
+    /// The program that runs does what the processor calls a mistake.
+    pub fn fault(&mut self, vector: u8, code: u64, address: u64) {
+        self.leave(Mode::Own);
+        self.step(Event::Fault(Fault { vector, code, address }));
+    }
+
+    /// The program that runs makes a system call that is not `ring_enter`.
+    pub fn old_call(&mut self) {
+        self.leave(Mode::Own);
+        self.step(Event::Call);
+    }
+
+    /// An interrupt line is raised; whoever runs is interrupted if it is let through.
+    pub fn interrupt(&mut self, line: u8) {
+        self.machine().raise_irq(line);
+        self.take_interrupts();
+    }
+
+    /// Interrupts that are waiting come in.
+    pub fn take_interrupts(&mut self) {
+        while let Some(line) = self.machine().take_irq() {
+            self.leave(Mode::Own);
+            self.step(Event::Interrupt(line));
+        }
+    }
+
+    /// Time passes; the timer goes off if it is due.
+    pub fn advance(&mut self, nanoseconds: u64) {
+        self.machine().advance(nanoseconds);
+        self.take_timer();
+    }
+
+    /// Time passes until the timer goes off. `false` if it is not set.
+    pub fn advance_to_timer(&mut self) -> bool {
+        let Some(deadline) = self.machine().timer() else { return false };
+        let left = deadline.saturating_sub(self.machine().now());
+        self.advance(left);
+        true
+    }
+
+    fn take_timer(&mut self) {
+        if self.halted.is_none() && self.machine().take_timer() {
+            self.leave(Mode::Own);
+            self.step(Event::Timer);
+        }
+    }
+
+    /// Whoever runs, if anybody, stops running its own code. What the stubs save is saved.
+    fn leave(&mut self, into: Mode) {
+        let Some(program) = self.on_cpu else { return };
+        let registers = self.noisy_registers(program);
+        let state = self.state(program);
+        state.registers = registers;
+        state.mode = into;
+        state.full = into == Mode::Own;
+        if into == Mode::Entered {
+            state.returned = None;
+            self.machine().save_at_enter(&registers);
+        } else {
+            self.machine().save_at_event(&registers);
+        }
+    }
+
+    /// One step of the kernel and what follows from it, with all checks.
+    pub fn step(&mut self, event: Event) {
+        assert_eq!(self.halted, None, "the system has ended");
+        let mut event = event;
+        loop {
+            self.steps += 1;
+            let resume = self.kernel.step(0, event);
+            self.machine().audit_tlb();
+            if self.steps.is_multiple_of(self.audit_every) {
+                self.check();
+            }
+            match resume {
+                Resume::Same(value) => {
+                    let program = self.on_cpu.expect("somebody entered");
+                    self.came_back(program, Some(value));
+                    return;
+                }
+                Resume::Context(id) => return self.resume(id),
+                Resume::Again => {
+                    self.on_cpu = None;
+                    event = Event::Again;
+                }
+                Resume::Idle => {
+                    self.on_cpu = None;
+                    return;
+                }
+                Resume::Halt(status) => {
+                    self.on_cpu = None;
+                    self.halted = Some(status);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A context gets the processor: finds out which program it is, and compares its registers.
+    fn resume(&mut self, id: u32) {
+        let registers = boot::go_on(&self.kernel, id);
+        let Some(program) = self.program_at(registers.rip) else { return self.end_stranger(&registers) };
+        self.on_cpu = Some(program);
+        let root = self.machine().active();
+        let state = self.state(program);
+        state.root = root;
+        state.id = Some(id);
+        let before = state.registers;
+        if state.mode == Mode::Entered && registers.rsp == EXEC_STACK {
+            // It is another program now, with a ring of its own.
+            state.mode = Mode::Own;
+            state.registers.fs_base = registers.fs_base;
+            state.rings.clear();
+            state.inbox.clear();
+            self.attach_ring(program, registers.rdi, None);
+            return;
+        }
+        match state.mode {
+            Mode::Ended => panic!("{program:?} has ended and runs again"),
+            Mode::Fresh => {
+                let ring = registers.rdi;
+                if program != FIRST {
+                    assert_eq!((registers.rsp, registers.rsi), (STACK, state.argument));
+                    assert_eq!(registers.rip, entry(program));
+                }
+                state.mode = Mode::Own;
+                let sizes = (program != FIRST).then_some(state.sizes);
+                self.attach_ring(program, ring, sizes);
+                return;
+            }
+            Mode::Own => assert_eq!(before, Registers { ..registers }, "{program:?} lost registers"),
+            Mode::Entered => {
+                let kept =
+                    |r: &Registers| [r.rip, r.rsp, r.fs_base, r.rbx, r.rbp, r.r12, r.r13, r.r14, r.r15];
+                assert_eq!(kept(&before), kept(&registers), "{program:?} lost registers");
+            }
+        }
+        let value = (state.mode == Mode::Entered).then_some(registers.rax);
+        self.came_back(program, value);
+    }
+
+    /// Whose code an address is.
+    fn program_at(&self, rip: u64) -> Option<Program> {
+        let offset = rip.checked_sub(ENTRY)?;
+        let number = (offset / 16) as usize;
+        (number < self.programs.len()).then_some(Program(number))
+    }
+
+    /// A context that no test knows runs into an instruction that is not one.
+    fn end_stranger(&mut self, registers: &Registers) {
+        self.machine().save_at_event(registers);
+        self.step(Event::Fault(Fault { vector: 6, code: 0, address: 0 }));
+    }
+
+    fn came_back(&mut self, program: Program, value: Option<u64>) {
+        let state = self.state(program);
+        state.mode = Mode::Own;
+        if value.is_some() {
+            state.returned = value;
+        }
+    }
+
+    /// Registers that are different at every leave, under an address that says who it is.
+    fn noisy_registers(&mut self, program: Program) -> Registers {
+        let fs_base = self.state(program).registers.fs_base;
+        let mut next = || {
+            self.noise =
+                self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            self.noise >> 16
+        };
+        Registers {
+            rip: entry(program),
+            rsp: STACK - (next() & 0xff8),
+            rflags: 0x202,
+            fs_base,
+            rax: next(),
+            rbx: next(),
+            rcx: next(),
+            rdx: next(),
+            rsi: next(),
+            rdi: next(),
+            rbp: next(),
+            r8: next(),
+            r9: next(),
+            r10: next(),
+            r11: next(),
+            r12: next(),
+            r13: next(),
+            r14: next(),
+            r15: next(),
+        }
+    }
+
+    /// The program on the CPU learns of a ring at one of its addresses.
+    pub fn attach_ring(&mut self, program: Program, address: u64, sizes: Option<Sizes>) {
+        let header = self.machine().ring_of_program(address, Sizes::SMALLEST).expect("a ring is mapped");
+        let packed = header.header(word::SIZES).load(Relaxed);
+        assert_eq!(header.header(word::VERSION).load(Relaxed), ring_abi::ABI_VERSION);
+        let shown = Sizes::unpack(packed).expect("the header says its sizes");
+        assert!(sizes.is_none_or(|wanted| wanted == shown), "the ring has other sizes: {shown:?}");
+        let view = self.machine().ring_of_program(address, shown).expect("a ring is mapped");
+        self.state(program).rings.push(Ends::new(view, shown, address));
+    }
+
+    /// The program does something to its memory; a page fault goes to the kernel, and it tries again.
+    /// `false` if that ended it.
+    pub fn touch(
+        &mut self,
+        program: Program,
+        mut what: impl FnMut(&Machine) -> Result<(), PageFault>,
+    ) -> bool {
+        for _ in 0..PATIENCE {
+            self.give_cpu(program);
+            let Err(fault) = what(self.machine()) else { return true };
+            self.fault(14, fault.code, fault.address);
+            if self.has_ended(program) {
+                return false;
+            }
+        }
+        panic!("{program:?} faults for ever");
+    }
+}

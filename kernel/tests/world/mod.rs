@@ -1,0 +1,314 @@
+//! A whole kernel on the fake machine, with programs and daemons as test objects.
+//!
+//! The world plays the processor and the programs: it tells the kernel what enters, follows what the kernel
+//! says runs next, and looks after every step whether the promises hold:
+//!
+//! - the registers that a program gets back are those that it had;
+//! - every operation completes exactly once, and nothing completes that was not asked for;
+//! - the TLB holds no translation that was taken away;
+//! - the kernel's own accounts add up.
+//!
+//! Nothing here is random unless a test asks for it, and time passes only when a test or a wait lets it.
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its part")]
+
+mod audit;
+mod boot;
+mod cpu;
+mod daemon;
+mod program;
+
+pub use daemon::Daemon;
+pub use program::{DATA, DATA_BYTES, Mode, Program, Ticket, read, write};
+
+use kernel::entry::event::Event;
+use kernel::entry::kernel::Kernel;
+use program::{ENTRY, Ends, STACK, State};
+use ring_abi::args::{self, CURRENT};
+use ring_abi::context::End;
+use ring_abi::enter;
+use ring_abi::layout::Sizes;
+use rmm::Frame;
+
+/// Memory of a world unless a test wants another amount.
+const MEMORY: usize = 32 << 20;
+/// Turns after which something that should happen is not awaited any more.
+const PATIENCE: usize = 100_000;
+
+/// The first program, which has the capabilities.
+pub const FIRST: Program = Program(0);
+
+/// Its handle to the names of schemes.
+const NAMESPACE: u64 = 0;
+/// Its handle that lets it say who a program is.
+const IDENTITY: u64 = 1;
+
+/// A kernel, its machine and its programs.
+pub struct World {
+    pub kernel: Kernel,
+    programs: Vec<State>,
+    daemons: Vec<daemon::State>,
+    on_cpu: Option<Program>,
+    halted: Option<u32>,
+    noise: u64,
+    steps: u64,
+    /// Steps between two looks at the kernel's accounts.
+    pub audit_every: u64,
+}
+
+/// Making worlds.
+impl World {
+    /// A booted system whose first program runs and has done nothing yet.
+    pub fn new() -> World {
+        World::with_memory(MEMORY)
+    }
+
+    /// The same with this many bytes of memory.
+    pub fn with_memory(memory: usize) -> World {
+        let kernel = boot::start(memory);
+        let first = State::new(Sizes::SMALLEST); // its real ring is larger, and said by its header
+        let mut world = World {
+            kernel,
+            programs: vec![first],
+            daemons: Vec::new(),
+            on_cpu: None,
+            halted: None,
+            noise: 1,
+            steps: 0,
+            audit_every: 1,
+        };
+        world.step(Event::Again);
+        assert_eq!(world.on_cpu, Some(FIRST), "the first program runs");
+        let data = map_data(CURRENT);
+        FIRST.call(&mut world, data).expect("there is memory");
+        world
+    }
+
+    /// A program in a space of its own, with the smallest ring and the first program's capabilities.
+    pub fn program(&mut self) -> Program {
+        self.program_with(Sizes::SMALLEST)
+    }
+
+    /// The same with a ring of these sizes.
+    pub fn program_with(&mut self, sizes: Sizes) -> Program {
+        let space = FIRST.call(self, args::SpaceCreate {}.encode(0)).expect("there is memory");
+        let table = FIRST.call(self, args::TableCreate { copy: 0 }.encode(0)).expect("there is memory");
+        for fd in [NAMESPACE, IDENTITY] {
+            let dup = args::HandleDup { fd, table, target: fd, flags: 0 };
+            FIRST.call(self, dup.encode(0)).expect("there is memory");
+        }
+        FIRST.call(self, map_data(space)).expect("there is memory");
+        let program = self.context(FIRST, space, table, sizes);
+        self.state(program).home = Some([space, table]);
+        program
+    }
+
+    /// A further context in a program's space, with its handles. The first program makes it if it made the
+    /// other one.
+    pub fn thread(&mut self, of: Program, sizes: Sizes) -> Program {
+        match self.state(of).home {
+            Some([space, table]) => self.context(FIRST, space, table, sizes),
+            None => self.context(of, CURRENT, CURRENT, sizes),
+        }
+    }
+
+    /// A context made by `maker`, which has run up to its first own instruction.
+    pub fn context(&mut self, maker: Program, space: u64, table: u64, sizes: Sizes) -> Program {
+        let program = Program(self.programs.len());
+        let mut state = State::new(sizes);
+        state.argument = 0x1000 + program.0 as u64;
+        let create = args::ContextCreate {
+            space,
+            table,
+            entry: entry(program),
+            stack: STACK,
+            argument: state.argument,
+            sizes_flags: u64::from(sizes.packed()),
+        };
+        self.programs.push(state);
+        let context = maker.call(self, create.encode(0)).expect("there is memory");
+        self.state(program).context = context;
+        self.state(program).maker = maker;
+        maker.call(self, args::ContextStart { context }.encode(0)).expect("it is stopped");
+        self.give_cpu(program);
+        program
+    }
+}
+
+/// What the first program can do to others.
+impl World {
+    /// Says who a program is.
+    pub fn identify(&mut self, program: Program, pid: u32, uid: u32, gid: u32) {
+        let State { maker, context, .. } = *self.state(program);
+        assert_eq!(maker, FIRST, "only the first program has the capability");
+        let identity = args::ContextIdentity { context, pid, uid, gid, capability: IDENTITY };
+        FIRST.call(self, identity.encode(0)).expect("it has the capability");
+    }
+
+    /// Ends a program from outside, unless it has ended.
+    pub fn kill(&mut self, program: Program) {
+        if self.has_ended(program) {
+            return;
+        }
+        let State { maker, context, .. } = *self.state(program);
+        maker.call(self, args::ContextKill { context }.encode(0)).expect("it is known");
+        self.run_until_idle();
+        assert!(self.has_ended(program));
+    }
+
+    /// How a program ended, once it has.
+    pub fn end_of(&mut self, program: Program) -> End {
+        let State { maker, context, .. } = *self.state(program);
+        let end = maker.call(self, args::ContextWait { context }.encode(0)).expect("it is known");
+        End::from_raw(end).expect("an end")
+    }
+
+    /// Closes the handles to a program and its space, so that nothing is left of it once it has ended.
+    pub fn forget(&mut self, program: Program) {
+        let State { maker, context, .. } = *self.state(program);
+        let home = self.state(program).home.take();
+        for fd in home.into_iter().flatten().chain([context]) {
+            maker.call(self, args::Close { fd }.encode(0)).expect("it is open");
+        }
+    }
+}
+
+/// Letting things happen.
+impl World {
+    /// Preempts others until this program runs.
+    pub fn give_cpu(&mut self, program: Program) {
+        for _ in 0..PATIENCE {
+            if self.on_cpu == Some(program) {
+                return;
+            }
+            let mode = self.mode(program);
+            assert!(matches!(mode, Mode::Own | Mode::Fresh), "{program:?} cannot run: {mode:?}");
+            assert!(self.advance_to_timer(), "{program:?} is ready, but {:?} runs for ever", self.on_cpu);
+        }
+        panic!("{program:?} never gets its turn");
+    }
+
+    /// Runs programs until something is so. Time passes if nothing else is left to happen.
+    pub fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut World) -> bool) {
+        for _ in 0..PATIENCE {
+            if done(self) {
+                return;
+            }
+            if !self.turn() && !self.advance_to_timer() {
+                panic!("nothing is left to happen before {what}");
+            }
+        }
+        panic!("it does not happen: {what}");
+    }
+
+    /// Lets every program submit what it has filled and every daemon answer what it can, until nothing is
+    /// left to do. Waits are not awaited.
+    pub fn run_until_idle(&mut self) {
+        for _ in 0..PATIENCE {
+            if !self.turn() && !self.kernel_turn() {
+                return;
+            }
+        }
+        panic!("the world is never idle");
+    }
+
+    /// One program enters the kernel because it has something for it. `false` if none has.
+    fn turn(&mut self) -> bool {
+        if self.halted.is_some() {
+            return false;
+        }
+        self.take_interrupts();
+        (0..self.daemons.len()).for_each(|number| self.pump(number));
+        (0..self.programs.len()).for_each(|number| drop(self.has_ended(Program(number))));
+        let all = (0..self.programs.len()).map(Program);
+        let wants = |program: &Program| self.mode(*program) == Mode::Own && self.touched(*program).is_some();
+        let first = self.on_cpu.filter(wants);
+        let Some(program) = first.or_else(|| all.filter(wants).next()) else { return false };
+        let ring = self.touched(program).expect("it was just found");
+        program.enter(self, ring, u64::from(u32::MAX), 0, 0, enter::NO_DEADLINE);
+        true
+    }
+
+    /// The kernel goes on with work that it has put off. `false` if there is none.
+    fn kernel_turn(&mut self) -> bool {
+        if self.halted.is_some() || boot::is_quiet(&self.kernel) {
+            return false;
+        }
+        self.advance_to_timer()
+    }
+
+    /// The root of a program's tables, as it was when it ran last.
+    pub fn root(&self, program: Program) -> Option<Frame> {
+        self.programs[program.0].root
+    }
+
+    fn touched(&self, program: Program) -> Option<usize> {
+        self.programs[program.0].rings.iter().position(|ends| ends.touched)
+    }
+
+    /// Notices programs that have ended, and says whether this one has.
+    pub fn has_ended(&mut self, program: Program) -> bool {
+        let ended = match self.programs[program.0].id {
+            Some(id) => boot::has_ended(&self.kernel, id, entry(program)),
+            None => false,
+        };
+        if ended {
+            self.state(program).mode = Mode::Ended;
+        }
+        ended
+    }
+
+    fn state(&mut self, program: Program) -> &mut State {
+        &mut self.programs[program.0]
+    }
+}
+
+/// Checks.
+impl World {
+    /// Looks at everything that must always hold.
+    pub fn check(&self) {
+        if let Err(what) = audit::check(&self.kernel) {
+            panic!("after step {}: {what}", self.steps);
+        }
+    }
+
+    /// Operations of a program that have not completed and must.
+    pub fn owed(&self, program: Program) -> u32 {
+        self.programs[program.0].rings.iter().map(Ends::owed).sum()
+    }
+
+    /// Programs that have not ended.
+    pub fn live_programs(&mut self) -> usize {
+        (0..self.programs.len()).filter(|number| !self.has_ended(Program(*number))).count()
+    }
+
+    /// One of a program's rings.
+    pub fn ring(&self, program: Program, ring: usize) -> &Ends {
+        &self.programs[program.0].rings[ring]
+    }
+
+    /// A daemon by its number.
+    pub fn known_daemon(&self, number: usize) -> Daemon {
+        self.daemons[number].daemon
+    }
+
+    /// What the system uses. Two moments with the same programs and files have the same.
+    pub fn accounts(&self) -> audit::Accounts {
+        audit::accounts(&self.kernel)
+    }
+
+    /// Steps so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+}
+
+/// First instruction of a program.
+fn entry(program: Program) -> u64 {
+    ENTRY + 16 * program.0 as u64
+}
+
+/// Maps what every program has at [`DATA`].
+pub fn map_data(space: u64) -> ring_abi::Sqe {
+    let flags = args::map::READ | args::map::WRITE | args::map::PRIVATE | args::map::FIXED;
+    args::Map { space, address: DATA, length: DATA_BYTES, flags }.encode(0)
+}
