@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use syscall::flag::{MODE_CHR, MODE_DIR, O_CREAT, O_DIRECTORY};
-use uring::scheme::{Answer, Body, Dirent, Dirents, Open, Request, Scheme};
+use uring::scheme::{Answer, Body, Dirent, Dirents, Handler, Open, Request, Scheme};
 use uring::{Errno, eprintln};
 
 uring::main!(run);
@@ -19,7 +19,7 @@ const FILES: [(&str, u64); 2] = [("null", NULL), ("zero", ZERO)];
 
 /// Serves until the system ends.
 fn run() -> u8 {
-    match Scheme::register("null").and_then(|scheme| scheme.run_now(answer)) {
+    match Scheme::register("null").and_then(|scheme| scheme.run_now(Null)) {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("null: cannot serve: {error}");
@@ -28,18 +28,22 @@ fn run() -> u8 {
     }
 }
 
-/// Answers one request. Nothing here has to wait, so no request becomes a task.
-#[inline(always)]
-fn answer(mut request: Request) {
-    let file = request.file();
-    let result = match request.body() {
-        Body::Read(mut read) if file == ZERO => Ok(read.out.zeros(usize::MAX).into()),
-        Body::Read(_) if file == NULL => Ok(Answer::Number(0)),
-        Body::Write(write) if file != ROOT => Ok(write.bytes.len().into()),
-        Body::Read(_) | Body::Write(_) => Err(Errno::ISDIR),
-        other => answer_rarely(file, other),
-    };
-    request.reply(result);
+/// Answers requests. Nothing here has to wait, so no request becomes a task.
+struct Null;
+
+impl Handler for Null {
+    #[inline(always)]
+    fn answer(&mut self, mut request: Request) {
+        let file = request.file();
+        let result = match request.body() {
+            Body::Read(mut read) if file == ZERO => Ok(read.out.zeros(usize::MAX).into()),
+            Body::Read(_) if file == NULL => Ok(Answer::Number(0)),
+            Body::Write(write) if file != ROOT => Ok(write.bytes.len().into()),
+            Body::Read(_) | Body::Write(_) => Err(Errno::ISDIR),
+            other => answer_rarely(file, other),
+        };
+        request.reply(result);
+    }
 }
 
 /// Everything but reads and writes.

@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use ring_abi::enter;
 use ring_abi::layout::Sizes;
 use ring_abi::map::Ring;
-use ring_abi::ring::{Consumer, Producer, PushError};
+use ring_abi::ring::{Consumer, Entry, Producer, PushError};
 
 /// No room in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,21 +23,12 @@ pub(crate) struct Ends {
     pub(crate) sq: Producer,
     pub(crate) cq: Consumer,
     pub(crate) requests: Consumer,
-    pub(crate) replies: Producer,
 }
 
 impl Ends {
     /// The ends of a fresh ring.
     pub(crate) fn new(number: u64, ring: Ring, sizes: Sizes) -> Ends {
-        Ends {
-            number,
-            sizes,
-            ring,
-            sq: Producer::new(),
-            cq: Consumer::new(),
-            requests: Consumer::new(),
-            replies: Producer::new(),
-        }
+        Ends { number, sizes, ring, sq: Producer::new(), cq: Consumer::new(), requests: Consumer::new() }
     }
 
     /// Pushes the first `words` words of an entry, without showing it to the kernel.
@@ -125,15 +116,14 @@ impl Ends {
         ready
     }
 
-    /// Takes every request that is there: `each` gets its words.
+    /// Takes every request that is there: `each` gets its place in the queue.
     #[inline(always)]
-    pub(crate) fn take_requests(&self, mut each: impl FnMut([u64; 8])) -> u32 {
+    pub(crate) fn take_requests(&self, mut each: impl FnMut(Entry<'_, 8>)) -> u32 {
         let Some(queue) = self.ring.requests() else { return 0 };
         let Ok(ready) = self.requests.ready(&queue) else { corrupt() };
-        let mut index = self.requests.position();
-        let end = index.wrapping_add(ready);
-        while index != end {
-            each(queue.slot(index).each_ref().map(|word| word.load(Relaxed)));
+        let mut index = 0;
+        while index != ready {
+            each(self.requests.peek(&queue, index));
             index = index.wrapping_add(1);
         }
         self.requests.advance(ready);
@@ -145,15 +135,6 @@ impl Ends {
     pub(crate) fn take_request(&self) -> Option<[u64; 8]> {
         let Ok(entry) = self.requests.pop(&self.ring.requests()?) else { corrupt() };
         entry
-    }
-
-    /// Pushes a reply and shows it to the kernel, which takes it at the next entry.
-    #[inline(always)]
-    pub(crate) fn reply(&self, entry: [u64; 2]) -> Result<(), Full> {
-        let Some(queue) = self.ring.replies() else { return Ok(()) };
-        self.replies.push_first(&queue, entry, 2).map_err(full)?;
-        self.replies.publish(&queue);
-        Ok(())
     }
 
     /// Places of the CQ.
@@ -169,7 +150,7 @@ impl Ends {
 }
 
 #[cold]
-fn full(error: PushError) -> Full {
+pub(crate) fn full(error: PushError) -> Full {
     match error {
         PushError::Full => Full,
         PushError::Corrupt => corrupt(),

@@ -11,6 +11,7 @@ use core::marker::PhantomData;
 use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use ring_abi::ring::Entry;
 use ring_abi::{Cqe, CqeKind, Errno, Opcode, SqeFlags};
 
 /// What a request can be answered with.
@@ -70,6 +71,15 @@ impl Request {
         let [head, a, b, c, d, e, f, caller] = words;
         let (tag, kind) = ((head >> 32) as u32, head as u32);
         Request { tag, kind, args: [a, b, c, d, e, f], caller, written: 0, stays: PhantomData }
+    }
+
+    /// The same, where opcode and flags are known to be these, as `head` says.
+    #[inline(always)]
+    pub(super) fn known<const KIND: u16>(head: u64, entry: Entry<'_, 8>) -> Request {
+        let words = [1, 2, 3, 4, 5, 6, 7].map(|index| entry.load(index));
+        let [a, b, c, d, e, f, caller] = words;
+        let head = head & !0xffff_ffff | u64::from(KIND);
+        Request::new([head, a, b, c, d, e, f, caller])
     }
 
     /// What is asked; see [`body`](Self::body) for the arguments.
@@ -231,8 +241,8 @@ fn send(tag: u32, entry: Cqe) {
 /// Pushes an entry into the reply queue.
 #[inline(always)]
 pub(super) fn push(entry: Cqe) {
-    let ends = local().ends();
-    while let Err(Full) = ends.reply(entry.to_words()) {
+    let service = &local().service;
+    while let Err(Full) = service.reply(entry.to_words()) {
         make_room();
     }
 }

@@ -7,9 +7,11 @@ use crate::exec::{Running, Turn, Turns, turn, waker};
 use crate::ring::current::local;
 use crate::ring::local::Local;
 use alloc::boxed::Box;
-use core::future::{Ready, poll_fn};
+use core::future::poll_fn;
+use core::marker::PhantomData;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use ring_abi::ring::Entry;
 use ring_abi::{Errno, Opcode, enter};
 
 /// What a handler made of a request.
@@ -21,9 +23,24 @@ pub enum Served<F> {
     Later(F),
 }
 
+/// Answers requests before it returns; any `FnMut(Request)` does.
+///
+/// Worth an `impl` where every instruction counts: a method can be `#[inline(always)]`.
+pub trait Handler {
+    /// Answers one.
+    fn answer(&mut self, request: Request);
+}
+
+impl<F: FnMut(Request)> Handler for F {
+    #[inline(always)]
+    fn answer(&mut self, request: Request) {
+        self(request);
+    }
+}
+
 /// Lets a scheme's loop end; see [`Scheme::stopper`].
 #[derive(Clone, Copy, Debug)]
-pub struct Stopper(core::marker::PhantomData<*const ()>);
+pub struct Stopper(PhantomData<*const ()>);
 
 impl Stopper {
     /// From now on requests are answered with `ENODEV`; the loop ends when those before are answered.
@@ -49,7 +66,7 @@ impl Scheme {
                     continue;
                 }
                 if local.service.stopping.get() {
-                    refuse(request);
+                    Refusal.serve(local, request);
                     continue;
                 }
                 if !request.is_oneway() {
@@ -75,50 +92,30 @@ impl Scheme {
         self.run_mixed(|request| Served::Later(handler(request)))
     }
 
-    /// As [`run`](Self::run), for a handler that always answers before it returns: the quickest way.
-    pub fn run_now(self, mut handler: impl FnMut(Request)) -> Result<(), Errno> {
-        self.run_mixed(|request| {
-            handler(request);
-            Served::<Ready<()>>::Now
-        })
-    }
-
     /// As [`run`](Self::run), for a handler that answers some requests at once.
     pub fn run_mixed<F: Future<Output = ()> + 'static>(
         self,
-        mut handler: impl FnMut(Request) -> Served<F>,
+        handler: impl FnMut(Request) -> Served<F>,
     ) -> Result<(), Errno> {
-        let local = local();
-        let _running = Running::begin(local);
-        let mut spare = Spare::new();
-        let mut patience = 0;
-        loop {
-            if local.service.stopping.get() {
-                if drain_stopped(local) {
-                    return Ok(());
-                }
-            } else {
-                drain(local, |request| serve_one(local, request, &mut spare, &mut handler));
-            }
-            while !local.tasks.idle() && turn(local, &mut patience) != Turn::Idle {}
-            if !local.service.stopping.get() || !local.service.pending.is_empty() {
-                local.wait(enter::REQUESTS);
-            }
-        }
+        run(Mixed { handler, spare: Spare::new() })
+    }
+
+    /// As [`run`](Self::run), for a handler that always answers before it returns: the quickest way.
+    pub fn run_now(self, handler: impl Handler) -> Result<(), Errno> {
+        run(Now(handler))
     }
 
     /// Serves beside other futures: as [`run`](Self::run), but to be awaited.
     pub async fn serve<F: Future<Output = ()> + 'static>(&mut self, mut handler: impl FnMut(Request) -> F) {
-        let mut spare = Spare::new();
+        let mut server = Mixed { handler: |request| Served::Later(handler(request)), spare: Spare::new() };
         poll_fn(|cx| {
             let local = local();
             if local.service.stopping.get() {
-                if drain_stopped(local) {
+                if drain(local, &mut Refusal) {
                     return Poll::Ready(());
                 }
             } else {
-                let mut handler = |request| Served::Later(handler(request));
-                drain(local, |request| serve_one(local, request, &mut spare, &mut handler));
+                drain(local, &mut server);
             }
             local.service.want(cx.waker());
             Poll::Pending
@@ -128,50 +125,107 @@ impl Scheme {
 
     /// Something that can stop this scheme, from a task of its thread.
     pub fn stopper(&self) -> Stopper {
-        Stopper(core::marker::PhantomData)
+        Stopper(PhantomData)
     }
 }
 
-/// Takes every request that is there.
+/// The loop of a thread that does nothing but serve.
 #[inline(always)]
-fn drain(local: &Local, mut handle: impl FnMut(Request)) {
-    local.ends().take_requests(|words| {
-        let request = Request::new(words);
-        if is_cancel(&request) {
-            cancel(local, request);
+fn run(mut server: impl Server) -> Result<(), Errno> {
+    let local = local();
+    let _running = Running::begin(local);
+    let mut patience = 0;
+    loop {
+        if local.service.stopping.get() {
+            if drain_stopped(local) {
+                return Ok(());
+            }
         } else {
-            handle(request);
+            drain(local, &mut server);
         }
-    });
-}
-
-/// Hands a request to its handler, and remembers it if its answer takes a while.
-#[inline(always)]
-fn serve_one<F: Future<Output = ()> + 'static>(
-    local: &Local,
-    request: Request,
-    spare: &mut Spare<F>,
-    handler: &mut impl FnMut(Request) -> Served<F>,
-) {
-    let awaited = (!request.is_oneway()).then_some(request.tag());
-    if let Served::Later(future) = handler(request) {
-        if let Some(tag) = awaited {
-            local.service.pending.begin(tag);
+        while !local.tasks.idle() && turn(local, &mut patience) != Turn::Idle {}
+        if !local.service.stopping.get() || !local.service.pending.is_empty() {
+            local.wait(enter::REQUESTS);
         }
-        spare.begin(local, future);
-        local.service.pending.end_begin();
     }
 }
 
-/// Refuses every request that is there; `true` if none is unanswered now.
-#[cold]
-fn drain_stopped(local: &Local) -> bool {
-    drain(local, refuse);
+/// Deals with requests.
+trait Server {
+    /// Deals with one.
+    fn serve(&mut self, local: &Local, request: Request);
+}
+
+/// Answers at once.
+struct Now<H>(H);
+
+impl<H: Handler> Server for Now<H> {
+    #[inline(always)]
+    fn serve(&mut self, _: &Local, request: Request) {
+        self.0.answer(request);
+    }
+}
+
+/// Answers at once or later.
+struct Mixed<H, F> {
+    handler: H,
+    spare: Spare<F>,
+}
+
+impl<F: Future<Output = ()> + 'static, H: FnMut(Request) -> Served<F>> Server for Mixed<H, F> {
+    #[inline(always)]
+    fn serve(&mut self, local: &Local, request: Request) {
+        let awaited = (!request.is_oneway()).then_some(request.tag());
+        if let Served::Later(future) = (self.handler)(request) {
+            if let Some(tag) = awaited {
+                local.service.pending.begin(tag);
+            }
+            self.spare.begin(local, future);
+            local.service.pending.end_begin();
+        }
+    }
+}
+
+/// Refuses everything, because the scheme was stopped.
+struct Refusal;
+
+impl Server for Refusal {
+    fn serve(&mut self, _: &Local, request: Request) {
+        request.reply::<u64>(Err(Errno::NODEV));
+    }
+}
+
+/// Takes every request that is there; `true` if none waits for its answer now.
+///
+/// The server is compiled three times: for reads and for writes, where the compiler then knows the opcode and keeps
+/// the request in registers, and out of the way for everything else.
+#[inline(always)]
+fn drain(local: &Local, server: &mut impl Server) -> bool {
+    const READ: u16 = Opcode::Read.raw() as u16;
+    const WRITE: u16 = Opcode::Write.raw() as u16;
+    local.ends().take_requests(|entry| match entry.load(0) {
+        head if head as u16 == READ => server.serve(local, Request::known::<READ>(head, entry)),
+        head if head as u16 == WRITE => server.serve(local, Request::known::<WRITE>(head, entry)),
+        _ => serve_rarely(local, entry, server),
+    });
     local.service.pending.is_empty()
 }
 
-fn refuse(request: Request) {
-    request.reply::<u64>(Err(Errno::NODEV));
+#[cold]
+#[inline(never)]
+fn serve_rarely(local: &Local, entry: Entry<'_, 8>, server: &mut impl Server) {
+    let request = Request::new(entry.copy());
+    if is_cancel(&request) {
+        cancel(local, request);
+    } else {
+        server.serve(local, request);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn drain_stopped(local: &Local) -> bool {
+    drain(local, &mut Refusal)
 }
 
 #[inline(always)]

@@ -2,10 +2,12 @@
 #![forbid(unsafe_code)]
 
 use super::pending::Pending;
-use crate::ring::ends::Ends;
+use crate::ring::ends::{Ends, Full, full};
 use core::cell::Cell;
 use core::task::Waker;
 use ring_abi::enter;
+use ring_abi::map::CqeQueue;
+use ring_abi::ring::Producer;
 
 /// Who waits for requests, and which requests wait for their answers.
 pub(crate) struct Service {
@@ -15,6 +17,8 @@ pub(crate) struct Service {
     pub(crate) stopping: Cell<bool>,
     /// Bytes of a slot of the arena.
     pub(crate) slot_bytes: Cell<u32>,
+    replies: Cell<Option<CqeQueue<'static>>>,
+    producer: Producer,
 }
 
 impl Service {
@@ -26,7 +30,24 @@ impl Service {
             pending: Pending::new(),
             stopping: Cell::new(false),
             slot_bytes: Cell::new(0),
+            replies: Cell::new(None),
+            producer: Producer::new(),
         }
+    }
+
+    /// Replies go to this ring from now on.
+    pub(crate) fn serve_on(&self, ends: &'static Ends) {
+        self.replies.set(ends.ring.replies());
+        self.producer.reset();
+    }
+
+    /// Pushes a reply and shows it to the kernel, which takes it at the next entry.
+    #[inline(always)]
+    pub(crate) fn reply(&self, entry: [u64; 2]) -> Result<(), Full> {
+        let Some(queue) = self.replies.get() else { return Ok(()) };
+        self.producer.push_first(&queue, entry, 2).map_err(full)?;
+        self.producer.publish(&queue);
+        Ok(())
     }
 
     /// What a wait must also end for.
