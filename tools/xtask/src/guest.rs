@@ -181,7 +181,7 @@ impl Running {
         if self.tail.len() == TAIL {
             self.tail.pop_front();
         }
-        self.tail.push_back(line.chars().filter(|c| !c.is_control()).collect());
+        self.tail.push_back(plain(line));
     }
 
     /// Gives QEMU the grace to end by itself when nothing speaks against it, and ends it otherwise.
@@ -213,6 +213,20 @@ impl Running {
         let end = self.end.take().unwrap_or_else(|| unexplained(status, &self.emulator));
         Ok(Ended { end, tail: self.tail.into() })
     }
+}
+
+/// A line without what moves a terminal's cursor.
+fn plain(line: &str) -> String {
+    let mut text = String::new();
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        if letter == '\x1b' {
+            letters.find(|letter| letter.is_ascii_alphabetic());
+        } else if !letter.is_control() {
+            text.push(letter);
+        }
+    }
+    text
 }
 
 fn forward(mut stream: impl Read + Send + 'static, source: Source, to: Sender<(Source, Vec<u8>)>) {
@@ -267,6 +281,11 @@ mod tests {
         assert_eq!(end, End::Exit(3));
         assert_eq!(heard.output, b"out");
         assert_eq!(heard.kernel.len(), 2);
+    }
+
+    #[test]
+    fn the_firmwares_cursor_movements_are_left_out_of_a_message() {
+        assert_eq!(plain("\x1b[2J\x1b[01;01H\x1b[=3hBds\r"), "Bds");
     }
 
     #[test]

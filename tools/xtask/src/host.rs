@@ -21,6 +21,7 @@ const PROGRAM_HOMES: &[(&str, &str)] = &[
     ("bootstrap", "bootstrap"),
     ("bench", "bench"),
     ("qtest", "tools/qtest"),
+    ("commands", "initfs/programs/commands"),
     ("init", "initfs/programs/init"),
     ("null", "initfs/programs/null"),
     ("ramfs", "initfs/programs/ramfs"),
