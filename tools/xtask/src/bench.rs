@@ -122,8 +122,7 @@ struct Gather<'a> {
 
 impl<'a> Gather<'a> {
     fn new(kernel: &'a std::path::Path) -> Self {
-        let step = Some(Step::start("booting and measuring"));
-        Self { step, kernel, lines: Lines::default(), rows: Rows::default(), broken: None }
+        Self { step: None, kernel, lines: Lines::default(), rows: Rows::default(), broken: None }
     }
 
     fn line(&mut self, line: &str) {
@@ -159,6 +158,10 @@ impl<'a> Gather<'a> {
 }
 
 impl Listener for Gather<'_> {
+    fn started(&mut self) {
+        self.step = Some(Step::start("booting and measuring"));
+    }
+
     fn output(&mut self, bytes: &[u8]) {
         for line in self.lines.feed(bytes) {
             self.line(&line);

@@ -31,6 +31,8 @@ const TAIL: usize = 20;
 
 /// Receives what the guest says while it runs.
 pub(crate) trait Listener {
+    /// The machine was switched on.
+    fn started(&mut self) {}
     /// Bytes that programs wrote.
     fn output(&mut self, bytes: &[u8]);
     /// A line of the kernel.
@@ -39,7 +41,9 @@ pub(crate) trait Listener {
 
 /// Boots `machine` and listens to it until it ends.
 pub(crate) fn run(machine: &Machine, limits: Limits, listener: &mut dyn Listener) -> Result<Ended> {
-    Running::start(machine.command()?, limits)?.listen(listener)
+    let running = Running::start(machine.command()?, limits)?;
+    listener.started();
+    running.listen(listener)
 }
 
 #[derive(Clone, Copy)]

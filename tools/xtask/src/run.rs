@@ -136,11 +136,15 @@ pub(crate) struct Relay<'a> {
 impl<'a> Relay<'a> {
     /// Traces are turned into names with the symbols of `kernel`.
     pub(crate) fn new(kernel: Option<&'a Path>) -> Self {
-        Self { booting: Some(Step::start("booting")), kernel }
+        Self { booting: None, kernel }
     }
 }
 
 impl Listener for Relay<'_> {
+    fn started(&mut self) {
+        self.booting = Some(Step::start("booting"));
+    }
+
     fn output(&mut self, bytes: &[u8]) {
         self.booting = None;
         let mut stdout = std::io::stdout().lock();

@@ -189,7 +189,7 @@ fn measured_twice(tree: &Tree, tools: &Toolchain, guest: &cargo::Guest, options:
 
 /// Counts the guest's test lines and shows failures as they come.
 struct Gather<'a> {
-    step: Step,
+    step: Option<Step>,
     kernel: &'a Path,
     lines: Lines,
     seen: Counts,
@@ -198,22 +198,21 @@ struct Gather<'a> {
 
 impl<'a> Gather<'a> {
     fn new(kernel: &'a Path) -> Self {
-        let step = Step::start("testing in the guest");
-        Self { step, kernel, lines: Lines::default(), seen: Counts::default(), done: None }
+        Self { step: None, kernel, lines: Lines::default(), seen: Counts::default(), done: None }
     }
 
     fn line(&mut self, line: &str) {
         match Line::of(line) {
             Some(Line::Passed(name)) => {
-                self.step.note(&name);
+                self.step.iter().for_each(|step| step.note(&name));
                 self.seen.add(Counts::one(true));
             }
             Some(Line::Failed(name, reason)) => {
-                self.step.print(&format!("FAILED {name}: {reason}"));
+                self.print(&format!("FAILED {name}: {reason}"));
                 self.seen.add(Counts::one(false));
             }
             Some(Line::Done(counts)) => self.done = Some(counts),
-            None => self.step.print(line),
+            None => self.print(line),
         }
     }
 
@@ -221,10 +220,24 @@ impl<'a> Gather<'a> {
         for line in self.lines.finish() {
             self.line(&line);
         }
+        if let Some(step) = self.step.take() {
+            step.done();
+        }
+    }
+
+    fn print(&self, line: &str) {
+        match &self.step {
+            Some(step) => step.print(line),
+            None => eprintln!("{line}"),
+        }
     }
 }
 
 impl Listener for Gather<'_> {
+    fn started(&mut self) {
+        self.step = Some(Step::start("testing in the guest"));
+    }
+
     fn output(&mut self, bytes: &[u8]) {
         for line in self.lines.feed(bytes) {
             self.line(&line);
@@ -233,9 +246,9 @@ impl Listener for Gather<'_> {
 
     fn kernel(&mut self, line: &str, event: &Event) {
         match event {
-            Event::Frame(address) => self.step.print(&frame(line, *address, Some(self.kernel))),
+            Event::Frame(address) => self.print(&frame(line, *address, Some(self.kernel))),
             Event::Boot | Event::Exit(_) => {}
-            Event::Panic(_) | Event::Log => self.step.print(line),
+            Event::Panic(_) | Event::Log => self.print(line),
         }
     }
 }
