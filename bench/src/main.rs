@@ -1,2 +1,64 @@
-//! To come.
-fn main() {}
+//! `bench`: what operations cost in instructions and contexts in memory, one line for each row of the table.
+//!
+//! How to read the rows, and what each of them does, stands in `bench/README.md`.
+#![cfg_attr(target_os = "redox", no_std, no_main)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod cases;
+mod footprint;
+mod harness;
+
+use alloc::vec::Vec;
+use bench::options::{Options, Wrong};
+use cases::{CASES, Case, LEFT_OUT};
+use harness::Bench;
+use uring::start::env::args;
+use uring::{eprintln, println};
+
+uring::main!(run);
+
+fn run() -> u8 {
+    let started = bare::clock::ticks();
+    let options = match Options::parse(args().skip(1)) {
+        Ok(options) => options,
+        Err(Wrong(what)) => {
+            eprintln!("bench: {what}");
+            return 2;
+        }
+    };
+    if options.list {
+        CASES.iter().for_each(|case| println!("{}: {}", case.name, case.about));
+        return 0;
+    }
+    let is_known = |name: &str| CASES.iter().any(|case| case.name == name || case.rows.contains(&name));
+    let unknown: Vec<&str> = options.unknown(is_known).collect();
+    if !unknown.is_empty() {
+        eprintln!("bench: no such case: {}; bench --list says which there are", unknown.join(", "));
+        return 2;
+    }
+    match Bench::new(&options, started) {
+        Ok(mut bench) => measure(&mut bench, &options),
+        Err(why) => {
+            eprintln!("bench: {why}");
+            1
+        }
+    }
+}
+
+/// Runs the wanted cases; the exit code.
+fn measure(bench: &mut Bench, options: &Options) -> u8 {
+    let mut code = 0;
+    let wanted = |case: &&Case| options.wants(case.name, case.rows) && !(options.quick && case.is_long);
+    for case in CASES.iter().filter(wanted) {
+        if let Err(why) = (case.run)(bench) {
+            eprintln!("bench: {}: not measured: {why}", case.name);
+            code = 1;
+        }
+    }
+    if options.cases.is_empty() {
+        LEFT_OUT.iter().for_each(|(rows, why)| println!("bench: left out: {rows}: {why}"));
+    }
+    code
+}

@@ -48,8 +48,8 @@ pub struct Bare {
     stack: Stack,
 }
 
-/// A mapped stack.
-#[derive(Clone, Copy, Debug)]
+/// A mapped stack on which no context runs.
+#[derive(Debug)]
 pub struct Stack {
     address: u64,
     length: u64,
@@ -65,17 +65,21 @@ impl Stack {
     }
 
     /// Takes it away again.
-    ///
-    /// # Safety
-    ///
-    /// No context may run on it any more.
-    pub unsafe fn unmap(self) -> Result<(), Errno> {
-        // SAFETY: our caller's promise.
+    pub fn unmap(self) -> Result<(), Errno> {
+        // SAFETY: a context that was started keeps its stack until it has ended (`Bare`), and nobody else was told of
+        // this memory.
         unsafe { memory::unmap(Fd::CURRENT, self.address, self.length) }.wait()
     }
 
+    /// Takes or gives the right to write to it.
+    pub fn protect(&self, writable: bool) -> Result<(), Errno> {
+        let rights = if writable { READ | WRITE } else { READ };
+        // SAFETY: as for `unmap`.
+        unsafe { memory::protect(Fd::CURRENT, self.address, self.length, rights) }.wait()
+    }
+
     /// Lays out what [`first`] finds; its address.
-    fn prepare<T: Sync + 'static>(self, body: Body<T>, argument: &'static T) -> u64 {
+    fn prepare<T: Sync + 'static>(&self, body: Body<T>, argument: &'static T) -> u64 {
         let birth = self.address.wrapping_add(self.length).wrapping_sub(size_of::<Birth>() as u64);
         let place = ptr::with_exposed_provenance_mut::<Birth>(birth as usize);
         let argument = ptr::from_ref(argument).cast();
@@ -109,20 +113,26 @@ pub fn start<T: Sync + 'static>(
     stack: u64,
     sizes: Sizes,
 ) -> Result<Bare, Errno> {
+    start_with(body, argument, stack, sizes, args::context::START)
+}
+
+/// Makes a context on a stack of so many bytes; with [`args::context::START`] it runs at once.
+pub fn start_with<T: Sync + 'static>(
+    body: Body<T>,
+    argument: &'static T,
+    stack: u64,
+    sizes: Sizes,
+    flags: u64,
+) -> Result<Bare, Errno> {
     let stack = Stack::map(stack)?;
-    match start_on(stack, body, argument, sizes, args::context::START) {
+    match create(&stack, body, argument, sizes, flags) {
         Ok(fd) => Ok(Bare { fd, stack }),
-        Err(error) => {
-            // SAFETY: there is no context on it.
-            unsafe { stack.unmap() }?;
-            Err(error)
-        }
+        Err(error) => stack.unmap().and(Err(error)),
     }
 }
 
-/// Makes a context on a stack that is there; with [`args::context::START`] it runs at once.
-pub fn start_on<T: Sync + 'static>(
-    stack: Stack,
+fn create<T: Sync + 'static>(
+    stack: &Stack,
     body: Body<T>,
     argument: &'static T,
     sizes: Sizes,
@@ -147,8 +157,7 @@ impl Bare {
     pub fn join(self) -> Result<End, Errno> {
         let end = context::wait(self.fd).wait()?;
         handle::close(self.fd).wait()?;
-        // SAFETY: the context that ran on it has ended.
-        unsafe { self.stack.unmap() }?;
+        self.stack.unmap()?; // nothing runs on it any more
         Ok(end)
     }
 

@@ -1,0 +1,96 @@
+//! The cases, in the order in which they run: cheap ones first, those that fill memory last.
+#![forbid(unsafe_code)]
+
+mod contexts;
+mod files;
+mod futex;
+mod irq;
+mod memory;
+mod nop;
+mod pages;
+mod pingpong;
+mod process;
+mod read;
+mod system;
+mod thread;
+mod timer;
+
+use crate::harness::{Bench, Outcome};
+
+/// One case: it prints one or a few rows.
+pub(crate) struct Case {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What it measures.
+    pub(crate) about: &'static str,
+    /// Names of its rows beside its own name.
+    pub(crate) rows: &'static [&'static str],
+    /// Left out when in a hurry.
+    pub(crate) is_long: bool,
+    /// Measures and prints.
+    pub(crate) run: fn(&mut Bench) -> Outcome,
+}
+
+const fn case(name: &'static str, about: &'static str, run: fn(&mut Bench) -> Outcome) -> Case {
+    Case { name, about, rows: &[], is_long: false, run }
+}
+
+const fn group(
+    name: &'static str,
+    about: &'static str,
+    rows: &'static [&'static str],
+    run: fn(&mut Bench) -> Outcome,
+) -> Case {
+    Case { rows, ..case(name, about, run) }
+}
+
+const fn long(case: Case) -> Case {
+    Case { is_long: true, ..case }
+}
+
+/// Rows whose mechanism this version does not have, and why.
+pub(crate) const LEFT_OUT: &[(&str, &str)] =
+    &[("fault.anon, fault.cow", "memory is mapped and copied when it is asked for, so no access faults")];
+
+/// Every case.
+pub(crate) const CASES: &[Case] = &[
+    case("nop.1", "an operation that does nothing, submitted and reaped, one per trap", nop::one),
+    case("nop.8", "the same, 8 per trap, each", nop::eight),
+    case("nop.32", "the same, 32 per trap, each", nop::thirty_two),
+    case("nop.128", "the same, 128 per trap, each", nop::many),
+    case("read1.1", "1-byte read from `null` in another address space, one at a time", read::one),
+    case("read1.32", "the same, 32 in flight, each", read::one_many),
+    case("read0.1", "0-byte read from `null`", read::zero),
+    case("read0.32", "the same, 32 in flight, each", read::zero_many),
+    case("read512.1", "512-byte read from `null`", read::sector),
+    case("read512.32", "the same, 32 in flight, each", read::sector_many),
+    case("read4096.1", "4096-byte read from `null`", read::page),
+    case("read4096.32", "the same, 32 in flight, each", read::page_many),
+    case("read16.kernel", "16-byte read of the clock, which the kernel serves", read::kernel),
+    case("open_close", "open and close of a file in `ramfs`", files::open_close),
+    case("open_close.null", "open and close of a file of `null`", files::open_close_null),
+    case("stat", "stat of a file in `ramfs` by path", files::stat),
+    case("fstat", "stat of an open file in `ramfs`", files::fstat),
+    case("read4096.ram", "4096-byte read of a file in `ramfs`", files::read_page),
+    case("futex.rtt", "futex wake to the waiter running, round trip of two threads", futex::threads),
+    case("futex.rtt.process", "the same, of two processes that share the words", futex::processes),
+    case("pingpong.scheme", "a byte to another program and back, through the two ends of a daemon's pipe", pingpong::run),
+    case("timer.wait", "a deadline to its waiter running", timer::run),
+    case("irq.wait", "an interrupt to its waiter running", irq::run),
+    case("page.map_unmap", "map and unmap one page", pages::one),
+    case("page.map_unmap.16", "map and unmap 16 pages", pages::sixteen),
+    case("page.protect", "take and give back the right to write one page", pages::protect),
+    case("thread.create_join", "map a stack, create a context, let it exit, wait, unmap", thread::run),
+    case("fork_wait", "fork, exit, wait", process::fork_wait),
+    case("spawn_wait", "spawn a tiny program, wait for its end", process::spawn_wait),
+    case("mem.op", "kernel bytes for a read that a daemon has not answered", memory::operation),
+    group("mem.process", "bytes for a small process", memory::PROCESS_ROWS, memory::process),
+    group("contexts.futex.1000", "bytes for 1,000 contexts blocked in futex, each", contexts::ROWS, contexts::futex_1k),
+    group("contexts.futex.10000", "bytes for 10,000 contexts blocked in futex, each", contexts::ROWS, contexts::futex_10k),
+    group("contexts.read.1000", "bytes for 1,000 contexts blocked in a scheme read, each", &[], contexts::read_1k),
+    group("contexts.read.10000", "bytes for 10,000 contexts blocked in a scheme read, each", &[], contexts::read_10k),
+    long(case("contexts.futex.100000", "bytes for 100,000 contexts blocked in futex, each", contexts::futex_100k)),
+    long(case("contexts.read.100000", "bytes for 100,000 contexts blocked in a scheme read, each", contexts::read_100k)),
+    long(case("contexts.1gib", "contexts of one process blocked at once in a guest of 1 GiB", contexts::fill)),
+    group("system", "boot, longest step and kernel stack", system::ROWS, system::run),
+];

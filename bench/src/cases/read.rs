@@ -1,0 +1,88 @@
+//! Reads: from a daemon in another address space, and from the kernel itself.
+//!
+//! Depth 1 is a blocking call of the runtime; depth 32 is its batch, which sends all and waits for all.
+#![forbid(unsafe_code)]
+
+use crate::harness::{Bench, Outcome, ensure};
+use alloc::vec;
+use posix::file::close;
+use posix::flags::O_RDONLY;
+use posix::open::open;
+use ring_abi::Errno;
+use uring::op::batch::Batch;
+use uring::op::file::{At, read};
+
+const ZERO: &[u8] = b"/scheme/null/zero";
+const DEPTH: usize = 32;
+
+pub(crate) fn zero(bench: &mut Bench) -> Outcome {
+    single(bench, "read0.1", 0)
+}
+
+pub(crate) fn one(bench: &mut Bench) -> Outcome {
+    single(bench, "read1.1", 1)
+}
+
+pub(crate) fn sector(bench: &mut Bench) -> Outcome {
+    single(bench, "read512.1", 512)
+}
+
+pub(crate) fn page(bench: &mut Bench) -> Outcome {
+    single(bench, "read4096.1", 4096)
+}
+
+pub(crate) fn zero_many(bench: &mut Bench) -> Outcome {
+    several(bench, "read0.32", 0)
+}
+
+pub(crate) fn one_many(bench: &mut Bench) -> Outcome {
+    several(bench, "read1.32", 1)
+}
+
+pub(crate) fn sector_many(bench: &mut Bench) -> Outcome {
+    several(bench, "read512.32", 512)
+}
+
+pub(crate) fn page_many(bench: &mut Bench) -> Outcome {
+    several(bench, "read4096.32", 4096)
+}
+
+fn single(bench: &Bench, name: &str, bytes: usize) -> Outcome {
+    let fd = open(ZERO, O_RDONLY, 0)?;
+    let mut buffer = vec![1_u8; bytes];
+    bench.time(name, 1, || match read(fd, buffer.as_mut_slice(), At::Offset(0)).wait().0 {
+        Ok(count) if count == bytes => Ok(()),
+        Ok(_) => Err(Errno::IO),
+        Err(error) => Err(error),
+    })?;
+    close(fd)?;
+    ensure(buffer.iter().all(|byte| *byte == 0), "the buffer was not filled")
+}
+
+fn several(bench: &Bench, name: &str, bytes: usize) -> Outcome {
+    let fd = open(ZERO, O_RDONLY, 0)?;
+    // A buffer of no bytes is still one of the operations.
+    let mut buffers = vec![vec![1_u8; bytes]; DEPTH];
+    let mut batch = Batch::new(buffers.iter_mut().map(|buffer| read(fd, buffer.as_mut_slice(), At::Offset(0))));
+    bench.time(name, DEPTH as u64, || {
+        batch.wait();
+        Ok(())
+    })?;
+    let full = batch.finish().into_iter().all(|(result, _)| result == Ok(bytes));
+    close(fd)?;
+    ensure(full, "a read of the last batch failed")?;
+    ensure(buffers.iter().flatten().all(|byte| *byte == 0), "a buffer was not filled")
+}
+
+/// The clock's file: 16 bytes that the kernel writes by itself.
+pub(crate) fn kernel(bench: &mut Bench) -> Outcome {
+    let fd = open(b"/scheme/time/4", O_RDONLY, 0)?;
+    let mut words = [0_u8; 16];
+    bench.time("read16.kernel", 1, || match read(fd, words.as_mut_slice(), At::Offset(0)).wait().0 {
+        Ok(16) => Ok(()),
+        Ok(_) => Err(Errno::IO),
+        Err(error) => Err(error),
+    })?;
+    close(fd)?;
+    ensure(words != [0; 16], "the clock stands still at zero")
+}

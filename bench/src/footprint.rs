@@ -1,0 +1,101 @@
+//! What the kernel says of its memory: `/scheme/sys/footprint`, lines of `name live bytes-each bytes`.
+#![forbid(unsafe_code)]
+
+use crate::harness::Failure;
+use alloc::string::String;
+use alloc::vec::Vec;
+use posix::file::{close, read};
+use posix::flags::O_RDONLY;
+use posix::open::open;
+use ring_abi::Errno;
+
+/// One kind of record or frame.
+#[derive(Clone, Debug)]
+struct Kind {
+    name: String,
+    live: u64,
+    each: u64,
+}
+
+/// All kinds at one time.
+#[derive(Clone, Debug)]
+pub(crate) struct Footprint(Vec<Kind>);
+
+/// Uses of frames that are the kernel's own.
+const KERNEL: [&str; 2] = ["frames.records", "frames.tables"];
+
+impl Footprint {
+    /// What it is now. Reading it takes no memory that is not given back before it is counted anew.
+    pub(crate) fn now() -> Result<Footprint, Failure> {
+        let text = read_text("/scheme/sys/footprint")?;
+        text.lines().map(|line| kind(line).ok_or(Failure::Wrong("sys/footprint has a line of another form"))).collect::<Result<_, _>>().map(Footprint)
+    }
+
+    fn kind(&self, name: &'static str) -> Result<&Kind, Failure> {
+        self.0.iter().find(|kind| kind.name == name).ok_or(Failure::Wrong("sys/footprint lacks a line"))
+    }
+
+    /// How many there are of a kind.
+    pub(crate) fn live(&self, name: &'static str) -> Result<u64, Failure> {
+        self.kind(name).map(|kind| kind.live)
+    }
+
+    /// Bytes of one of a kind.
+    pub(crate) fn each(&self, name: &'static str) -> Result<u64, Failure> {
+        self.kind(name).map(|kind| kind.each)
+    }
+
+    /// Bytes of all of a kind.
+    pub(crate) fn bytes(&self, name: &'static str) -> Result<u64, Failure> {
+        self.kind(name).map(|kind| kind.live.saturating_mul(kind.each))
+    }
+
+    /// Bytes of frames that the kernel keeps for itself: records and page tables.
+    pub(crate) fn kernel(&self) -> Result<u64, Failure> {
+        KERNEL.iter().map(|name| self.bytes(name)).sum()
+    }
+
+    /// Bytes of everything that is counted under some use.
+    pub(crate) fn used(&self) -> u64 {
+        let uses = self.0.iter().filter(|kind| kind.name.starts_with("frames."));
+        let uses = uses.filter(|kind| kind.name != "frames.free" && kind.name != "frames.total");
+        uses.map(|kind| kind.live.saturating_mul(kind.each)).sum()
+    }
+
+    /// Checks that what was used between two times is what is no longer free.
+    pub(crate) fn check_since(&self, before: &Footprint) -> Result<(), Failure> {
+        let used = self.used().wrapping_sub(before.used());
+        let taken = before.bytes("frames.free")?.wrapping_sub(self.bytes("frames.free")?);
+        if used == taken { Ok(()) } else { Err(Failure::Differ("bytes used and bytes no longer free", used, taken)) }
+    }
+}
+
+fn kind(line: &str) -> Option<Kind> {
+    let mut words = line.split_whitespace();
+    let (name, live, each) = (words.next()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    Some(Kind { name: name.into(), live, each })
+}
+
+/// A number from a file of `name value` lines.
+pub(crate) fn number(path: &str, name: &str) -> Result<u64, Failure> {
+    let text = read_text(path)?;
+    let mut values = text.lines().filter_map(|line| line.split_once(' '));
+    let value = values.find(|(found, _)| *found == name).and_then(|(_, value)| value.trim().parse().ok());
+    value.ok_or(Failure::Wrong("a file of scheme sys lacks a line"))
+}
+
+/// The whole of a text file of the kernel.
+pub(crate) fn read_text(path: &str) -> Result<String, Errno> {
+    let fd = open(path.as_bytes(), O_RDONLY, 0)?;
+    let mut text = Vec::with_capacity(4096);
+    let mut piece = [0; 2048];
+    let result = loop {
+        match read(fd, &mut piece) {
+            Ok(0) => break Ok(()),
+            Ok(count) => text.extend_from_slice(piece.get(..count).unwrap_or_default()),
+            Err(error) => break Err(error),
+        }
+    };
+    close(fd).and(result)?;
+    String::from_utf8(text).map_err(|_| Errno::ILSEQ)
+}
