@@ -202,7 +202,9 @@ impl Fill {
 
     /// Looks for what cannot be replaced, before anything is changed.
     fn look(&mut self, memory: &Memory, space: &Space, budget: &Budget) -> Run {
-        while let Some(id) = space.regions.first_from(&memory.regions, self.cursor) {
+        while self.cursor < self.end
+            && let Some(id) = space.regions.first_from(&memory.regions, self.cursor)
+        {
             let region = memory.regions.at(id);
             if region.first() >= self.end {
                 break;
