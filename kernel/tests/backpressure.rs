@@ -230,8 +230,10 @@ fn two_daemons_woken_by_one_enter_both_get_their_turn() {
     world.run_until_idle();
     let others: Vec<_> = (0..world.programs()).map(Program).filter(|program| *program != app).collect();
     for disk in disks {
+        disk.obliging(&mut world, false);
         disk.wait(&mut world);
     }
+    let before = world.machine().now();
     // Everybody else sleeps, so no timer runs.
     for program in others {
         if disks.iter().all(|disk| disk.program != program) {
@@ -239,11 +241,16 @@ fn two_daemons_woken_by_one_enter_both_get_their_turn() {
             program.wait(&mut world, 1);
         }
     }
+    world.give_cpu(app);
+    for _ in 0..3 {
+        world.advance(50_000_000);
+    }
     for fd in fds {
         app.submit(&mut world, read(fd, DATA, 8));
     }
     app.wait(&mut world, 2);
     assert_eq!(world.on_cpu(), Some(disks[0].program));
     // The first runs for ever, and still the second gets its turn.
-    world.give_cpu(disks[1].program);
+    world.run_until("the second runs", |world| world.on_cpu() == Some(disks[1].program));
+    assert!(world.machine().now() < before + 1_000_000_000, "and soon");
 }

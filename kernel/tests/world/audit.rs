@@ -8,6 +8,7 @@ use kernel::entry::kernel::Kernel;
 use kernel::mem::frames::Use;
 use kernel::op::inflight::Wait;
 use kernel::op::state::{ByRing, State};
+use ring_abi::Opcode;
 
 /// What the system uses: records and frames by kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,24 @@ pub fn check(kernel: &Kernel) -> Result<(), String> {
     rings(s)?;
     files(s)?;
     Ok(())
+}
+
+/// What the kernel has put off, in words.
+pub fn work(kernel: &Kernel) -> String {
+    let s = &kernel.state;
+    let lists = [
+        ("operations", s.work.first()),
+        ("ending contexts", s.ending.first()),
+        ("dying links", s.dying_links.first()),
+        ("dying tables", s.dying_tables.first()),
+        ("channels", s.channel_work.first()),
+        ("to refill", s.to_refill.get()),
+    ];
+    let waiting = lists.iter().filter(|(_, first)| *first != NONE);
+    let names: Vec<_> = waiting.map(|(name, first)| format!("{name} from {first}")).collect();
+    let first = s.work.first();
+    let op = if first == NONE { String::new() } else { format!("{:?}", s.ops.at(first)) };
+    format!("{names:?}, memory is idle: {}; {op}", s.memory.is_idle())
 }
 
 /// Every operation in flight is in its ring's list once, and holds one place in its completion queue.
@@ -95,8 +114,12 @@ fn files(s: &State) -> Result<(), String> {
         }
     }
     for op in (0..s.ops.capacity()).map(|id| s.ops.at(id)) {
-        if op.wait.get() != Wait::Free && op.file.get() != NONE {
-            holders[op.file.get() as usize] += 1;
+        if op.wait.get() == Wait::Free {
+            continue;
+        }
+        let sent = if op.opcode.get() == Opcode::Sendfd { op.arg(0) as u32 } else { NONE };
+        for file in [op.file.get(), sent].into_iter().filter(|file| *file != NONE) {
+            holders[file as usize] += 1;
         }
     }
     for (id, count) in holders.into_iter().enumerate() {

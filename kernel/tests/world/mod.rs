@@ -25,7 +25,7 @@ use kernel::entry::kernel::Kernel;
 use program::{ENTRY, Ends, STACK, State};
 use ring_abi::args::{self, CURRENT};
 use ring_abi::context::End;
-use ring_abi::enter;
+use ring_abi::{Errno, enter};
 use ring_abi::layout::Sizes;
 use rmm::Frame;
 
@@ -150,7 +150,8 @@ impl World {
             return;
         }
         let State { maker, context, .. } = *self.state(program);
-        maker.call(self, args::ContextKill { context }.encode(0)).expect("it is known");
+        let result = maker.call(self, args::ContextKill { context }.encode(0));
+        assert!(matches!(result, Ok(0) | Err(Errno::SRCH)), "it is known: {result:?}");
         self.run_until_idle();
         assert!(self.has_ended(program));
     }
@@ -197,7 +198,8 @@ impl World {
                 panic!("nothing is left to happen before {what}");
             }
         }
-        panic!("it does not happen: {what}");
+        let modes: Vec<_> = self.programs.iter().map(|state| state.mode).collect();
+        panic!("it does not happen: {what}; {:?} runs, {modes:?}", self.on_cpu);
     }
 
     /// Lets every program submit what it has filled and every daemon answer what it can, until nothing is
@@ -208,7 +210,7 @@ impl World {
                 return;
             }
         }
-        panic!("the world is never idle");
+        panic!("the world is never idle: {}", audit::work(&self.kernel));
     }
 
     /// One program enters the kernel because it has something for it. `false` if none has.
@@ -292,7 +294,8 @@ impl World {
     }
 
     /// What the system uses. Two moments with the same programs and files have the same.
-    pub fn accounts(&self) -> audit::Accounts {
+    pub fn accounts(&mut self) -> audit::Accounts {
+        self.run_until_idle();
         audit::accounts(&self.kernel)
     }
 
