@@ -13,7 +13,6 @@ use crate::op::cx::Cx;
 use crate::op::state::State;
 use crate::op::{Outcome, dispatch, forward, reply, tracer};
 use crate::ring::duplex::Ring;
-use ring_abi::context::Reason;
 use ring_abi::layout::flags::NEED_ENTER;
 use ring_abi::ring::PushError;
 use ring_abi::sqe::{Head, Words};
@@ -187,7 +186,7 @@ fn postpone(s: &State, context: &Context, args: &Enter, taken: u32) -> Then {
 #[cold]
 #[inline(never)]
 fn condemn(s: &State, context_id: u32) -> Then {
-    s.end_context(context_id, ring_abi::context::End::Ended(Reason::CorruptRing));
+    s.condemn(context_id);
     Then::Gone
 }
 
