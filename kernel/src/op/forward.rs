@@ -64,7 +64,7 @@ pub fn start_on(cx: &Cx<'_>, opcode: Opcode, file_id: u32, file: &File, args: [u
     let [_, buffer, length, offset, more] = args;
     let [a, b, c, d, e] = &op.args;
     // A path's capacity is the kernel's to know: it stays beside the reserve, and the daemon sees a zero.
-    let (kept, more) = if opcode == Opcode::OpenAt { (more << 32, 0) } else { (0, more) };
+    let (kept, more) = if opcode == Opcode::OpenAt { (capacity(more), 0) } else { (0, more) };
     a.set(u64::from(reserve) | kept);
     b.set(buffer);
     c.set(length);
@@ -77,6 +77,26 @@ pub fn start_on(cx: &Cx<'_>, opcode: Opcode, file_id: u32, file: &File, args: [u
 #[inline(always)]
 pub fn makes_file(opcode: Opcode) -> bool {
     matches!(opcode, Opcode::OpenAt | Opcode::Dup)
+}
+
+/// Where the first argument keeps, beside the reserve, what [`skip`] and [`capacity`] say.
+const SKIPPED: u32 = 32;
+const CAPACITY: u32 = 40;
+
+/// A path's capacity, as the first argument keeps it. No link's target is longer than a slot.
+const fn capacity(bytes: u64) -> u64 {
+    (if bytes > 0xff_ffff { 0xff_ffff } else { bytes }) << CAPACITY
+}
+
+/// Notes that so many bytes of a path lie before what the daemon sees: its scheme's name, at most 41.
+pub fn skip(op: &Op, bytes: u64) {
+    op.set_arg(0, op.arg(0) | (bytes & 0xff) << SKIPPED);
+}
+
+/// Where a program's path begins, and how many bytes of it may be overwritten.
+pub fn path_buffer(op: &Op) -> (u64, u64) {
+    let kept = op.arg(0);
+    (op.arg(1).wrapping_sub(kept >> SKIPPED & 0xff), kept >> CAPACITY)
 }
 
 /// Sends an operation to its link, or parks it for room. An error means that the record is gone again and

@@ -44,7 +44,7 @@ pub fn start(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
         }
         (Target::Link(link), root) => {
             let path = [root, buffer.wrapping_add(skipped), length.wrapping_sub(skipped), flags, capacity];
-            start_on_root(cx, opcode, link, path)
+            start_on_root(cx, opcode, link, path, skipped)
         }
         (Target::Free, _) => Err(Errno::NODEV),
     }
@@ -52,7 +52,7 @@ pub fn start(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
 
 /// Sends the rest of an absolute path to the scheme's daemon. The request works on no open file: a record
 /// for the root is made for it, which goes with the request.
-fn start_on_root(cx: &Cx<'_>, opcode: Opcode, link_id: u32, path: [u64; 5]) -> OpResult {
+fn start_on_root(cx: &Cx<'_>, opcode: Opcode, link_id: u32, path: [u64; 5], skipped: u64) -> OpResult {
     let s = cx.s;
     let [root, buffer, length, flags, capacity] = path;
     let link = s.links.at(link_id);
@@ -69,6 +69,9 @@ fn start_on_root(cx: &Cx<'_>, opcode: Opcode, link_id: u32, path: [u64; 5]) -> O
         s.close_file(file_id);
     }
     let id = started?;
+    if opcode == Opcode::OpenAt {
+        forward::skip(s.ops.at(id), skipped);
+    }
     forward::submit(s, cx.ring, id, s.ops.at(id)).map(|()| Outcome::Parked)
 }
 

@@ -62,7 +62,7 @@ fn stale(s: &State, link: u32, tag: u32) {
 #[inline(always)]
 fn finish(s: &State, link: &Link, op: &Op, tag: u32, words: [u64; 2]) -> (Result<u64, Errno>, u32) {
     let [head, result] = words;
-    if op.opcode.get() == Opcode::Read && head as u8 == 0 && op.arg(3) != ring_abi::args::CURSOR {
+    if op.opcode.get() == Opcode::Read && head as u8 == 0 && !op.has_turn.get() {
         return (ring_abi::errno::demux(result).and_then(|count| out(s, link, op, tag, count)), 0);
     }
     finish_other(s, link, op, tag, Cqe::from_words(words))
@@ -84,13 +84,9 @@ fn out(s: &State, link: &Link, op: &Op, tag: u32, count: u64) -> Result<u64, Err
 #[cold]
 #[inline(never)]
 fn finish_other(s: &State, link: &Link, op: &Op, tag: u32, entry: Cqe) -> (Result<u64, Errno>, u32) {
-    if entry.flags & 7 == CqeKind::WithFd as u8 {
-        return (super::pass::answer_with_handle(s, link, op, entry), 0);
-    }
-    if entry.flags != 0 {
-        return (Err(Errno::IO), 0);
-    }
     let answer = match (op.opcode.get(), entry.result()) {
+        _ if entry.flags & 7 == CqeKind::WithFd as u8 => super::pass::answer_with_handle(s, link, op, entry),
+        _ if entry.flags != 0 => Err(Errno::IO),
         (Opcode::OpenAt, Err(Errno::XDEV)) => return leads_on(s, link, op, tag, entry),
         (Opcode::OpenAt | Opcode::Dup, Ok(file)) => super::open::finish(s, op, file, entry.extra()),
         (Opcode::Fstat | Opcode::Fstatvfs, Ok(_)) => {
@@ -110,13 +106,14 @@ fn finish_other(s: &State, link: &Link, op: &Op, tag: u32, entry: Cqe) -> (Resul
 /// A path that leads through a symbolic link: gives the path to go on with back to the program.
 fn leads_on(s: &State, link: &Link, op: &Op, tag: u32, entry: Cqe) -> (Result<u64, Errno>, u32) {
     let length = u64::from(entry.extra());
-    if length > op.arg(0) >> 32 || length > link.slot_bytes() {
+    let (buffer, capacity) = super::forward::path_buffer(op);
+    if length > capacity || length > link.slot_bytes() {
         return (Err(Errno::NAMETOOLONG), 0);
     }
     let ring = s.rings.at(op.ring.get());
     let space = s.memory.space(ring.space.get());
     let slot = link.arena.get().add(link.offset(tag));
-    match user::copy_out(&s.memory, space, &ring.cache, op.arg(1), slot, length as usize) {
+    match user::copy_out(&s.memory, space, &ring.cache, buffer, slot, length as usize) {
         Ok(()) => (Err(Errno::XDEV), entry.extra()),
         Err(error) => (Err(error), 0),
     }
