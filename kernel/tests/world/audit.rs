@@ -1,13 +1,11 @@
-//! The kernel's accounts, looked at from outside: what must add up after every step, and what must be the
-//! same at two moments with the same programs and files.
+//! The kernel's accounts, looked at from outside, beside its own audit: holders of files, and what must be
+//! the same at two moments with the same programs and files.
 
 use kernel::base::NONE;
-use kernel::base::list::Chain;
 use kernel::context::file::Kind;
 use kernel::entry::kernel::Kernel;
 use kernel::mem::frames::Use;
 use kernel::op::inflight::Wait;
-use kernel::op::state::{ByRing, State};
 use ring_abi::Opcode;
 
 /// What the system uses: records and frames by kind.
@@ -43,68 +41,9 @@ pub fn accounts(kernel: &Kernel) -> Accounts {
     ])
 }
 
-/// Looks whether everything adds up.
+/// Every file is held as often as handles and operations lead to it.
 pub fn check(kernel: &Kernel) -> Result<(), String> {
     let s = &kernel.state;
-    s.memory.audit()?;
-    rings(s)?;
-    files(s)?;
-    Ok(())
-}
-
-/// What the kernel has put off, in words.
-pub fn work(kernel: &Kernel) -> String {
-    let s = &kernel.state;
-    let lists = [
-        ("operations", s.work.first()),
-        ("ending contexts", s.ending.first()),
-        ("dying links", s.dying_links.first()),
-        ("dying tables", s.dying_tables.first()),
-        ("channels", s.channel_work.first()),
-        ("to refill", s.to_refill.get()),
-    ];
-    let waiting = lists.iter().filter(|(_, first)| *first != NONE);
-    let names: Vec<_> = waiting.map(|(name, first)| format!("{name} from {first}")).collect();
-    let first = s.work.first();
-    let op = if first == NONE { String::new() } else { format!("{:?}", s.ops.at(first)) };
-    format!("{names:?}, memory is idle: {}; {op}", s.memory.is_idle())
-}
-
-/// Every operation in flight is in its ring's list once, and holds one place in its completion queue.
-fn rings(s: &State) -> Result<(), String> {
-    let mut filed = 0;
-    for context in (0..s.contexts.capacity()).map(|id| s.contexts.at(id)) {
-        for ring_id in
-            context.rings.iter().map(|ring| ring.get()).filter(|ring| *ring != NONE && context.lives())
-        {
-            let ring = s.rings.at(ring_id);
-            let mut count = 0;
-            let mut at = ring.ops.first();
-            while at != NONE {
-                let op = s.ops.at(at);
-                if op.ring.get() != ring_id || op.wait.get() == Wait::Free {
-                    return Err(format!("ring {ring_id} has operation {at} that is not its own: {op:?}"));
-                }
-                count += 1;
-                if count > 1 << 16 {
-                    return Err(format!("ring {ring_id}'s operations form a circle"));
-                }
-                at = ByRing(&s.ops).link(at).next();
-            }
-            if count != ring.cq.held() {
-                return Err(format!("ring {ring_id}: {count} operations hold {} places", ring.cq.held()));
-            }
-            filed += count;
-        }
-    }
-    if filed > s.ops.live() {
-        return Err(format!("{filed} operations are filed, {} live", s.ops.live()));
-    }
-    Ok(())
-}
-
-/// Every file is held as often as handles and operations lead to it.
-fn files(s: &State) -> Result<(), String> {
     let mut holders = vec![0_u32; s.files.capacity() as usize];
     for table in (0..s.tables.capacity()).map(|id| s.tables.at(id)) {
         let mut at = 0;
@@ -130,4 +69,22 @@ fn files(s: &State) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What the kernel has put off, in words.
+pub fn work(kernel: &Kernel) -> String {
+    let s = &kernel.state;
+    let lists = [
+        ("operations", s.work.first()),
+        ("ending contexts", s.ending.first()),
+        ("dying links", s.dying_links.first()),
+        ("dying tables", s.dying_tables.first()),
+        ("channels", s.channel_work.first()),
+        ("to refill", s.to_refill.get()),
+    ];
+    let waiting = lists.iter().filter(|(_, first)| *first != NONE);
+    let names: Vec<_> = waiting.map(|(name, first)| format!("{name} from {first}")).collect();
+    let first = s.work.first();
+    let op = if first == NONE { String::new() } else { format!("{:?}", s.ops.at(first)) };
+    format!("{names:?}, memory is idle: {}; {op}", s.memory.is_idle())
 }

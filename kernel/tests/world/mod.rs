@@ -105,10 +105,15 @@ impl World {
     /// A further context in a program's space, with its handles. The first program makes it if it made the
     /// other one.
     pub fn thread(&mut self, of: Program, sizes: Sizes) -> Program {
-        match self.state(of).home {
-            Some([space, table]) => self.context(FIRST, space, table, sizes),
-            None => self.context(of, CURRENT, CURRENT, sizes),
-        }
+        let Some(home) = self.state(of).home else { return self.context(of, CURRENT, CURRENT, sizes) };
+        let home = home.map(|fd| {
+            let dup = args::HandleDup { fd, table: CURRENT, target: args::LOWEST, flags: 0 };
+            FIRST.call(self, dup.encode(0)).expect("there is memory")
+        });
+        let [space, table] = home;
+        let thread = self.context(FIRST, space, table, sizes);
+        self.state(thread).home = Some(home);
+        thread
     }
 
     /// A context made by `maker`, which has run up to its first own instruction.
@@ -268,7 +273,8 @@ impl World {
 impl World {
     /// Looks at everything that must always hold.
     pub fn check(&self) {
-        if let Err(what) = audit::check(&self.kernel) {
+        let looked = self.kernel.audit().and_then(|()| audit::check(&self.kernel));
+        if let Err(what) = looked {
             panic!("after step {}: {what}", self.steps);
         }
     }

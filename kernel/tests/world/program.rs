@@ -173,7 +173,8 @@ impl Program {
     /// The same on another ring.
     pub fn submit_on(self, world: &mut World, ring: usize, sqe: Sqe) -> Ticket {
         let Some(ticket) = self.try_submit_on(world, ring, sqe) else {
-            panic!("the submission queue is full")
+            let ends = self.ends(world, ring);
+            panic!("{self:?}: {} entries not taken, {} operations open", ends.unsubmitted(), ends.owed());
         };
         ticket
     }
