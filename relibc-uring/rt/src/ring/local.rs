@@ -61,12 +61,14 @@ impl Local {
     pub(crate) fn switch(&self, ends: &'static Ends) {
         self.ends.set(ends);
         self.slots.resize(ends.most_awaited());
+        self.service.serve_on(ends);
     }
 
     /// After a fork: goes on in the child, whose ring is fresh and empty. What was in flight belongs to the
     /// parent, and is cancelled here. `found` makes this the runtime that the thread finds.
     pub(crate) fn renew(&self, ends: &'static Ends, found: impl FnOnce()) {
         self.ends.set(ends);
+        self.service.serve_on(ends);
         found();
         for (index, slot) in self.slots.iter() {
             if matches!(slot.stage.get(), Stage::Flying | Stage::Orphan) {
@@ -77,9 +79,10 @@ impl Local {
         self.settle();
     }
 
-    /// Whether the kernel has anything of this thread.
+    /// Whether the kernel has anything of this thread, or asks anything of it.
     pub(crate) fn is_busy(&self) -> bool {
-        self.slots.any(Stage::Flying) || self.slots.any(Stage::Orphan)
+        let serves = self.ends().sizes.service.is_some();
+        serves || self.slots.any(Stage::Flying) || self.slots.any(Stage::Orphan)
     }
 
     /// Starts an operation that is awaited; its slot, or `Full`. The kernel sees it at the next entry.

@@ -9,7 +9,7 @@ use ring_abi::Errno;
 use ring_abi::layout::Sizes;
 
 /// Makes a ring of these sizes this thread's own: its operations go there from now on. Nothing may be in flight
-/// (`EBUSY`). The old ring stays until the thread ends, so do this once, early.
+/// and the thread must not serve a scheme (`EBUSY`). The old ring stays until the thread ends, so do this once, early.
 pub fn resize(sizes: Sizes) -> Result<(), Errno> {
     let local = local();
     if local.is_busy() {

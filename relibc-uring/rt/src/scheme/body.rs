@@ -44,8 +44,8 @@ pub enum Body<'r> {
     Unlink(Path<'r>),
     /// What `stat` tells.
     Stat(Stat<'r>),
-    /// What `statvfs` tells: a `redox_syscall::StatVfs`.
-    Space(Output<'r>),
+    /// What `statvfs` tells.
+    Space(Space<'r>),
     /// Entries of a directory.
     Entries(Entries<'r>),
     /// Write the file back.
@@ -152,6 +152,13 @@ pub struct Stat<'r> {
     pub out: Output<'r>,
 }
 
+/// A request for what `statvfs` tells.
+#[derive(Debug)]
+pub struct Space<'r> {
+    /// Where a [`syscall::StatVfs`] goes.
+    pub out: Output<'r>,
+}
+
 /// Two `TimeSpec`s.
 #[derive(Clone, Copy, Debug)]
 pub struct Times<'r> {
@@ -206,7 +213,7 @@ impl Request {
             Opcode::Recvfd => Body::Wanted(Sent { flags: a, argument: b }),
             Opcode::Fpath => Body::Path(self.output()),
             Opcode::Fstat => Body::Stat(Stat { out: self.output() }),
-            Opcode::Fstatvfs => Body::Space(self.output()),
+            Opcode::Fstatvfs => Body::Space(Space { out: self.output() }),
             Opcode::Getdents => Body::Entries(Entries { start: d, out: self.output() }),
             Opcode::Fsync => Body::Sync,
             Opcode::Futimens => Body::Times(Times { bytes: self.input() }),

@@ -1,7 +1,7 @@
 //! Writes what clients read as structures of `redox_syscall`: entries of directories, and `stat`.
 #![forbid(unsafe_code)]
 
-use super::body::{Entries, Stat};
+use super::body::{Entries, Space, Stat};
 use super::payload::Output;
 use core::mem::offset_of;
 use syscall::dirent::{DirentHeader, DirentKind};
@@ -64,16 +64,21 @@ impl<'r> Dirents<'r> {
     }
 }
 
+/// The bytes of a structure, field by field, so that no stray byte goes along.
+macro_rules! bytes_of {
+    ($value:expr, $type:ty, $($field:ident),*) => {{
+        let mut bytes = [0; size_of::<$type>()];
+        $(put(&mut bytes, offset_of!($type, $field), &$value.$field.to_le_bytes());)*
+        bytes
+    }};
+}
+
 impl Stat<'_> {
-    /// Writes what `stat` tells, field by field, so that no stray byte goes along. What does not fit is cut.
+    /// Writes what `stat` tells. What does not fit is cut.
     pub fn write(&mut self, stat: &syscall::Stat) {
-        let mut bytes = [0; size_of::<syscall::Stat>()];
-        macro_rules! fields {
-            ($($field:ident),*) => {$(
-                put(&mut bytes, offset_of!(syscall::Stat, $field), &stat.$field.to_le_bytes());
-            )*};
-        }
-        fields!(
+        self.out.write(&bytes_of!(
+            stat,
+            syscall::Stat,
             st_dev,
             st_ino,
             st_mode,
@@ -89,8 +94,14 @@ impl Stat<'_> {
             st_atime_nsec,
             st_ctime,
             st_ctime_nsec
-        );
-        self.out.write(&bytes);
+        ));
+    }
+}
+
+impl Space<'_> {
+    /// Writes what `statvfs` tells. What does not fit is cut.
+    pub fn write(&mut self, space: &syscall::StatVfs) {
+        self.out.write(&bytes_of!(space, syscall::StatVfs, f_bsize, f_blocks, f_bfree, f_bavail));
     }
 }
 

@@ -25,8 +25,8 @@ pub enum Answer {
     Stream(u64),
     /// A handle of this daemon's goes to the client, and is closed here.
     Handle(Fd),
-    /// A symbolic link is in the way: the client is to go on with this path. It is absolute (`/scheme/...` or
-    /// `/...`), or starts at the directory that the path to the link lies in.
+    /// A symbolic link is in the way: the client is to go on with this path, which is absolute (`/scheme/...` or
+    /// `/...`) or starts at this scheme's root. It may contain `..`.
     Link(String),
 }
 

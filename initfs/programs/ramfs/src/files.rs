@@ -1,0 +1,402 @@
+//! What can be asked of an open file.
+//!
+//! The tree is borrowed between two awaits and never across one, so requests that overlap see each change whole.
+#![forbid(unsafe_code)]
+
+use crate::clock::{Clock, Time};
+use crate::content::{PAGE, Piece};
+use crate::node::{Directory, Ino, Kind, Node, Want};
+use crate::tree::{self, Found, Last, Place, Tree};
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use core::cell::{Cell, RefCell};
+use syscall::flag::{AT_REMOVEDIR, F_GETFL, F_SETFL, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_FCNTL_MASK};
+use syscall::flag::{O_ACCMODE, O_NOFOLLOW, O_RDONLY, O_SYMLINK, O_TRUNC, O_WRONLY};
+use uring::Errno;
+use uring::scheme::{Answer, Dirent, Dirents, Entries, Events, Open, Output, Path};
+use uring::scheme::{Read, Space, Stat, Times, Who, Write};
+
+/// File id of the root, as the scheme was registered with it; no open answers it.
+pub(crate) const ROOT: u64 = 0;
+/// Most bytes of a symbolic link's target.
+const MOST_TARGET: usize = 4096;
+
+/// What a request comes to.
+type Result<T = Answer> = core::result::Result<T, Errno>;
+
+/// The tree and the files that are open.
+pub(crate) struct Files {
+    tree: RefCell<Tree>,
+    open: RefCell<BTreeMap<u64, File>>,
+    last: Cell<u64>,
+    clock: Clock,
+}
+
+/// An open file.
+#[derive(Clone, Debug)]
+struct File {
+    ino: Ino,
+    /// The name that it was opened by.
+    place: Place,
+    /// Flags `O_*`.
+    flags: u64,
+}
+
+impl File {
+    /// Whether it was opened for this.
+    fn allows(&self, access: usize) -> Result<()> {
+        if self.has(access) { Ok(()) } else { Err(Errno::BADF) }
+    }
+
+    fn has(&self, flag: usize) -> bool {
+        self.flags & flag as u64 != 0
+    }
+}
+
+impl Files {
+    /// An empty tree with room for so many bytes.
+    pub(crate) fn new(bytes: u64) -> Files {
+        Files {
+            tree: RefCell::new(Tree::new(bytes)),
+            open: RefCell::default(),
+            last: Cell::new(ROOT),
+            clock: Clock::open(),
+        }
+    }
+
+    fn file(&self, id: u64) -> Result<File> {
+        if id == ROOT {
+            return Ok(File { ino: tree::ROOT, place: Place::default(), flags: O_RDONLY as u64 });
+        }
+        self.open.borrow().get(&id).cloned().ok_or(Errno::BADF)
+    }
+
+    fn add(&self, file: File) -> Answer {
+        self.tree.borrow_mut().hold(file.ino);
+        let id = self.last.get().wrapping_add(1);
+        self.last.set(id);
+        self.open.borrow_mut().insert(id, file);
+        Answer::File(id)
+    }
+
+    /// Opens or makes a file.
+    pub(crate) async fn open(&self, from: u64, open: Open<'_>) -> Result {
+        let changes = open.flags & (O_CREAT | O_TRUNC) as u64 != 0;
+        let now = if changes { self.clock.now().await } else { Time::default() };
+        let from = self.file(from)?.ino;
+        let has = |flag: usize| open.flags & flag as u64 == flag as u64;
+        let stops = has(O_SYMLINK) || has(O_NOFOLLOW) || has(O_CREAT | O_EXCL);
+        let last = if stops { Last::Stop } else { Last::Follow };
+        let found = self.tree.borrow().find(from, open.path, last, open.who)?;
+        let (place, ino) = match found {
+            Found::Link(path) => return Ok(Answer::Link(path)),
+            Found::There(_, _) if has(O_CREAT | O_EXCL) => return Err(Errno::EXIST),
+            Found::There(place, ino) => {
+                self.may_open(ino, open)?;
+                if has(O_TRUNC) {
+                    self.cut(ino, 0, now)?;
+                }
+                (place, ino)
+            }
+            Found::Free(place) if has(O_CREAT) => {
+                let kind = match () {
+                    () if has(O_SYMLINK) => Kind::Link(String::new()),
+                    () if has(O_DIRECTORY) => Kind::Directory(Directory::default()),
+                    () => Kind::File(Default::default()),
+                };
+                let ino = self.tree.borrow_mut().create(&place, kind, open.mode, open.who, now)?;
+                (place, ino)
+            }
+            Found::Free(_) => return Err(Errno::NOENT),
+        };
+        Ok(self.add(File { ino, place, flags: open.flags }))
+    }
+
+    /// Whether a file that is there may be opened like this.
+    fn may_open(&self, ino: Ino, open: Open<'_>) -> Result<()> {
+        let has = |flag: usize| open.flags & flag as u64 != 0;
+        let tree = self.tree.borrow();
+        let node = tree.node(ino)?;
+        let writes = has(O_ACCMODE & O_WRONLY) || has(O_TRUNC);
+        match node.kind {
+            Kind::Link(_) if !has(O_SYMLINK) => return Err(Errno::LOOP),
+            Kind::File(_) | Kind::Link(_) if has(O_DIRECTORY) => return Err(Errno::NOTDIR),
+            Kind::Directory(_) if writes => return Err(Errno::ISDIR),
+            Kind::Link(_) => return Ok(()), // a link's own mode means nothing
+            _ => {}
+        }
+        if has(O_RDONLY) {
+            node.allows(open.who, Want::READ)?;
+        }
+        if writes { node.allows(open.who, Want::WRITE) } else { Ok(()) }
+    }
+
+    /// Opens an open file once more, with a cursor of its own.
+    pub(crate) fn reopen(&self, id: u64) -> Result {
+        Ok(self.add(self.file(id)?))
+    }
+
+    /// Nobody holds the file any more.
+    pub(crate) fn close(&self, id: u64) -> Result {
+        let file = self.open.borrow_mut().remove(&id).ok_or(Errno::BADF)?;
+        self.tree.borrow_mut().release(file.ino);
+        Ok(0_u64.into())
+    }
+
+    /// Reads a file, or where a link leads.
+    pub(crate) fn read(&self, id: u64, mut read: Read<'_>) -> Result {
+        let file = self.file(id)?;
+        file.allows(O_RDONLY)?;
+        let tree = self.tree.borrow();
+        match &tree.node(file.ino)?.kind {
+            Kind::Directory(_) => return Err(Errno::ISDIR),
+            Kind::File(content) => {
+                for piece in content.read(read.offset, read.out.room()) {
+                    match piece {
+                        Piece::Bytes(bytes) => read.out.write(bytes),
+                        Piece::Zeros(count) => read.out.zeros(count),
+                    };
+                }
+            }
+            Kind::Link(target) => {
+                let start = usize::try_from(read.offset).unwrap_or(usize::MAX);
+                read.out.write(target.as_bytes().get(start..).unwrap_or_default());
+            }
+        }
+        Ok(read.out.written().into())
+    }
+
+    /// Writes a file, or says where a fresh link leads.
+    pub(crate) async fn write(&self, id: u64, write: Write<'_>) -> Result {
+        let now = self.clock.now().await;
+        let file = self.file(id)?;
+        file.allows(O_WRONLY)?;
+        let mut tree = self.tree.borrow_mut();
+        let (node, quota) = tree.node_and_quota(file.ino)?;
+        let count = match &mut node.kind {
+            Kind::Directory(_) => return Err(Errno::ISDIR),
+            Kind::File(content) => {
+                let at = if file.has(O_APPEND) { content.length() } else { write.offset };
+                content.write(at, write.bytes, quota)?
+            }
+            Kind::Link(target) if target.is_empty() => {
+                let text = str::from_utf8(write.bytes).map_err(|_| Errno::ILSEQ)?;
+                if text.len() > MOST_TARGET {
+                    return Err(Errno::NAMETOOLONG);
+                }
+                target.push_str(text);
+                text.len()
+            }
+            Kind::Link(_) => return Err(Errno::INVAL),
+        };
+        (node.modified, node.changed) = (now, now);
+        Ok(count.into())
+    }
+
+    /// Length of a file.
+    pub(crate) fn length(&self, id: u64) -> Result {
+        let ino = self.file(id)?.ino;
+        Ok(self.tree.borrow().node(ino)?.length().into())
+    }
+
+    /// Sets the length.
+    pub(crate) async fn truncate(&self, id: u64, length: u64) -> Result {
+        let now = self.clock.now().await;
+        let file = self.file(id)?;
+        file.allows(O_WRONLY)?;
+        self.cut(file.ino, length, now).map(Answer::from)
+    }
+
+    fn cut(&self, ino: Ino, length: u64, now: Time) -> Result<()> {
+        let mut tree = self.tree.borrow_mut();
+        let (node, quota) = tree.node_and_quota(ino)?;
+        let Kind::File(content) = &mut node.kind else { return Err(Errno::INVAL) };
+        content.truncate(length, quota)?;
+        (node.modified, node.changed) = (now, now);
+        Ok(())
+    }
+
+    /// Changes something of a node that only its owner may change.
+    async fn change(&self, id: u64, who: Who, change: impl FnOnce(&mut Node) -> Result<()>) -> Result {
+        let now = self.clock.now().await;
+        let ino = self.file(id)?.ino;
+        let mut tree = self.tree.borrow_mut();
+        let node = tree.node_mut(ino)?;
+        node.is_owned(who)?;
+        change(node)?;
+        node.changed = now;
+        Ok(0_u64.into())
+    }
+
+    /// Changes the permission bits.
+    pub(crate) async fn set_mode(&self, id: u64, who: Who, mode: u32) -> Result {
+        self.change(id, who, |node| {
+            node.mode = mode as u16 & 0o7777;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes the owner, which only the superuser may; the group may be made the owner's own.
+    pub(crate) async fn set_owner(&self, id: u64, who: Who, uid: u32, gid: u32) -> Result {
+        self.change(id, who, |node| {
+            let (new_uid, new_gid) =
+                (if uid == u32::MAX { node.uid } else { uid }, if gid == u32::MAX { node.gid } else { gid });
+            if who.uid != 0 && (new_uid != node.uid || new_gid != node.gid && new_gid != who.gid) {
+                return Err(Errno::PERM);
+            }
+            (node.uid, node.gid) = (new_uid, new_gid);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets access and modification time.
+    pub(crate) async fn set_times(&self, id: u64, who: Who, times: Times<'_>) -> Result {
+        let accessed = Time::from_bytes(times.bytes).ok_or(Errno::INVAL)?;
+        let rest = times.bytes.get(Time::BYTES..).unwrap_or_default();
+        let modified = Time::from_bytes(rest).ok_or(Errno::INVAL)?;
+        self.change(id, who, |node| {
+            (node.accessed, node.modified) = (accessed, modified);
+            Ok(())
+        })
+        .await
+    }
+
+    /// What `stat` tells.
+    pub(crate) fn stat(&self, id: u64, mut stat: Stat<'_>) -> Result {
+        let ino = self.file(id)?.ino;
+        let tree = self.tree.borrow();
+        let node = tree.node(ino)?;
+        let pages = if let Kind::File(content) = &node.kind { content.pages() } else { 0 };
+        stat.write(&syscall::Stat {
+            st_ino: u64::from(ino).saturating_add(1),
+            st_mode: node.mode_type() | node.mode,
+            st_nlink: node.links,
+            st_uid: node.uid,
+            st_gid: node.gid,
+            st_size: node.length(),
+            st_blksize: PAGE as u32,
+            st_blocks: pages.saturating_mul(PAGE as u64 / 512),
+            st_mtime: node.modified.seconds,
+            st_mtime_nsec: node.modified.nanoseconds,
+            st_atime: node.accessed.seconds,
+            st_atime_nsec: node.accessed.nanoseconds,
+            st_ctime: node.changed.seconds,
+            st_ctime_nsec: node.changed.nanoseconds,
+            ..syscall::Stat::default()
+        });
+        Ok(0_u64.into())
+    }
+
+    /// What `statvfs` tells.
+    pub(crate) fn space(&self, mut space: Space<'_>) -> Answer {
+        let quota = self.tree.borrow().quota;
+        space.write(&syscall::StatVfs {
+            f_bsize: PAGE as u32,
+            f_blocks: quota.total,
+            f_bfree: quota.free,
+            f_bavail: quota.free,
+        });
+        Answer::Number(0)
+    }
+
+    /// Entries of a directory. An entry's cookie is where to go on behind it.
+    pub(crate) fn entries(&self, id: u64, entries: Entries<'_>) -> Result {
+        let ino = self.file(id)?.ino;
+        let tree = self.tree.borrow();
+        let directory = tree.node(ino)?.directory()?;
+        let start = entries.start;
+        let mut list = Dirents::new(entries);
+        for (next, name, child) in directory.behind(start) {
+            let (kind, inode) = (tree.node(child)?.entry_kind(), u64::from(child).saturating_add(1));
+            if !list.push(Dirent { inode, next, kind, name }) {
+                break;
+            }
+        }
+        Ok(list.finish().into())
+    }
+
+    /// The path below the scheme.
+    pub(crate) fn path(&self, id: u64, mut out: Output<'_>) -> Result {
+        let file = self.file(id)?;
+        let tree = self.tree.borrow();
+        let mut path = match tree.node(file.ino)?.kind {
+            Kind::Directory(_) => tree.path_of(file.ino)?,
+            _ => tree.path_of(file.place.parent)?,
+        };
+        if !tree.node(file.ino)?.is_directory() {
+            if !path.is_empty() {
+                path.push('/');
+            }
+            path.push_str(&file.place.name);
+        }
+        if out.write_all(path.as_bytes()) { Ok(path.len().into()) } else { Err(Errno::NAMETOOLONG) }
+    }
+
+    /// Gives the open file another path.
+    pub(crate) async fn rename(&self, id: u64, to: Path<'_>) -> Result {
+        let now = self.clock.now().await;
+        let file = self.file(id)?;
+        let mut tree = self.tree.borrow_mut();
+        let from = match &tree.node(file.ino)?.kind {
+            Kind::Directory(directory) => Place { parent: directory.parent, name: directory.name.clone() },
+            _ => file.place,
+        };
+        let found = tree.find(tree::ROOT, to.path, Last::Stop, to.who)?;
+        let place = tree.rename(&from, file.ino, &found, to.who, now)?;
+        if let Some(file) = self.open.borrow_mut().get_mut(&id) {
+            file.place = place;
+        }
+        Ok(0_u64.into())
+    }
+
+    /// Gives the open file one more path.
+    pub(crate) async fn link(&self, id: u64, to: Path<'_>) -> Result {
+        let now = self.clock.now().await;
+        let ino = self.file(id)?.ino;
+        let mut tree = self.tree.borrow_mut();
+        match tree.find(tree::ROOT, to.path, Last::Stop, to.who)? {
+            Found::There(_, _) => Err(Errno::EXIST),
+            Found::Link(_) => Err(Errno::XDEV),
+            Found::Free(place) => tree.link(ino, &place, to.who, now).map(Answer::from),
+        }
+    }
+
+    /// Removes a name.
+    pub(crate) async fn unlink(&self, from: u64, name: Path<'_>) -> Result {
+        let now = self.clock.now().await;
+        let from = self.file(from)?.ino;
+        let mut tree = self.tree.borrow_mut();
+        let (place, ino) = match tree.find(from, name.path, Last::Stop, name.who)? {
+            Found::There(place, ino) => (place, ino),
+            Found::Link(_) => return Err(Errno::XDEV),
+            Found::Free(_) => return Err(Errno::NOENT),
+        };
+        match (name.flags & AT_REMOVEDIR as u64 != 0, tree.node(ino)?.is_directory()) {
+            (true, false) => Err(Errno::NOTDIR),
+            (false, true) => Err(Errno::ISDIR),
+            _ => tree.unlink(&place, ino, name.who, now).map(Answer::from),
+        }
+    }
+
+    /// Reads or sets the flags that can change while a file is open.
+    pub(crate) fn control(&self, id: u64, command: u64, argument: u64) -> Result {
+        const CHANGING: u64 = O_FCNTL_MASK as u64;
+        let mut open = self.open.borrow_mut();
+        let file = open.get_mut(&id).ok_or(Errno::BADF)?;
+        match usize::try_from(command) {
+            Ok(F_GETFL) => Ok((file.flags & (CHANGING | O_ACCMODE as u64)).into()),
+            Ok(F_SETFL) => {
+                file.flags = file.flags & !CHANGING | argument & CHANGING;
+                Ok(0_u64.into())
+            }
+            _ => Err(Errno::INVAL),
+        }
+    }
+
+    /// Events: a file in memory never makes anybody wait.
+    pub(crate) fn events(&self, id: u64, events: Events) -> Result {
+        self.file(id).map(|_| events.mask.into())
+    }
+}
