@@ -15,11 +15,11 @@ use clap::Args;
 use goblin::elf::Elf;
 use goblin::elf::header::ET_DYN;
 
-use crate::initfs::Content;
+use crate::choice::Choice;
 use crate::qemu::Clock;
 use crate::run::{self, MachineOptions};
 use crate::setup::{self, Need};
-use crate::{cargo, image, toolchain};
+use crate::{image, toolchain};
 
 /// What `cargo xtask gdb` takes.
 #[derive(Args)]
@@ -29,9 +29,8 @@ pub(crate) struct Options {
     /// Let the guest's time pass with its instructions
     #[arg(long)]
     icount: bool,
-    /// Run this program instead of the default
-    #[arg(long, value_name = "PROGRAM ARGS")]
-    exec: Option<String>,
+    #[command(flatten)]
+    choice: Choice,
     /// Give the debugger this command once it has stopped; may be given several times
     #[arg(long, value_name = "COMMAND")]
     command: Vec<String>,
@@ -52,10 +51,9 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     let (kernel, disk) = match (&options.kernel, &options.image) {
         (Some(kernel), Some(disk)) => (kernel.clone(), disk.clone()),
         _ => {
-            let guest = cargo::guest(&tree, &tools)?;
-            let exec = options.exec.iter().map(|words| ("exec", words.clone())).collect();
+            let guest = options.choice.build(&tree, &tools)?;
             let disk = tree.built("annulus-gdb.img");
-            image::assemble(&tree, &tools, &guest, &Content { added: Vec::new(), options: exec }, &disk)?;
+            image::assemble(&tree, &tools, &guest, &options.choice.content(), &disk)?;
             (guest.kernel, disk)
         }
     };

@@ -7,7 +7,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::initfs::{Added, Content};
+use crate::choice::Choice;
+use crate::initfs::Content;
 use crate::setup::{self, Need};
 use crate::toolchain::{self, Toolchain};
 use crate::tree::{Scratch, Tree};
@@ -25,12 +26,8 @@ pub(crate) struct Options {
     /// Take this ramdisk instead of building it
     #[arg(long, value_name = "FILE")]
     ramdisk: Option<PathBuf>,
-    /// Program and arguments that init starts
-    #[arg(long, value_name = "PROGRAM ARGS")]
-    exec: Option<String>,
-    /// Put a file of this machine into the initfs
-    #[arg(long, value_name = "HOSTFILE=/path")]
-    add: Vec<Added>,
+    #[command(flatten)]
+    choice: Choice,
 }
 
 /// Writes the image and says where.
@@ -40,10 +37,8 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     match (&options.kernel, &options.ramdisk) {
         (Some(kernel), Some(ramdisk)) => write(&tree, &tools, kernel, ramdisk, &output)?,
         (None, None) => {
-            let guest = cargo::guest(&tree, &tools)?;
-            let exec = options.exec.iter().map(|words| ("exec", words.clone())).collect();
-            let content = Content { added: options.add.clone(), options: exec };
-            assemble(&tree, &tools, &guest, &content, &output)?;
+            let guest = options.choice.build(&tree, &tools)?;
+            assemble(&tree, &tools, &guest, &options.choice.content(), &output)?;
         }
         _ => bail!("--kernel and --ramdisk go together"),
     }

@@ -15,6 +15,7 @@ mod blob;
 mod budgets;
 mod cargo;
 mod check;
+mod choice;
 mod ended;
 mod fence;
 mod gdb;

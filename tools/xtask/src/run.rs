@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
+use crate::choice::Choice;
 use crate::ended::Ended;
 use crate::guest::{self, Limits, Listener};
-use crate::initfs::{Added, Content};
+use crate::initfs::Content;
 use crate::progress::Step;
 use crate::qemu::{Clock, Machine};
 use crate::serial::Event;
@@ -51,20 +52,10 @@ pub(crate) struct Options {
     /// Let the guest's time pass with its instructions: every run is alike
     #[arg(long)]
     icount: bool,
-    /// Run this program instead of the default and end with its status
-    #[arg(long, value_name = "PROGRAM ARGS")]
-    exec: Option<String>,
-    /// Put a file of this machine into the initfs
-    #[arg(long, value_name = "HOSTFILE=/path")]
-    add: Vec<Added>,
-    /// Print every entry that goes through a program's rings
-    #[arg(long)]
-    trace_rings: bool,
-    /// Build only these programs, comma-separated, instead of all
-    #[arg(long, value_name = "PACKAGES", value_delimiter = ',')]
-    programs: Vec<String>,
+    #[command(flatten)]
+    choice: Choice,
     /// Boot this image instead of building one (see `cargo xtask image`)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["exec", "add", "trace_rings"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["exec", "add", "trace_rings", "programs"])]
     image: Option<PathBuf>,
 }
 
@@ -76,19 +67,10 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
         let machine = machine(image, &options.machine, clock);
         return guest::run(&machine, options.machine.limits(), &mut Relay::new(None))?.status();
     }
-    let mut lines: Vec<(&'static str, String)> =
-        options.exec.iter().map(|words| ("exec", words.clone())).collect();
-    if options.trace_rings {
-        lines.push(("trace-rings", "1".into()));
-    }
-    let content = Content { added: options.add.clone(), options: lines };
-    let guest = match options.programs.as_slice() {
-        [] => cargo::guest(&tree, &tools)?,
-        some => cargo::guest_with(&tree, &tools, some)?,
-    };
+    let guest = options.choice.build(&tree, &tools)?;
     let boot = Boot { tree: &tree, tools: &tools, guest: &guest, machine: &options.machine, clock };
     let mut relay = Relay::new(Some(&guest.kernel));
-    boot.run(&content, &mut relay)?.status()
+    boot.run(&options.choice.content(), &mut relay)?.status()
 }
 
 /// Everything that a run needs but its initfs.
