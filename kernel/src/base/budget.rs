@@ -23,6 +23,11 @@ impl Budget {
         Budget(Cell::new(STEP))
     }
 
+    /// So many units.
+    pub const fn of(units: u32) -> Budget {
+        Budget(Cell::new(units))
+    }
+
     /// Spends `units`; `false` if that much was not left.
     #[inline(always)]
     pub fn spend(&self, units: u32) -> bool {

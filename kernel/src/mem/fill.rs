@@ -103,10 +103,12 @@ impl Fill {
         if matches!(wanted.at, Where::Free(_)) && !is_free {
             return Err(Errno::EXIST);
         }
-        let range = Page::new(first).and_then(|page| PageRange::new(page, wanted.pages)).ok_or(Errno::INVAL)?;
+        let range =
+            Page::new(first).and_then(|page| PageRange::new(page, wanted.pages)).ok_or(Errno::INVAL)?;
         let reserved = (wanted.pages as u32).saturating_add(range.tables_needed());
         let region = take_region(memory, wanted, first.wrapping_sub(u64::from(guard)), end, guard)?;
-        let mut fill = Fill { region, spare: NONE, first, cursor: first, end, reserved: 0, phase: Phase::Filling };
+        let mut fill =
+            Fill { region, spare: NONE, first, cursor: first, end, reserved: 0, phase: Phase::Filling };
         if let Err(error) = fill.take_rest(memory, reserved, !is_free) {
             fill.drop_region(memory);
             return Err(error);

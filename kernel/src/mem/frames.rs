@@ -340,11 +340,13 @@ impl Memory {
 
     /// Checks the counts against what the allocator knows about each frame. Slow.
     pub fn audit_owners(&self, frames: u32) -> Result<(), &'static str> {
-        for what in Use::ALL {
-            let mine = |number: &u32| self.frames.owner(Frame::new(*number)) == Some(what.owner());
-            if (0..frames).filter(mine).count() != self.used(what) as usize {
-                return Err("a count differs from the frames' owners");
-            }
+        let mut found = [0_u32; Use::ALL.len()];
+        for owner in (0..frames).filter_map(|number| self.frames.owner(Frame::new(number))) {
+            let count = found.get_mut(owner.0 as usize).ok_or("a frame has an owner that is none")?;
+            *count = count.wrapping_add(1);
+        }
+        if self.used.iter().map(Cell::get).ne(found) {
+            return Err("a count differs from the frames' owners");
         }
         Ok(())
     }
@@ -380,7 +382,8 @@ impl FrameSource for Source<'_> {
     }
 
     fn give(&self, frame: Frame) {
-        let is_it = |place: &&Cell<Option<KernelFrame>>| place.get().is_some_and(|taken| taken.frame() == frame);
+        let is_it =
+            |place: &&Cell<Option<KernelFrame>>| place.get().is_some_and(|taken| taken.frame() == frame);
         let Some(taken) = self.taken.iter().find(is_it).and_then(Cell::take) else {
             bug!("a frame comes back that was not taken");
         };

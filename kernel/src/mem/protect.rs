@@ -196,7 +196,12 @@ impl Protect {
         };
         // Page numbers have 35 bits. The region is known by its place while it is ours.
         let ours = u64::from(self.region != NONE);
-        [join(one, other), self.first | rights << 56 | u64::from(self.looking) << 60, self.end, self.cursor | ours << 60]
+        [
+            join(one, other),
+            self.first | rights << 56 | u64::from(self.looking) << 60,
+            self.end,
+            self.cursor | ours << 60,
+        ]
     }
 
     /// The change that these words are.

@@ -223,7 +223,8 @@ impl Regions {
     /// The lowest free range of `pages` pages from `low` on that ends by `limit`.
     pub fn vacant(&self, arena: &Arena<Region>, low: u64, pages: u64, limit: u64) -> Option<u64> {
         let nodes = Nodal(arena);
-        let fits_below = |first: u64| first.checked_add(pages).is_some_and(|end| end <= limit).then_some(first);
+        let fits_below =
+            |first: u64| first.checked_add(pages).is_some_and(|end| end <= limit).then_some(first);
         let Some(id) = self.first_from(arena, low) else { return fits_below(low) };
         // The gap in which `low` lies counts from `low` on only; all others count in full.
         if arena.at(id).first().checked_sub(low).is_some_and(|room| room >= pages) {
@@ -231,7 +232,8 @@ impl Regions {
         }
         let wide = |node: u32| arena.at(node).widest.get() >= pages;
         let fits = |node: u32| arena.at(node).gap.get() >= pages;
-        let found = self.tree.next(&nodes, id).and_then(|id| self.tree.first_where_from(&nodes, id, wide, fits));
+        let found =
+            self.tree.next(&nodes, id).and_then(|id| self.tree.first_where_from(&nodes, id, wide, fits));
         let first = match found {
             Some(id) => arena.at(id).first().wrapping_sub(arena.at(id).gap.get()),
             None => arena.at(self.tree.last(&nodes)?).end().max(low),

@@ -58,7 +58,8 @@ impl<T: Cellular> Runs<T> {
         } else {
             self.extend(memory, count)?;
         }
-        let first = if first == NONE { self.used.replace(self.used.get().wrapping_add(count)) } else { first };
+        let first =
+            if first == NONE { self.used.replace(self.used.get().wrapping_add(count)) } else { first };
         self.live.set(self.live.get().wrapping_add(count));
         Ok(first)
     }

@@ -156,7 +156,13 @@ pub fn copy_in(
 
 #[cold]
 #[inline(never)]
-fn copy_in_slowly(memory: &Memory, space: &Space, to: Fixed, address: u64, length: usize) -> Result<(), Errno> {
+fn copy_in_slowly(
+    memory: &Memory,
+    space: &Space,
+    to: Fixed,
+    address: u64,
+    length: usize,
+) -> Result<(), Errno> {
     let range = UserRange::new(address, length as u64)?;
     each_page(range, |at, done, count| {
         let place = page_place(memory, space, at, Access::Read)?;

@@ -111,7 +111,8 @@ pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
         Opcode::Unmap => {
             let mut clear = Clear::from_words(words(op));
             let gone = op.is_detached();
-            let run = if gone { clear.stop(memory, Errno::CANCELED) } else { clear.run(memory, space, budget) };
+            let run =
+                if gone { clear.stop(memory, Errno::CANCELED) } else { clear.run(memory, space, budget) };
             set_words(op, clear.to_words());
             run
         }
