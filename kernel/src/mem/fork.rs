@@ -64,24 +64,23 @@ impl Fork {
     /// Copies pages of a region from the cursor on; `false` if the budget ran out.
     fn copy_region(&mut self, memory: &Memory, region: &Region, budget: &Budget) -> Result<bool, Errno> {
         let cost = if region.kind.get() == Kind::Private { COPY } else { SHARE };
-        while self.cursor < region.end() {
-            if !budget.spend(cost) {
-                return Ok(false);
-            }
-            self.extend(memory, region)?;
-            if let Some(leaf) = memory.space(self.parent).leaf(memory, self.cursor) {
+        let next = (self.cursor..region.end()).take_while(|_| budget.spend(cost)).last();
+        let Some(next) = next.map(|last| last.wrapping_add(1)) else { return Ok(false) };
+        self.extend(memory, region, next)?;
+        let (parent, child) = (memory.space(self.parent), memory.space(self.child));
+        while self.cursor < next {
+            if let Some(leaf) = parent.leaf(memory, self.cursor) {
                 let leaf = copy_page(memory, leaf, region.kind.get())?;
-                memory.space(self.child).add_page(memory, self.cursor, leaf)?;
+                child.add_page(memory, self.cursor, leaf)?;
             }
             self.cursor = self.cursor.wrapping_add(1);
         }
-        Ok(true)
+        Ok(next == region.end())
     }
 
-    /// Makes the page at the cursor part of the copy's last region, or of a new one.
-    fn extend(&mut self, memory: &Memory, region: &Region) -> Result<(), Errno> {
+    /// Makes the pages from the cursor up to `next` part of the copy's last region, or of a new one.
+    fn extend(&mut self, memory: &Memory, region: &Region, next: u64) -> Result<(), Errno> {
         let child = memory.space(self.child);
-        let next = self.cursor.wrapping_add(1);
         if let Some(last) = memory.regions.get(self.last)
             && last.end() == self.cursor
             && self.cursor > region.body()
