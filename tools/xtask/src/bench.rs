@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::cargo;
+use crate::choice::Programs;
 use crate::ended::Ended;
 use crate::guest::Listener;
 use crate::initfs::Content;
@@ -47,13 +48,15 @@ pub(crate) struct Options {
     /// End the run when the guest says nothing for this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 400)]
     silence: u64,
+    #[command(flatten)]
+    programs: Programs,
 }
 
 /// Measures, prints the table, and fails only at the gate.
 pub(crate) fn run(options: &Options) -> Result<u8> {
     let before = options.compare.as_deref().map(Rows::read).transpose()?;
     let (tree, tools) = setup::prepare(Need::Guest)?;
-    let guest = cargo::guest(&tree, &tools)?;
+    let guest = options.programs.build(&tree, &tools)?;
     let machine = MachineOptions {
         smp: 1,
         memory: options.memory.clone(),

@@ -42,13 +42,8 @@ pub(crate) struct Guest {
     pub(crate) programs: Vec<Binary>,
 }
 
-/// Builds kernel and programs.
-pub(crate) fn guest(tree: &Tree, tools: &Toolchain) -> Result<Guest> {
-    guest_with(tree, tools, &program_packages(tree)?)
-}
-
-/// Builds the kernel and these programs alone.
-pub(crate) fn guest_with(tree: &Tree, tools: &Toolchain, packages: &[String]) -> Result<Guest> {
+/// Builds the kernel and these programs.
+pub(crate) fn guest(tree: &Tree, tools: &Toolchain, packages: &[String]) -> Result<Guest> {
     let kernel = build(kernel(tree, tools), "building the kernel")?;
     let programs = build(programs(tree, tools, packages), "building the programs")?;
     let bootstrap = build(bootstrap(tree, tools), "building bootstrap")?;

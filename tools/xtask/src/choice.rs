@@ -20,20 +20,29 @@ pub(crate) struct Choice {
     /// Print every entry that goes through a program's rings
     #[arg(long)]
     trace_rings: bool,
+    #[command(flatten)]
+    pub(crate) programs: Programs,
+}
+
+/// Which programs to build.
+#[derive(Args)]
+pub(crate) struct Programs {
     /// Build only these programs, comma-separated, instead of all
-    #[arg(long, value_name = "PACKAGES", value_delimiter = ',')]
-    programs: Vec<String>,
+    #[arg(long = "programs", value_name = "PACKAGES", value_delimiter = ',')]
+    packages: Vec<String>,
+}
+
+impl Programs {
+    /// Builds the kernel and them.
+    pub(crate) fn build(&self, tree: &Tree, tools: &Toolchain) -> Result<Guest> {
+        match self.packages.as_slice() {
+            [] => cargo::guest(tree, tools, &cargo::program_packages(tree)?),
+            some => cargo::guest(tree, tools, some),
+        }
+    }
 }
 
 impl Choice {
-    /// Builds kernel and programs.
-    pub(crate) fn build(&self, tree: &Tree, tools: &Toolchain) -> Result<Guest> {
-        match self.programs.as_slice() {
-            [] => cargo::guest(tree, tools),
-            some => cargo::guest_with(tree, tools, some),
-        }
-    }
-
     /// What goes into the initfs beside the programs.
     pub(crate) fn content(&self) -> Content {
         let exec = self.exec.iter().map(|words| ("exec", words.clone()));

@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     let (kernel, disk) = match (&options.kernel, &options.image) {
         (Some(kernel), Some(disk)) => (kernel.clone(), disk.clone()),
         _ => {
-            let guest = options.choice.build(&tree, &tools)?;
+            let guest = options.choice.programs.build(&tree, &tools)?;
             let disk = tree.built("annulus-gdb.img");
             image::assemble(&tree, &tools, &guest, &options.choice.content(), &disk)?;
             (guest.kernel, disk)

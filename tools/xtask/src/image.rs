@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     match (&options.kernel, &options.ramdisk) {
         (Some(kernel), Some(ramdisk)) => write(&tree, &tools, kernel, ramdisk, &output)?,
         (None, None) => {
-            let guest = options.choice.build(&tree, &tools)?;
+            let guest = options.choice.programs.build(&tree, &tools)?;
             assemble(&tree, &tools, &guest, &options.choice.content(), &output)?;
         }
         _ => bail!("--kernel and --ramdisk go together"),

@@ -55,7 +55,7 @@ pub(crate) struct Options {
     #[command(flatten)]
     choice: Choice,
     /// Boot this image instead of building one (see `cargo xtask image`)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["exec", "add", "trace_rings", "programs"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["exec", "add", "trace_rings", "packages"])]
     image: Option<PathBuf>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
         let machine = machine(image, &options.machine, clock);
         return guest::run(&machine, options.machine.limits(), &mut Relay::new(None))?.status();
     }
-    let guest = options.choice.build(&tree, &tools)?;
+    let guest = options.choice.programs.build(&tree, &tools)?;
     let boot = Boot { tree: &tree, tools: &tools, guest: &guest, machine: &options.machine, clock };
     let mut relay = Relay::new(Some(&guest.kernel));
     boot.run(&options.choice.content(), &mut relay)?.status()

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::cargo;
+use crate::choice::Programs;
 use crate::ended::Ended;
 use crate::guest::Listener;
 use crate::host::{self, HOST_PACKAGES};
@@ -48,6 +49,8 @@ pub(crate) struct Options {
     part: Vec<Part>,
     #[command(flatten)]
     machine: MachineOptions,
+    #[command(flatten)]
+    programs: Programs,
 }
 
 impl Options {
@@ -127,7 +130,7 @@ fn loom_models(tree: &Tree, names: &[String]) -> Result<Counts> {
 }
 
 fn booted(tree: &Tree, tools: &Toolchain, options: &Options) -> Result<Counts> {
-    let guest = cargo::guest(tree, tools)?;
+    let guest = options.programs.build(tree, tools)?;
     let mut sum = Counts::default();
     if options.wants(Part::Guest) {
         sum.add(part("tests in the guest", || in_guest(tree, tools, &guest, options)));
