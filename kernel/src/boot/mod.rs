@@ -55,6 +55,7 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         work_turn: Cell::new(0),
         first_context: Cell::new(NONE),
         reload: Cell::new(false),
+        stuck: Cell::new(false),
         traced: Cell::new(0),
         interrupts: [const { Cell::new(0) }; crate::arch::IRQ_LINES as usize],
         boot_ticks: Cell::new(0),

@@ -13,7 +13,7 @@ use crate::context::context::State as Run;
 use crate::context::cpu::{Cpu, SLICE};
 use crate::op::state::{ByTurn, State};
 use crate::op::stats::count;
-use crate::op::{death, work};
+use crate::op::{death, graph, work};
 
 /// Handoffs in a row before the run queue is looked at.
 const DONATIONS: u32 = 64;
@@ -130,7 +130,11 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
     }
     cpu.current.set(NONE);
     set_timer(s, cpu);
-    if worked || !s.work_is_done() { Resume::Again } else { Resume::Idle }
+    if worked || !s.work_is_done() {
+        return Resume::Again;
+    }
+    graph::watch(s);
+    Resume::Idle
 }
 
 /// Goes on with a `ring_enter` that ran out of budget.

@@ -34,6 +34,7 @@ pub mod dispatch;
 pub mod exec;
 pub mod forward;
 pub mod futex;
+pub mod graph;
 pub mod handle;
 pub mod inflight;
 pub mod irq;

@@ -74,6 +74,8 @@ pub struct State {
     pub first_context: Cell<u32>,
     /// The running context is to be resumed as another one would be.
     pub reload: Cell<bool>,
+    /// The wait graph was printed, and nothing has happened since.
+    pub stuck: Cell<bool>,
     /// Process id whose rings are traced, or zero.
     pub traced: Cell<u32>,
     /// Interrupts so far, by line.

@@ -1,0 +1,78 @@
+//! The wait graph: who waits for what, printed when nothing can ever happen again.
+//!
+//! No context is ready, no deadline is set, no work is left and nobody waits for an interrupt: then only a
+//! lost wake-up or a deadlock of programs is possible, and both deserve to be seen.
+#![forbid(unsafe_code)]
+
+use super::channel::{self, Key};
+use super::inflight::Wait;
+use super::state::{ByRing, State};
+use crate::arch::IRQ_LINES;
+use crate::base::NONE;
+use crate::base::list::Chain;
+use crate::context::context::State as Run;
+
+/// Contexts and operations that are printed at most.
+const MOST: u32 = 256;
+
+/// Prints the graph if nothing can ever happen again; once for each time that this comes about.
+#[cold]
+#[inline(never)]
+pub fn watch(s: &State) {
+    let waits_for_line = (0..IRQ_LINES).any(|line| channel::find(s, Key::Line(line)).is_some());
+    if !s.timers.is_empty() || waits_for_line || s.contexts.live() == 0 {
+        s.stuck.set(false);
+        return;
+    }
+    if !s.stuck.replace(true) {
+        print(s);
+    }
+}
+
+/// Prints every context, what its rings wait for, and every operation in them.
+pub fn print(s: &State) {
+    s.say(format_args!("stuck: nothing is ready, no deadline is set, nobody waits for an interrupt"));
+    for id in 0..s.contexts.capacity().min(MOST) {
+        let context = s.contexts.at(id);
+        if context.state.get() == Run::Ended {
+            continue;
+        }
+        s.say(format_args!("stuck: context {id} pid {} {:?}", context.pid.get(), context.state.get()));
+        for (number, cell) in context.rings.iter().enumerate() {
+            if let Some(ring) = s.rings.get(cell.get()) {
+                s.say(format_args!(
+                    "stuck:   ring {number}: waits {:#x} until completion {} (now {}), {} promised",
+                    ring.waits.get(),
+                    ring.wake_at.get(),
+                    ring.cq.position(),
+                    ring.cq.held()
+                ));
+                operations(s, ring.ops.first());
+            }
+        }
+    }
+}
+
+fn operations(s: &State, first: u32) {
+    let mut at = first;
+    for _ in 0..MOST {
+        if at == NONE {
+            return;
+        }
+        let op = s.ops.at(at);
+        let (opcode, tag) = (op.opcode.get(), op.tag.get());
+        match op.wait.get() {
+            Wait::Reply | Wait::Room => {
+                let link = s.links.at(op.object.get());
+                let daemon = s.rings.get(link.ring.get()).map_or(NONE, |ring| ring.owner.get());
+                s.say(format_args!(
+                    "stuck:     {opcode:?} tag {tag}: {:?} of link {} served by context {daemon}",
+                    op.wait.get(),
+                    op.object.get()
+                ));
+            }
+            wait => s.say(format_args!("stuck:     {opcode:?} tag {tag}: {wait:?} {}", op.object.get())),
+        }
+        at = ByRing(&s.ops).link(at).next();
+    }
+}
