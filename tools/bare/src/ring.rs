@@ -14,6 +14,8 @@ pub struct Ring {
     memory: map::Ring,
     sq: Producer,
     cq: Consumer,
+    requests: Consumer,
+    replies: Producer,
 }
 
 impl Ring {
@@ -29,7 +31,8 @@ impl Ring {
         let sizes = Sizes::unpack(header.header(word::SIZES).load(Relaxed))?;
         // SAFETY: our caller's promise, and the kernel's word for the sizes.
         let memory = unsafe { map::Ring::from_raw(base, sizes) };
-        Some(Ring { number, memory, sq: Producer::new(), cq: Consumer::new() })
+        let (sq, cq) = (Producer::new(), Consumer::new());
+        Some(Ring { number, memory, sq, cq, requests: Consumer::new(), replies: Producer::new() })
     }
 
     /// Writes an entry. The kernel sees it after [`enter`](Self::enter).
@@ -84,6 +87,32 @@ impl Ring {
         }
     }
 
+    /// Waits for a client's request and takes it, as words. Replies that were written go out.
+    pub fn request(&self) -> Result<[u64; 8], Errno> {
+        let queue = self.memory.requests().ok_or(Errno::INVAL)?;
+        loop {
+            if let Some(words) = self.requests.pop(&queue).map_err(|_| Errno::IO)? {
+                return Ok(words);
+            }
+            self.show_replies();
+            self.enter_with(0, 0, enter::REQUESTS, enter::NO_DEADLINE)?;
+        }
+    }
+
+    /// Writes a reply, which need not be one. The kernel sees it at the next entry.
+    pub fn reply(&self, entry: Cqe) -> Result<(), Errno> {
+        let queue = self.memory.replies().ok_or(Errno::INVAL)?;
+        self.replies.push(&queue, entry.to_words()).map_err(|_| Errno::AGAIN)?;
+        self.show_replies();
+        Ok(())
+    }
+
+    fn show_replies(&self) {
+        if let Some(queue) = self.memory.replies() {
+            self.replies.publish(&queue);
+        }
+    }
+
     /// A word of the shared header, see [`ring_abi::layout::word`].
     pub fn header(&self, index: usize) -> &AtomicU32 {
         self.memory.header(index)
@@ -105,6 +134,18 @@ impl Ring {
         // SAFETY: the kernel made this ring for us just now: its address, with its number in the low bits.
         unsafe { Ring::at(place & !63, place & 63) }.ok_or(Errno::IO)
     }
+}
+
+/// Enters a ring of this context by its number alone, without submissions and without waiting.
+pub fn enter_number(number: u64) -> Result<u64, Errno> {
+    errno::demux(trap(number, 0, 0, 0, enter::NO_DEADLINE))
+}
+
+/// Enters a ring of this context by its number alone: all that the header says is there is submitted, and so many
+/// completions are waited for. For indices that were written by hand.
+pub fn enter_number_with(number: u64, min_complete: u64) -> u64 {
+    let flags = if min_complete == 0 { 0 } else { enter::COMPLETIONS };
+    trap(number, u64::from(u32::MAX), min_complete, flags, enter::NO_DEADLINE)
 }
 
 /// Enters the kernel.

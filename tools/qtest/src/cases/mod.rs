@@ -1,0 +1,61 @@
+//! The tests, by what they are about. A test's name is a sentence that can be false.
+#![forbid(unsafe_code)]
+
+mod cancel;
+mod contexts;
+mod daemons;
+mod exhaustion;
+mod faults;
+mod fs;
+mod hostile;
+mod kernel;
+mod paths;
+mod poll;
+mod process;
+
+use crate::guest::Guest;
+use crate::verdict::Verdict;
+use core::time::Duration;
+
+/// One test.
+pub(crate) struct Test {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What it does.
+    pub(crate) run: fn(&Guest) -> Verdict,
+    /// How long it may take.
+    pub(crate) limit: Duration,
+}
+
+/// A list of tests by the names of their functions; `name: 90,` gives one 90 seconds instead of the usual limit.
+macro_rules! tests {
+    (@limit) => { 60 };
+    (@limit $seconds:literal) => { $seconds };
+    ($($name:ident $(: $seconds:literal)?,)*) => {
+        /// The tests of this file.
+        pub(super) const TESTS: &[crate::cases::Test] = &[$(crate::cases::Test {
+            name: stringify!($name),
+            run: $name,
+            limit: core::time::Duration::from_secs(crate::cases::tests!(@limit $($seconds)?)),
+        },)*];
+    };
+}
+use tests;
+
+/// Every test, in the order in which they run.
+pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
+    let lists = [
+        kernel::TESTS,
+        fs::TESTS,
+        poll::TESTS,
+        paths::TESTS,
+        process::TESTS,
+        cancel::TESTS,
+        faults::TESTS,
+        hostile::TESTS,
+        contexts::TESTS,
+        exhaustion::TESTS,
+        daemons::TESTS,
+    ];
+    lists.into_iter().flatten()
+}

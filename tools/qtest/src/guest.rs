@@ -1,0 +1,123 @@
+//! What tests do with the system: programs, daemons, scratch folders, time limits.
+#![forbid(unsafe_code)]
+
+use crate::runner::{end, wait_at_most};
+use crate::verdict::{Failed, Verdict};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::time::Duration;
+use posix::directory::mkdir;
+use posix::fork::{Fork, fork};
+use posix::process::{await_ready, exit};
+use posix::spawn::{Command, STANDARD, spawn};
+use ring_abi::Errno;
+use ring_abi::context::End;
+use uring::Fd;
+use uring::op::time::after;
+use uring::println;
+
+/// How long anything may take that a test waits for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The system, as one test sees it. Processes that the test started end with it.
+pub(crate) struct Guest {
+    test: &'static str,
+    children: RefCell<Vec<u32>>,
+}
+
+impl Guest {
+    /// For a test.
+    pub(crate) fn new(test: &'static str) -> Guest {
+        Guest { test, children: RefCell::default() }
+    }
+
+    /// Starts a program of `/bin`; its process id.
+    pub(crate) fn spawn(&self, words: &[&str]) -> Result<u32, Errno> {
+        self.spawn_with(words, &STANDARD)
+    }
+
+    /// The same, with these handles.
+    pub(crate) fn spawn_with(&self, words: &[&str], handles: &[(Fd, u64)]) -> Result<u32, Errno> {
+        let name = words.first().ok_or(Errno::NOENT)?;
+        let path = ["/scheme/initfs/bin/", name].concat();
+        let arguments: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        let path = path.as_bytes();
+        let pid = spawn(&Command { path, arguments: &arguments, environment: &[b"PATH=/bin"], handles })?;
+        self.children.borrow_mut().push(pid);
+        Ok(pid)
+    }
+
+    /// Starts a daemon and waits until it serves; its process id.
+    pub(crate) fn daemon(&self, words: &[&str]) -> Result<u32, Errno> {
+        let pid = self.spawn(words)?;
+        await_ready(pid)?;
+        Ok(pid)
+    }
+
+    /// Waits for a child's end.
+    pub(crate) fn wait(&self, pid: u32) -> Result<End, Failed> {
+        let end = wait_at_most(pid, PATIENCE)?.ok_or("a child did not end")?;
+        self.children.borrow_mut().retain(|child| *child != pid);
+        Ok(end)
+    }
+
+    /// Ends a child.
+    pub(crate) fn kill(&self, pid: u32) -> Result<End, Errno> {
+        self.children.borrow_mut().retain(|child| *child != pid);
+        end(pid)
+    }
+
+    /// Forks: the child does something and ends with what comes of it.
+    pub(crate) fn fork(&self, act: impl FnOnce() -> Result<u8, Failed>) -> Result<u32, Errno> {
+        match fork()? {
+            Fork::Parent(pid) => {
+                self.children.borrow_mut().push(pid);
+                Ok(pid)
+            }
+            Fork::Child => exit(act().unwrap_or_else(|why| {
+                println!("{}: in the child: {why}", self.test);
+                u8::MAX
+            })),
+        }
+    }
+
+    /// Forks and waits; how the child ended.
+    pub(crate) fn in_child(&self, act: impl FnOnce() -> Result<u8, Failed>) -> Result<End, Failed> {
+        let pid = self.fork(act)?;
+        self.wait(pid)
+    }
+
+    /// A fresh folder in `ramfs`, for this test alone; its path.
+    pub(crate) fn folder(&self) -> Result<String, Errno> {
+        let path = format!("/scheme/ram/{}", self.test);
+        mkdir(path.as_bytes(), 0o755)?;
+        Ok(path)
+    }
+
+    /// Lets time pass.
+    pub(crate) fn sleep(&self, milliseconds: u64) -> Result<(), Errno> {
+        after(Duration::from_millis(milliseconds)).wait()
+    }
+
+    /// Waits until something holds; looks again and again for a while.
+    pub(crate) fn until(&self, what: &str, mut holds: impl FnMut() -> bool) -> Verdict {
+        for _ in 0..2000 {
+            if holds() {
+                return Ok(());
+            }
+            self.sleep(5)?;
+        }
+        Err(Failed(format!("it never came to pass: {what}")))
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        for pid in self.children.take() {
+            // One that has ended by itself is fine too.
+            let _ = end(pid);
+        }
+    }
+}
