@@ -46,11 +46,11 @@ pub fn enter(s: &State, context_id: u32, args: &Enter, budget: &Budget) -> Then 
     }
     let link_id = ring.link.get();
     if link_id != NONE && !take_replies(s, ring, link_id, budget) {
-        return interrupted(s, context, ring, args, 0);
+        return interrupted(s, context, ring, args);
     }
     match submit(s, context_id, context, ring_id, ring, args, budget) {
         Submitted::All => {}
-        Submitted::Some(taken) => return postpone(s, context, args, taken),
+        Submitted::Some(taken) => return postpone(context, args, taken),
         Submitted::Corrupt => return condemn(s, context_id),
         Submitted::Gone => return Then::Gone,
     }
@@ -88,11 +88,11 @@ fn take_replies(s: &State, ring: &Ring, link_id: u32, budget: &Budget) -> bool {
 /// The replies were not all taken: the rest comes later, or the daemon's index cannot be.
 #[cold]
 #[inline(never)]
-fn interrupted(s: &State, context: &Context, ring: &Ring, args: &Enter, taken: u32) -> Then {
+fn interrupted(s: &State, context: &Context, ring: &Ring, args: &Enter) -> Then {
     let memory = ring.memory.get();
     match memory.replies().map(|replies| ring.rp.ready(&replies)) {
         Some(Err(_)) => condemn(s, ring.owner.get()),
-        _ => postpone(s, context, args, taken),
+        _ => postpone(context, args, 0),
     }
 }
 
@@ -145,8 +145,10 @@ fn submit(
         match ring.cq.claim(&cq) {
             Ok(()) => {}
             Err(PushError::Full) => {
+                ring.starved.set(true);
                 ring.show_flags(NEED_ENTER);
-                break;
+                ring.sq.publish(&sq);
+                return Submitted::All;
             }
             Err(PushError::Corrupt) => return Submitted::Corrupt,
         }
@@ -163,13 +165,21 @@ fn submit(
         }
     }
     ring.sq.publish(&sq);
+    if ring.starved.get() {
+        ring.starved.set(false);
+        ring.show_flags(0);
+    }
     Submitted::All
 }
 
 /// The step's budget is spent: the context goes on with the rest in its next turn.
 #[cold]
 #[inline(never)]
-fn postpone(s: &State, context: &Context, args: &Enter, taken: u32) -> Then {
+fn postpone(context: &Context, args: &Enter, taken: u32) -> Then {
+    if context.state.get() != Run::Running {
+        // It was ended by what it just did.
+        return Then::Gone;
+    }
     let left = args.to_submit.saturating_sub(u64::from(taken)).min(u64::from(u32::MAX)) as u32;
     context.unfinished.set(Some(Unfinished {
         ring: args.ring as u8,
@@ -178,7 +188,6 @@ fn postpone(s: &State, context: &Context, args: &Enter, taken: u32) -> Then {
         min_complete: args.min_complete.min(u64::from(u32::MAX)) as u32,
         deadline: args.deadline,
     }));
-    let _ = s;
     Then::Later
 }
 

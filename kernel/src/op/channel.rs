@@ -87,6 +87,12 @@ pub fn find(s: &State, key: Key) -> Option<u32> {
     s.channel_tree.find(&View(&s.channels), key)
 }
 
+/// A channel about some file of a link, if anybody waits on one.
+pub fn of_link(s: &State, link: u32) -> Option<u32> {
+    let found = s.channel_tree.lower_bound(&View(&s.channels), Key::File { link, id: 0 })?;
+    matches!(s.channels.at(found).key.get(), Key::File { link: its, .. } if its == link).then_some(found)
+}
+
 /// Finds or makes the channel of a key. One that nobody joins must be given to [`discard`].
 pub fn open(s: &State, key: Key) -> Result<u32, Errno> {
     if let Some(id) = find(s, key) {

@@ -256,6 +256,14 @@ pub fn slice_links(s: &State, budget: &Budget) -> bool {
             return true;
         }
     }
+    while let Some(channel) = channel::of_link(s, id) {
+        let op_id = channel::first(s, channel);
+        channel::leave(s, op_id);
+        s.end_op(op_id, Err(Errno::CONNRESET), 0);
+        if !budget.spend(ENTRY) {
+            return true;
+        }
+    }
     while let Some(file) = link.closings.pop_front(&super::state::ByClosing(&s.files)) {
         s.free_file(file);
         if !budget.spend(ENTRY) {

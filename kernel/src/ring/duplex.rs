@@ -27,6 +27,8 @@ pub struct Ring {
     pub sq: Consumer,
     /// Completions given.
     pub cq: Producer,
+    /// Submissions stayed for lack of room, and the program was told so.
+    pub starved: Cell<bool>,
     /// The last page that its operations touched.
     pub cache: PageCache,
     /// Operations in flight.
@@ -65,6 +67,7 @@ impl Default for Ring {
             memory: Cell::default(),
             sq: Consumer::new(),
             cq: Producer::new(),
+            starved: Cell::new(false),
             cache: PageCache::default(),
             ops: List::new(),
             owner: Cell::new(NONE),
