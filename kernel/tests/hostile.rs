@@ -177,7 +177,10 @@ fn replies_that_make_no_sense_harm_nobody() {
     }
     assert!(done > 100, "{done}");
     disk.kill(&mut world);
-    while app.completion(&mut world).is_some() {}
+    world.run_until_idle();
+    while app.completion(&mut world).is_some() {
+        world.run_until_idle();
+    }
     assert_eq!(world.owed(app), 0);
 }
 
@@ -338,26 +341,61 @@ fn a_daemon_that_breaks_its_own_queue_and_asks_itself_dies_alone() {
 
 #[test]
 fn a_dying_daemon_never_runs_again() {
+    // The second time it has more to submit than fits a step.
+    [3, 60].into_iter().for_each(die_while_asking);
+}
+
+fn die_while_asking(asks: u32) {
     let mut world = World::new();
     let sizes = Sizes { sq: 8, cq: 9, service: Some(1) };
     let program = world.program_with(sizes);
     program.register(&mut world, 0, "self").unwrap();
     let (buffer, length) = program.name(&mut world, "/scheme/self/a");
     let open = args::OpenAt { fd: CURRENT, buffer, length, flags: 0, capacity: 0 };
-    for number in 0..200 {
-        let soon = args::Timeout { nanoseconds: 1_000_000_000 + number, flags: 0 };
-        program.submit(&mut world, soon.encode(0));
+    let late = world.machine().now() + (1 << 40);
+    for _ in 0..200 {
+        let timeout = args::Timeout { nanoseconds: late, flags: args::timeout::ABSOLUTE };
+        program.submit(&mut world, timeout.encode(0));
     }
     program.push(&mut world);
     world.run_until("all are taken", |world| program.returned(world).is_some());
     // It breaks its own queue, asks itself, and waits: it ends in the middle of its own enter.
     world.ring(program, 0).view.header(word::RQ_HEAD).store(0x4000_0000, Relaxed);
-    for _ in 0..3 {
+    for _ in 0..asks {
         program.submit(&mut world, open.encode(0));
     }
+    world.give_cpu(program);
+    let left = late - 1 - world.machine().now();
+    world.machine().advance(left);
     program.wait(&mut world, 1);
-    for _ in 0..20 {
-        world.advance(100_000_000);
-    }
+    // While it is taken apart, what it waits for comes.
+    world.advance(1);
+    assert_eq!(program.returned(&mut world), None, "it runs again");
     ends_with(&mut world, program, Reason::CorruptRing);
+    assert_eq!(program.returned(&mut world), None, "it runs again");
+}
+
+#[test]
+fn a_daemon_that_breaks_its_queue_while_it_answers_never_runs_again() {
+    let mut world = World::new();
+    let disk = world.daemon_with("disk", 6);
+    let app = world.program_with(Sizes { sq: 8, cq: 8, service: None });
+    let fd = app.open(&mut world, "/scheme/disk/a");
+    let tickets: Vec<_> = (0..200).map(|_| app.submit(&mut world, read(fd, DATA, 8))).collect();
+    app.push(&mut world);
+    world.run_until("all are taken", |world| app.returned(world).is_some());
+    disk.obliging(&mut world, false);
+    let requests: Vec<_> = std::iter::from_fn(|| disk.request(&mut world)).collect();
+    assert_eq!(requests.len(), 64);
+    for request in requests {
+        disk.reply(&mut world, request, Ok(0));
+    }
+    world.ring(disk.program, disk.ring).view.header(word::RQ_HEAD).store(0x4000_0000, Relaxed);
+    disk.wait(&mut world);
+    ends_with(&mut world, disk.program, Reason::CorruptRing);
+    assert_eq!(disk.program.returned(&mut world), None, "it runs again");
+    for ticket in tickets {
+        let result = app.result(&mut world, ticket).expect("it completed");
+        assert!(matches!(result, Ok(0) | Err(Errno::CONNRESET | Errno::NODEV)), "{result:?}");
+    }
 }
