@@ -9,9 +9,10 @@ use super::arena::{Arena, Record};
 use super::frames::{Memory, Use};
 use super::region::Kind;
 use super::space::{PAGE_BYTES, Space};
+use super::{halves, join};
 use crate::arch::{UserPtr, Wired};
 use crate::base::NONE;
-use crate::base::budget::Budget;
+use crate::base::budget::{Budget, PAGE};
 use crate::base::list::{Chain, Link};
 use crate::bug;
 use core::cell::Cell;
@@ -113,73 +114,110 @@ pub struct Mapped {
     pub block: u32,
 }
 
-/// Makes an arena of zeroed memory and maps it into a space. At most 4 MiB.
-pub fn map(memory: &Memory, space_id: u32, bytes: usize) -> Result<Mapped, Errno> {
-    let block = make(memory, space_id, bytes, Use::Arenas)?;
-    let record = memory.blocks.at(block);
-    let Some(place) = record.wired(memory).at(0) else { bug!("a wired block without memory") };
-    Ok(Mapped { place, address: record.address(), block })
-}
-
-/// Makes a block of zeroed memory and maps it into a space, which it holds.
+/// Makes a block of zeroed memory and maps it into a space, which it holds, in one go.
 pub fn make(memory: &Memory, space_id: u32, bytes: usize, what: Use) -> Result<u32, Errno> {
-    let pages = bytes.div_ceil(BYTES).max(1);
-    let order = pages.checked_next_power_of_two().ok_or(Errno::NOMEM)?.trailing_zeros() as u8;
-    if order > MAX_ORDER {
-        return Err(Errno::NOMEM);
-    }
-    let block = memory.blocks.take(memory)?;
-    let made = take_memory(memory, memory.space(space_id), pages as u32, order, what);
-    let made = made.and_then(|(run, tables)| {
-        memory.regions.take(memory).map(|region| (run, tables, region)).inspect_err(|_| {
-            memory.unreserve(tables);
-            give_run(memory, run, 0);
-        })
-    });
-    let (run, tables, region) = made.inspect_err(|_| memory.blocks.give(block))?;
-    let space = memory.space(space_id);
-    let Ok(page) = find(memory, space, run, pages as u64) else {
-        memory.regions.give(region);
-        memory.unreserve(tables);
-        give_run(memory, run, 0);
-        memory.blocks.give(block);
-        return Err(Errno::NOMEM);
-    };
-
-    give_run(memory, run, pages as u32);
-    let record = memory.blocks.at(block);
-    record.run.set(Some(run));
-    record.pages.set(pages as u32);
-    record.space.set(space_id);
-    record.page.set(page);
-    record.unit.set(0);
-    record.used.set(0);
-    memory.hold_space(space_id);
-    map_block(memory, space, record, tables);
-    add_region(memory, space, region, (page, page.wrapping_add(pages as u64)), block);
-    Ok(block)
+    let mut making = Making::start(memory, space_id, bytes, what)?;
+    while !making.run(memory, &Budget::of(u32::MAX)) {}
+    Ok(making.block)
 }
 
-/// Takes frames, and reserves the page tables that mapping them can need.
+/// A block on its way: it has its memory and its address, and its pages are being zeroed and mapped.
+#[derive(Clone, Copy, Debug)]
+pub struct Making {
+    /// The block.
+    pub block: u32,
+    /// Pages that are ready.
+    ready: u32,
+    /// Frames that are reserved for page tables.
+    tables: u32,
+}
+
+impl Making {
+    /// Takes everything that a block needs, at most 4 MiB. An error leaves all as it was.
+    pub fn start(memory: &Memory, space_id: u32, bytes: usize, what: Use) -> Result<Making, Errno> {
+        let pages = bytes.div_ceil(BYTES).max(1);
+        let order = pages.checked_next_power_of_two().ok_or(Errno::NOMEM)?.trailing_zeros() as u8;
+        if order > MAX_ORDER {
+            return Err(Errno::NOMEM);
+        }
+        let space = memory.space(space_id);
+        let block = memory.blocks.take(memory)?;
+        let region = memory.regions.take(memory).inspect_err(|_| memory.blocks.give(block))?;
+        let taken = take_memory(memory, space, pages as u32, order, what);
+        let (run, page, tables) = taken.inspect_err(|_| {
+            memory.regions.give(region);
+            memory.blocks.give(block);
+        })?;
+
+        give_run(memory, run, pages as u32);
+        let record = memory.blocks.at(block);
+        record.run.set(Some(run));
+        record.pages.set(pages as u32);
+        record.space.set(space_id);
+        record.page.set(page);
+        record.unit.set(0);
+        record.used.set(0);
+        memory.hold_space(space_id);
+        add_region(memory, space, region, (page, page.wrapping_add(pages as u64)), block);
+        Ok(Making { block, ready: 0, tables })
+    }
+
+    /// Goes on; `true` when the block is ready.
+    pub fn run(&mut self, memory: &Memory, budget: &Budget) -> bool {
+        let block = memory.blocks.at(self.block);
+        while self.ready < block.pages.get() {
+            if !budget.spend(PAGE) {
+                return false;
+            }
+            let used = map_page(memory, block, self.ready);
+            self.tables = self.tables.wrapping_sub(used);
+            self.ready = self.ready.wrapping_add(1);
+        }
+        memory.unreserve(core::mem::take(&mut self.tables));
+        true
+    }
+
+    /// Gives it up.
+    pub fn abandon(self, memory: &Memory) {
+        memory.unreserve(self.tables);
+        release(memory, self.block);
+    }
+
+    /// An arena as both sides see it, when it is ready.
+    pub fn mapped(&self, memory: &Memory) -> Mapped {
+        let record = memory.blocks.at(self.block);
+        let Some(place) = record.wired(memory).at(0) else { bug!("a wired block without memory") };
+        Mapped { place, address: record.address(), block: self.block }
+    }
+
+    /// As words, while it waits for its next slice.
+    pub fn to_words(self) -> [u64; 2] {
+        [join(self.block, self.ready), u64::from(self.tables)]
+    }
+
+    /// The block on its way that these words are.
+    pub fn from_words([extent, tables]: [u64; 2]) -> Making {
+        let (block, ready) = halves(extent);
+        Making { block, ready, tables: tables as u32 }
+    }
+}
+
+/// Takes frames and an address, and reserves the page tables that the mapping can need.
 fn take_memory(
     memory: &Memory,
     space: &Space,
     pages: u32,
     order: u8,
     what: Use,
-) -> Result<(UserRun, u32), Errno> {
-    // The address is not known yet; wherever it is, a range of this length needs no more tables.
-    let _ = space;
-    let range = PageRange::new(Page::FIRST, u64::from(pages).wrapping_add(511)).ok_or(Errno::NOMEM)?;
-    let tables = range.tables_needed().saturating_add(2);
-    memory.reserve(tables)?;
-    match memory.take_run(order, what) {
-        Ok(run) => Ok((run, tables)),
-        Err(error) => {
-            memory.unreserve(tables);
-            Err(error)
-        }
-    }
+) -> Result<(UserRun, u64, u32), Errno> {
+    let run = memory.take_run(order, what)?;
+    let found = find(memory, space, run, u64::from(pages)).and_then(|page| {
+        let range = Page::new(page).and_then(|page| PageRange::new(page, u64::from(pages)));
+        let tables = range.ok_or(Errno::NOMEM)?.tables_needed();
+        memory.reserve(tables)?;
+        Ok((run, page, tables))
+    });
+    found.inspect_err(|_| give_run(memory, run, 0))
 }
 
 /// Gives the frames of a run back from an index on.
@@ -201,24 +239,23 @@ fn find(memory: &Memory, space: &Space, run: UserRun, pages: u64) -> Result<u64,
     if is_free { Ok(page) } else { Err(Errno::NOMEM) }
 }
 
-/// Zeroes and maps a block; each mapping takes a share of its frame beside the block's own.
-fn map_block(memory: &Memory, space: &Space, block: &Block, tables: u32) {
-    let mut left = tables;
-    let frames = block.run.get().into_iter().flat_map(|run| (0..run.count()).filter_map(move |i| run.get(i)));
-    for (number, frame) in (block.page.get()..).zip(frames.take(block.pages.get() as usize)) {
-        let Some(page) = Page::new(number) else { bug!("a page above the lower half") };
-        memory.zero(frame);
-        if memory.frames.share(frame).is_err() {
-            bug!("a fresh frame cannot be shared");
-        }
-        let missing = space.tables_missing(memory, page);
-        let stock = memory.take_reserved_tables(missing);
-        left = left.wrapping_sub(missing);
-        let leaf = Leaf { frame, rights: PageRights::ReadWrite, tenure: Tenure::Wired };
-        space.map_page(memory, page, leaf, &stock);
-        memory.stocked(&stock);
+/// Zeroes and maps a page of a block, which takes a share of its frame beside the block's own. Says how many
+/// page tables it took.
+fn map_page(memory: &Memory, block: &Block, index: u32) -> u32 {
+    let space = memory.space(block.space.get());
+    let page = Page::new(block.page.get().wrapping_add(u64::from(index)));
+    let frame = block.run.get().and_then(|run| run.get(index));
+    let (Some(page), Some(frame)) = (page, frame) else { bug!("a page of a wired block is none") };
+    memory.zero(frame);
+    if memory.frames.share(frame).is_err() {
+        bug!("a fresh frame cannot be shared");
     }
-    memory.unreserve(left);
+    let missing = space.tables_missing(memory, page);
+    let stock = memory.take_reserved_tables(missing);
+    let leaf = Leaf { frame, rights: PageRights::ReadWrite, tenure: Tenure::Wired };
+    space.map_page(memory, page, leaf, &stock);
+    memory.stocked(&stock);
+    missing
 }
 
 fn add_region(memory: &Memory, space: &Space, id: u32, (first, end): (u64, u64), block: u32) {

@@ -6,9 +6,9 @@
 #![forbid(unsafe_code)]
 
 use super::cx::Cx;
-use super::inflight::{Op, Wait};
-use super::state::{ByWait, State};
-use super::{OpResult, Outcome};
+use super::inflight::Op;
+use super::state::State;
+use super::{OpResult, Outcome, work};
 use crate::base::budget::Budget;
 use crate::context::file::Kind;
 use crate::mem::Run;
@@ -146,13 +146,11 @@ pub(super) fn park(cx: &Cx<'_>, opcode: Opcode, space_id: u32, words: [u64; 4]) 
     let s = cx.s;
     let Ok(id) = cx.start_op(opcode) else { crate::bug!("an operation's record was ensured") };
     let op = s.ops.at(id);
-    op.wait.set(Wait::Work);
     op.object.set(space_id);
     set_words(op, words);
     s.memory.hold_space(space_id);
     s.memory.space(space_id).begin_change();
-    s.work.push_back(&ByWait(&s.ops), id);
-    s.this_cpu().rearm.set(true);
+    work::add(s, id);
     Outcome::Parked
 }
 

@@ -3,8 +3,9 @@
 //! Interrupts and other contexts run between slices. The kinds of work take turns, so none starves another.
 #![forbid(unsafe_code)]
 
+use super::inflight::Wait;
 use super::state::{ByRing, ByWait, State};
-use super::{channel, cursor, death, memory, space};
+use super::{channel, cursor, death, memory, register, space};
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use ring_abi::{Errno, Opcode};
@@ -55,12 +56,20 @@ fn slice_ops(s: &State, budget: &Budget) -> bool {
     // The slice ends the operation or leaves it out of the list; what is left goes to the end.
     let more = match s.ops.at(id).opcode.get() {
         Opcode::Map | Opcode::Unmap | Opcode::Protect => memory::slice(s, id, budget),
+        Opcode::SchemeRegister | Opcode::RingCreate => register::slice(s, id, budget),
         _ => space::slice(s, id, budget),
     };
     if more {
         s.work.push_back(&ByWait(&s.ops), id);
     }
     true
+}
+
+/// Files an operation that was just started as work, to go on in later steps.
+pub fn add(s: &State, id: u32) {
+    s.ops.at(id).wait.set(Wait::Work);
+    s.work.push_back(&ByWait(&s.ops), id);
+    s.this_cpu().rearm.set(true);
 }
 
 /// Cancels an operation that works: it undoes or finishes what it must, and completes with `error` now.

@@ -18,6 +18,11 @@ const SMALL: usize = 2048;
 /// Rings are aligned to cache lines.
 const ALIGN: usize = 64;
 
+/// Whether a ring of these sizes shares a page with others, so that making it is cheap.
+pub fn is_small(sizes: Sizes) -> bool {
+    sizes.bytes() <= SMALL
+}
+
 /// Makes a ring in a space: its record and its memory, mapped and ready. Result: the ring.
 pub fn make(
     memory: &Memory,
@@ -28,28 +33,33 @@ pub fn make(
 ) -> Result<u32, Errno> {
     let id = rings.take(memory)?;
     let bytes = sizes.bytes();
-    let taken = if bytes <= SMALL {
+    let taken = if is_small(sizes) {
         wired::take_slot(memory, space_id, bytes.next_multiple_of(ALIGN) as u32)
     } else {
         wired::make(memory, space_id, bytes, Use::Rings).map(|block| (block, NONE))
     };
-    let (block_id, slot) = taken.inspect_err(|_| rings.give(id))?;
+    let place = taken.inspect_err(|_| rings.give(id))?;
 
+    let ring = rings.at(id);
+    open(memory, ring, place, sizes);
+    ring.owner.set(owner);
+    ring.space.set(space_id);
+    Ok(id)
+}
+
+/// Lets a ring begin in zeroed memory: a block, and a slot of it or `NONE` for all of it.
+pub fn open(memory: &Memory, ring: &Ring, (block_id, slot): (u32, u32), sizes: Sizes) {
     let block = memory.blocks.at(block_id);
     let offset = if slot == NONE { 0 } else { block.offset(slot) };
     let Some(view) = block.wired(memory).ring(&memory.machine, offset, sizes) else {
         crate::bug!("a ring does not fit the place that was taken for it");
     };
-    let ring = rings.at(id);
     reset(ring, view);
-    ring.owner.set(owner);
-    ring.space.set(space_id);
     ring.page.set(block_id);
     ring.slot.set(slot);
     ring.address.set(block.address().wrapping_add(offset as u64));
-    ring.bytes.set(bytes as u32);
+    ring.bytes.set(sizes.bytes() as u32);
     write_header(&view, sizes);
-    Ok(id)
 }
 
 /// Makes a record that of a ring that nobody has used.
@@ -61,6 +71,7 @@ fn reset(ring: &Ring, view: map::Ring) {
     ring.rq.reset();
     ring.rp.reset();
     ring.cache.forget();
+    ring.starved.set(false);
     ring.waits.set(0);
     ring.wake_at.set(0);
     ring.link.set(NONE);

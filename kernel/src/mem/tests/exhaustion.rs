@@ -80,7 +80,7 @@ fn no_ring_or_arena_loses_anything() {
     let (small, failures) = until_it_succeeds(&bed, &[id], make(Sizes::SMALLEST));
     assert!(failures >= 3, "{failures}");
     let (large, _) = until_it_succeeds(&bed, &[id], make(large));
-    let (arena, _) = until_it_succeeds(&bed, &[id], |bed| wired::map(&bed.memory, id, 9 * 4096));
+    let (arena, _) = until_it_succeeds(&bed, &[id], |bed| super::arena(&bed.memory, id, 9 * 4096));
     assert_eq!(rings.live(), 2, "no record is lost");
     place::drop(m, &rings, small);
     place::drop(m, &rings, large);

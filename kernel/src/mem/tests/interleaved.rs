@@ -80,7 +80,7 @@ fn changes_that_meet_leave_the_space_in_order() {
                 changes.extend(begin(&bed, id, &mut random));
             }
             match random.below(30) {
-                0 if arenas.len() < 3 => arenas.extend(wired::map(&bed.memory, id, 2 * 4096)),
+                0 if arenas.len() < 3 => arenas.extend(super::arena(&bed.memory, id, 2 * 4096)),
                 1 => arenas.drain(..).for_each(|arena| wired::release(&bed.memory, arena.block)),
                 _ => {}
             }

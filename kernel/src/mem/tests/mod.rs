@@ -16,6 +16,7 @@ use super::protect::Protect;
 use super::region::Kind;
 use super::space::{END, Space};
 use super::user::Access;
+use super::wired::{Making, Mapped};
 use crate::arch::Machine;
 use crate::base::budget::Budget;
 use ring_abi::Errno;
@@ -216,6 +217,16 @@ impl Bed {
 /// Private memory that can be written.
 pub(super) fn private(at: Where, pages: u64) -> Wanted {
     Wanted { at, pages, rights: PageRights::ReadWrite, shared: false }
+}
+
+/// An arena, made a slice at a time.
+pub(super) fn arena(memory: &Memory, id: u32, bytes: usize) -> Result<Mapped, Errno> {
+    let mut making = Making::start(memory, id, bytes, Use::Arenas)?;
+    while !making.run(memory, &Budget::of(SMALL)) {
+        making = Making::from_words(making.to_words());
+        memory.audit().unwrap();
+    }
+    Ok(making.mapped(memory))
 }
 
 pub(super) const ANYWHERE: Where = Where::Anywhere { guard: false };

@@ -5,13 +5,17 @@ use crate::mem::arena::Arena;
 use crate::mem::fill::Where;
 use crate::mem::frames::Use;
 use crate::mem::user::Access;
-use crate::mem::wired;
+use crate::mem::wired::{self, Mapped};
 use crate::ring::duplex::Ring;
 use crate::ring::place;
 use ring_abi::Errno;
 use ring_abi::layout::{Sizes, word};
 use ring_abi::sync::Ordering::Relaxed;
 use rmm::PageRights;
+
+fn arena(bed: &Bed, id: u32, bytes: usize) -> Result<Mapped, Errno> {
+    super::arena(&bed.memory, id, bytes)
+}
 
 #[test]
 fn five_small_rings_share_a_page_and_leave_nothing() {
@@ -78,25 +82,25 @@ fn what_is_wired_cannot_be_changed_and_is_not_inherited() {
     let bed = Bed::new(8 << 20);
     let m = &bed.memory;
     let id = m.create_space().unwrap();
-    let arena = wired::map(m, id, 3 * 4096).unwrap();
+    let block = arena(&bed, id, 3 * 4096).unwrap();
     assert_eq!(m.used(Use::Arenas), 3, "what a power of two has too much is not kept");
-    let page = arena.address / 4096;
+    let page = block.address / 4096;
     bed.map(id, &private(Where::Free(page + 3), 4), LARGE).unwrap();
     let before = bed.accounts();
     assert_eq!(bed.unmap(id, page, 1, LARGE), Err(Errno::ACCES));
     assert_eq!(bed.protect(id, page, 3, PageRights::Read, LARGE), Err(Errno::ACCES));
     assert_eq!(bed.map(id, &private(Where::Replacing(page + 1), 5), LARGE), Err(Errno::ACCES));
     assert_eq!(bed.map(id, &private(Where::Free(page + 1), 1), LARGE), Err(Errno::EXIST));
-    assert_eq!(bed.space(id).place_for_owner(m, arena.address), Err(Errno::ACCES));
+    assert_eq!(bed.space(id).place_for_owner(m, block.address), Err(Errno::ACCES));
     assert_eq!(bed.accounts(), before, "a refusal changes nothing");
     let child = bed.fork(id, SMALL).unwrap();
     bed.check(&[id, child]);
     assert_eq!(bed.load(child, page), None);
     assert!(bed.load(child, page + 3).is_some());
     let high = bed.map(child, &private(ANYWHERE, 1), LARGE).unwrap();
-    assert_eq!(high, arena.address, "the hole is free in the copy");
+    assert_eq!(high, block.address, "the hole is free in the copy");
     bed.end(child, SMALL);
-    wired::release(m, arena.block);
+    wired::release(m, block.block);
     bed.end(id, SMALL);
     assert_eq!(bed.accounts().iter().sum::<u32>(), 0);
 }
@@ -106,13 +110,13 @@ fn a_block_holds_its_space() {
     let bed = Bed::new(32 << 20);
     let m = &bed.memory;
     let id = m.create_space().unwrap();
-    let arena = wired::map(m, id, 4 << 20).unwrap();
-    assert_eq!(wired::map(m, id, (4 << 20) + 1).map(|_| ()), Err(Errno::NOMEM));
-    m.machine.store_u32(arena.place.add((4 << 20) - 4), 9);
-    assert_eq!(bed.load(id, arena.address / 4096), Some(0));
+    let block = arena(&bed, id, 4 << 20).unwrap();
+    assert_eq!(arena(&bed, id, (4 << 20) + 1).map(|_| ()), Err(Errno::NOMEM));
+    m.machine.store_u32(block.place.add((4 << 20) - 4), 9);
+    assert_eq!(bed.load(id, block.address / 4096), Some(0));
     bed.end(id, SMALL);
     assert_eq!(m.spaces.live(), 1, "it still has the arena");
-    wired::release(m, arena.block);
+    wired::release(m, block.block);
     bed.tidy(SMALL);
     assert_eq!(bed.accounts().iter().sum::<u32>(), 0);
     bed.check(&[]);
