@@ -32,6 +32,7 @@ pub fn watch(s: &State) {
 /// Prints every context, what its rings wait for, and every operation in them.
 pub fn print(s: &State) {
     s.say(format_args!("stuck: nothing is ready, no deadline is set, nobody waits for an interrupt"));
+    s.say(format_args!("stuck: {} replies had a tag that was not out", s.stats.stale_tags.get()));
     for id in 0..s.contexts.capacity().min(MOST) {
         let context = s.contexts.at(id);
         if context.state.get() == Run::Ended {
@@ -47,6 +48,15 @@ pub fn print(s: &State) {
                     ring.cq.position(),
                     ring.cq.held()
                 ));
+                if ring.link.get() != NONE {
+                    s.say(format_args!(
+                        "stuck:     serves link {}: {} requests given, {} replies taken, {} owed",
+                        ring.link.get(),
+                        ring.rq.position(),
+                        ring.rp.position(),
+                        s.links.at(ring.link.get()).owed.get()
+                    ));
+                }
                 operations(s, ring.ops.first());
             }
         }

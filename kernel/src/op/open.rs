@@ -31,6 +31,9 @@ pub fn start(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
     let read = (length.min(HEAD as u64)) as usize;
     let head = bytes.get_mut(..read).ok_or(Errno::INVAL)?;
     user::read_bytes(&cx.s.memory, cx.space, buffer, head)?;
+    if opcode == Opcode::OpenAt && matches!(head, b"/scheme" | b"/scheme/") {
+        return kernel_scheme::open_directory(cx);
+    }
     let (name, rest) = names::split(head)?;
     let target = find(cx.s, name)?;
     let skipped = read.wrapping_sub(rest.len()) as u64;
