@@ -31,7 +31,7 @@ pub fn start(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
     let read = (length.min(HEAD as u64)) as usize;
     let head = bytes.get_mut(..read).ok_or(Errno::INVAL)?;
     user::read_bytes(&cx.s.memory, cx.space, buffer, head)?;
-    if opcode == Opcode::OpenAt && matches!(head, b"/scheme" | b"/scheme/") {
+    if opcode == Opcode::OpenAt && matches!(&*head, b"/scheme" | b"/scheme/") {
         return kernel_scheme::open_directory(cx);
     }
     let (name, rest) = names::split(head)?;
