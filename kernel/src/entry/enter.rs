@@ -13,7 +13,6 @@ use crate::op::cx::Cx;
 use crate::op::state::State;
 use crate::op::{Outcome, dispatch, forward, reply, tracer};
 use crate::ring::duplex::Ring;
-use ring_abi::layout::flags::NEED_ENTER;
 use ring_abi::ring::PushError;
 use ring_abi::sqe::{Head, Words};
 use ring_abi::{Cqe, Errno, enter};
@@ -145,8 +144,7 @@ fn submit(
         match ring.cq.claim(&cq) {
             Ok(()) => {}
             Err(PushError::Full) => {
-                ring.starved.set(true);
-                ring.show_flags(NEED_ENTER);
+                ring.starve(true);
                 ring.sq.publish(&sq);
                 return Submitted::All;
             }
@@ -166,8 +164,7 @@ fn submit(
     }
     ring.sq.publish(&sq);
     if ring.starved.get() {
-        ring.starved.set(false);
-        ring.show_flags(0);
+        ring.starve(false);
     }
     Submitted::All
 }
@@ -219,10 +216,10 @@ fn wait(s: &State, context_id: u32, context: &Context, ring: &Ring, args: &Enter
             Err(_) => return condemn(s, context_id),
         }
     }
-    if args.deadline != enter::NO_DEADLINE {
-        if let Err(error) = wait_until(s, context_id, args.deadline) {
-            return Then::Go(error.to_result());
-        }
+    if args.deadline != enter::NO_DEADLINE
+        && let Err(error) = wait_until(s, context_id, args.deadline)
+    {
+        return Then::Go(error.to_result());
     }
     ring.waits.set(args.flags as u8);
     context.waiting.set(args.ring as u8);

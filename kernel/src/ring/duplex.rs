@@ -12,7 +12,7 @@ use crate::base::NONE;
 use crate::mem::arena::Record;
 use crate::mem::user::PageCache;
 use core::cell::Cell;
-use ring_abi::layout::word;
+use ring_abi::layout::{flags, word};
 use ring_abi::map;
 use ring_abi::ring::{Consumer, Corrupt, Producer, PushError};
 use ring_abi::sync::Ordering::Relaxed;
@@ -135,11 +135,11 @@ impl Ring {
         Ok(missing == 0)
     }
 
-    /// Writes the flags word that the program reads.
-    pub fn show_flags(&self, flags: u32) {
-        let memory = self.memory.get();
-        if memory.header(word::FLAGS).load(Relaxed) != flags {
-            memory.header(word::FLAGS).store(flags, Relaxed);
-        }
+    /// Tells the program whether submissions stay for lack of room.
+    #[cold]
+    pub fn starve(&self, starved: bool) {
+        self.starved.set(starved);
+        let flags = if starved { flags::NEED_ENTER } else { 0 };
+        self.memory.get().header(word::FLAGS).store(flags, Relaxed);
     }
 }
