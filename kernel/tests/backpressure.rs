@@ -1,4 +1,11 @@
 //! Full queues stop starts; they never lose a completion.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test stops where something is wrong"
+)]
 
 mod world;
 

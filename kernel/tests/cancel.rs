@@ -1,4 +1,11 @@
 //! Every state in which an operation can wait, cancelled, in both strengths and at every point.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test stops where something is wrong"
+)]
 
 mod world;
 

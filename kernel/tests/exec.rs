@@ -1,4 +1,11 @@
 //! A program that is replaced by another, and what that does to all it had.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test stops where something is wrong"
+)]
 
 mod world;
 

@@ -1,4 +1,11 @@
 //! Maps, rights, copies on write, and running out of memory.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test stops where something is wrong"
+)]
 
 mod world;
 

@@ -1,4 +1,11 @@
 //! The path of a read and a write, from the program to the daemon and back.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test stops where something is wrong"
+)]
 
 mod world;
 

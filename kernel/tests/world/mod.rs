@@ -225,11 +225,11 @@ impl World {
         }
         self.take_interrupts();
         (0..self.daemons.len()).for_each(|number| self.pump(number));
-        (0..self.programs.len()).for_each(|number| drop(self.has_ended(Program(number))));
-        let all = (0..self.programs.len()).map(Program);
+        (0..self.programs.len()).for_each(|number| self.notice_end(Program(number)));
+        let mut all = (0..self.programs.len()).map(Program);
         let wants = |program: &Program| self.mode(*program) == Mode::Own && self.touched(*program).is_some();
         let first = self.on_cpu.filter(wants);
-        let Some(program) = first.or_else(|| all.filter(wants).next()) else { return false };
+        let Some(program) = first.or_else(|| all.find(wants)) else { return false };
         let ring = self.touched(program).expect("it was just found");
         program.enter(self, ring, u64::from(u32::MAX), 0, 0, enter::NO_DEADLINE);
         true
@@ -254,6 +254,11 @@ impl World {
 
     /// Notices programs that have ended, and says whether this one has.
     pub fn has_ended(&mut self, program: Program) -> bool {
+        self.notice_end(program);
+        self.mode(program) == Mode::Ended
+    }
+
+    fn notice_end(&mut self, program: Program) {
         let ended = match self.programs[program.0].id {
             Some(id) => boot::has_ended(&self.kernel, id, entry(program)),
             None => false,
@@ -261,7 +266,6 @@ impl World {
         if ended {
             self.state(program).mode = Mode::Ended;
         }
-        ended
     }
 
     fn state(&mut self, program: Program) -> &mut State {
