@@ -4,7 +4,7 @@
 //! process, which ends with all of them.
 #![forbid(unsafe_code)]
 
-use super::pingpong::{start as start_program, stop};
+use super::pingpong::{start as start_daemon, stop};
 use crate::footprint::Footprint;
 use crate::harness::{Bench, Failure, Outcome};
 use alloc::boxed::Box;
@@ -111,7 +111,7 @@ pub(crate) fn fill(bench: &mut Bench) -> Outcome {
 }
 
 fn beside_mute(act: impl FnOnce() -> Outcome) -> Outcome {
-    let mute = start_program(b"/bin/mute", &[b"mute", b"bench-mute", b"6"])?;
+    let mute = start_daemon(&["mute", "bench-mute", "6"])?;
     let outcome = in_child(act);
     stop(mute)?;
     outcome

@@ -1,16 +1,18 @@
 //! Bytes of an operation in flight, and of a small process.
 #![forbid(unsafe_code)]
 
-use super::pingpong::{start, stop};
+use super::pingpong::{start, start_program, stop};
 use crate::footprint::Footprint;
 use crate::harness::{Bench, Failure, Outcome, ensure};
 use alloc::vec;
 use alloc::vec::Vec;
 use bench::report::Unit;
 use bench::stats::Figure;
+use core::time::Duration;
 use posix::flags::O_RDONLY;
 use posix::open::open;
 use uring::op::file::{At, read};
+use uring::op::time;
 
 /// Operations in flight: fewer than this program's completion queue and the daemon's request queue hold.
 const OPERATIONS: u64 = 200;
@@ -20,7 +22,7 @@ const PROCESSES: u64 = 16;
 /// Kernel bytes of a read that a daemon has and does not answer: its record, and its entry in the daemon's table of
 /// tags. That there are as many records more as reads were sent is checked.
 pub(crate) fn operation(bench: &mut Bench) -> Outcome {
-    let mute = start(b"/bin/mute", &[b"mute", b"bench-mute", b"8"])?;
+    let mute = start(&["mute", "bench-mute", "8"])?;
     let outcome = count_operations(bench);
     stop(mute)?;
     outcome
@@ -49,12 +51,15 @@ pub(crate) const PROCESS_ROWS: &[&str] = &["mem.process.rings", "mem.process.use
 /// Bytes of a process of one thread that waits (program `still`): what the kernel keeps for itself, page tables among
 /// it; its ring's page; its own memory. What the process table in `bootstrap` adds is in none of them.
 pub(crate) fn process(bench: &mut Bench) -> Outcome {
-    let first = start(b"/bin/still", &[b"still"])?; // tables that grow by more than one grow now
+    let pause = || time::after(Duration::from_millis(20)).wait();
+    let first = start_program(&["still"])?; // tables that grow by more than one grow now
+    pause()?;
     let before = Footprint::now()?;
     let mut all = vec![first];
     for _ in 0..PROCESSES {
-        all.push(start(b"/bin/still", &[b"still"])?);
+        all.push(start_program(&["still"])?);
     }
+    pause()?;
     let after = Footprint::now()?;
     for pid in all {
         stop(pid)?;

@@ -4,24 +4,41 @@
 #![forbid(unsafe_code)]
 
 use crate::harness::{Bench, Failure, Outcome};
+use alloc::vec::Vec;
+use core::time::Duration;
 use posix::file::close;
 use posix::fork::{Fork, fork};
-use posix::flags::O_RDWR;
+use posix::flags::{O_RDWR, O_STAT};
 use posix::open::open;
-use posix::process::{await_ready, exit, kill, wait_end};
+use posix::process::{exit, kill, wait_end};
 use posix::protocol::{Target, Wait};
 use posix::spawn::{Command, STANDARD, spawn};
 use ring_abi::Errno;
 use uring::Fd;
 use uring::op::file::{At, read, write};
+use uring::op::time::after;
 
 const KILL: u32 = 9;
 
-/// Starts a program of `/bin` and waits until it is ready; its process id.
-pub(crate) fn start(path: &[u8], arguments: &[&[u8]]) -> Result<u32, Errno> {
-    let pid = spawn(&Command { path, arguments, environment: &[], handles: &STANDARD })?;
-    await_ready(pid)?;
-    Ok(pid)
+/// Starts a daemon of `/bin`, whose scheme is named by its first argument, and waits until it serves; its process id.
+pub(crate) fn start(words: &[&str]) -> Result<u32, Errno> {
+    let pid = start_program(words)?;
+    let path = ["/scheme/", words.get(1).copied().unwrap_or_default()].concat();
+    for _ in 0..5000 {
+        match open(path.as_bytes(), O_STAT, 0) {
+            Ok(fd) => return close(fd).map(|()| pid),
+            Err(Errno::NODEV) => after(Duration::from_millis(1)).wait()?,
+            Err(_) => return Ok(pid),
+        }
+    }
+    Err(Errno::TIMEDOUT)
+}
+
+/// Starts a program of `/bin`; its process id.
+pub(crate) fn start_program(words: &[&str]) -> Result<u32, Errno> {
+    let path = ["/scheme/initfs/bin/", words.first().copied().unwrap_or_default()].concat();
+    let arguments: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    spawn(&Command { path: path.as_bytes(), arguments: &arguments, environment: &[], handles: &STANDARD })
 }
 
 /// Ends a program that was started here.
@@ -32,7 +49,7 @@ pub(crate) fn stop(pid: u32) -> Result<(), Errno> {
 }
 
 pub(crate) fn run(bench: &mut Bench) -> Outcome {
-    let relay = start(b"/bin/relay", &[b"relay", b"bench-relay"])?;
+    let relay = start(&["relay", "bench-relay"])?;
     let outcome = play(bench);
     stop(relay)?;
     outcome

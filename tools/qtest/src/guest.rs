@@ -6,11 +6,17 @@ use crate::verdict::{Failed, Verdict};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use bare::shared::words;
 use core::cell::RefCell;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::Acquire;
 use core::time::Duration;
 use posix::directory::mkdir;
 use posix::fork::{Fork, fork};
-use posix::process::{await_ready, exit};
+use posix::file::close;
+use posix::flags::O_STAT;
+use posix::open::open;
+use posix::process::exit;
 use posix::spawn::{Command, STANDARD, spawn};
 use ring_abi::Errno;
 use ring_abi::context::End;
@@ -49,10 +55,14 @@ impl Guest {
         Ok(pid)
     }
 
-    /// Starts a daemon and waits until it serves; its process id.
-    pub(crate) fn daemon(&self, words: &[&str]) -> Result<u32, Errno> {
+    /// Starts a daemon, whose scheme is named by its first argument, and waits until it serves; its process id.
+    pub(crate) fn daemon(&self, words: &[&str]) -> Result<u32, Failed> {
         let pid = self.spawn(words)?;
-        await_ready(pid)?;
+        let path = ["/scheme/", words.get(1).copied().unwrap_or_default()].concat();
+        self.until("a daemon serves", || match open(path.as_bytes(), O_STAT, 0) {
+            Ok(fd) => close(fd).is_ok(),
+            Err(error) => error != Errno::NODEV,
+        })?;
         Ok(pid)
     }
 
@@ -81,6 +91,15 @@ impl Guest {
                 u8::MAX
             })),
         }
+    }
+
+    /// Forks a child that says (by the word that it is given) when it has come to a certain point, and waits for that.
+    pub(crate) fn fork_until(&self, act: impl FnOnce(&AtomicU32) -> Result<u8, Failed>) -> Result<u32, Failed> {
+        let [word, ..] = words(1)? else { return Err("no shared memory".into()) };
+        let pid = self.fork(|| act(word))?;
+        self.until("the child is ready", || word.load(Acquire) != 0)?;
+        self.sleep(10)?; // what it does next is to wait
+        Ok(pid)
     }
 
     /// Forks and waits; how the child ended.

@@ -107,14 +107,12 @@ fn a_dead_daemons_name_can_be_taken_again(guest: &Guest) -> Verdict {
 
 fn a_dead_client_leaves_its_daemon_at_work(guest: &Guest) -> Verdict {
     let daemon = guest.daemon(&["mute", "patient"])?;
-    let client = guest.fork(|| {
+    let client = guest.fork_until(|ready| {
         let fd = open(b"/scheme/patient/polite", O_RDONLY, 0)?;
         let _reads = [sent(fd), sent(fd), sent(fd)];
-        posix::process::ready()?;
+        ready.store(1, Release);
         read(fd, &mut [0; 8]).map(|_| 1).map_err(Failed::from)
     })?;
-    posix::process::await_ready(client)?;
-    guest.sleep(10)?;
     equal(guest.kill(client)?, End::Ended(Reason::Killed))?;
     let fd = open(b"/scheme/patient/x", O_RDWR, 0)?;
     equal(write(fd, b"still there?"), Ok(12))?;
@@ -126,13 +124,11 @@ fn a_dead_client_leaves_its_daemon_at_work(guest: &Guest) -> Verdict {
 fn a_dead_clients_byte_goes_to_another(guest: &Guest) -> Verdict {
     let daemon = guest.daemon(&["relay", "inherited"])?;
     let near = open(b"/scheme/inherited/0", O_RDWR, 0)?;
-    let client = guest.fork(|| {
+    let client = guest.fork_until(|ready| {
         let far = open(b"/scheme/inherited/1", O_RDWR, 0)?;
-        posix::process::ready()?;
+        ready.store(1, Release);
         read(far, &mut [0; 8]).map(|_| 1).map_err(Failed::from)
     })?;
-    posix::process::await_ready(client)?;
-    guest.sleep(10)?;
     guest.kill(client)?;
     guest.sleep(10)?; // the daemon hears of it
     let far = open(b"/scheme/inherited/1", O_RDWR, 0)?;
@@ -152,14 +148,12 @@ fn dead_clients_leave_nothing_behind(guest: &Guest) -> Verdict {
     let daemon = guest.daemon(&["mute", "bereaved"])?;
     for file in ["x", "polite", "late"] {
         let path = ["/scheme/bereaved/", file].concat();
-        let client = guest.fork(|| {
+        let client = guest.fork_until(|ready| {
             let fd = open(path.as_bytes(), O_RDONLY, 0)?;
             let _reads = [sent(fd), sent(fd), sent(fd), sent(fd)];
-            posix::process::ready()?;
+            ready.store(1, Release);
             read(fd, &mut [0; 8]).map(|_| 1).map_err(Failed::from)
         })?;
-        posix::process::await_ready(client)?;
-        guest.sleep(5)?;
         guest.kill(client)?;
     }
     guest.kill(daemon)?;

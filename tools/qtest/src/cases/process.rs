@@ -117,7 +117,7 @@ fn waiting_without_children_is_an_error(_: &Guest) -> Verdict {
 }
 
 fn waiting_need_not_wait(guest: &Guest) -> Verdict {
-    let pid = guest.daemon(&["still"])?;
+    let pid = guest.spawn(&["still"])?;
     equal(waitpid(-1, posix::process::WNOHANG), Ok((0, 0)))?;
     equal(guest.kill(pid)?, End::Ended(Reason::Killed))
 }
@@ -136,7 +136,7 @@ fn any_child_can_be_waited_for(guest: &Guest) -> Verdict {
 }
 
 fn a_killed_child_says_so(guest: &Guest) -> Verdict {
-    let pid = guest.daemon(&["still"])?;
+    let pid = guest.spawn(&["still"])?;
     kill(i32::try_from(pid).unwrap_or(0), 0)?;
     equal(guest.kill(pid)?, End::Ended(Reason::Killed))?;
     equal(kill(i32::try_from(pid).unwrap_or(0), 0), Err(Errno::SRCH))
