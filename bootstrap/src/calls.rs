@@ -19,10 +19,8 @@ pub enum Answer<C> {
     Result(u64),
     /// Tell that this child ended, and how.
     Ended(Pid, End),
-    /// Ask again after the next change of the table.
+    /// Ask again after the next end of a process.
     Later,
-    /// The table has changed: tell zero, and let those who wait ask again.
-    Changed,
     /// End these contexts in this order, and tell zero.
     Kill(Vec<C>),
 }
@@ -48,11 +46,6 @@ pub fn answer<C: Copy>(
             table.set_group(caller, pid, or_self(pid, group)).map(|()| Answer::Result(0))
         }
         Verb::NewSession => table.new_session(caller).map(number),
-        Verb::Ready => table.ready(caller).map(|()| Answer::Changed),
-        Verb::AwaitReady => {
-            let child = Pid::try_from(argument).map_err(|_| Errno::INVAL)?;
-            Ok(if table.is_ready(caller, child)? { Answer::Result(0) } else { Answer::Later })
-        }
     }
 }
 
@@ -137,18 +130,9 @@ mod tests {
         assert_eq!(answer(&mut table, INIT, Verb::Kill, pair(99, 9)), Err(Errno::SRCH));
     }
 
-    #[test]
-    fn readiness_is_awaited() {
-        let (mut table, child) = family();
-        let ask = u64::from(child);
-        assert_eq!(answer(&mut table, INIT, Verb::AwaitReady, ask), Ok(Answer::Later));
-        assert_eq!(answer(&mut table, child, Verb::Ready, 0), Ok(Answer::Changed));
-        assert_eq!(answer(&mut table, INIT, Verb::AwaitReady, ask), Ok(Answer::Result(0)));
-    }
-
     proptest! {
         #[test]
-        fn no_question_is_too_wild(verb in 0_u64..12, caller in 0_u32..4, argument in any::<u64>()) {
+        fn no_question_is_too_wild(verb in 0_u64..10, caller in 0_u32..4, argument in any::<u64>()) {
             let (mut table, _) = family();
             if let Some(verb) = Verb::from_raw(verb) {
                 let _ = answer(&mut table, caller, verb, argument);

@@ -24,11 +24,9 @@ use posix::flags::O_RDWR;
 use server::Server;
 use uring::eprintln;
 use uring::op::{self, Fd};
+use uring::ring::resize;
 use uring::scheme::Scheme;
 use uring::start::print::redirect;
-
-/// Log2 of the number of requests that can be unanswered at once.
-const QUEUE: u8 = 8;
 
 uring::first_main!(run, 64 * 1024);
 
@@ -45,8 +43,9 @@ fn boot(address: usize, length: usize) -> Result<(), String> {
     let console = console.map_err(|error| format!("no console: {error}"))?;
     redirect(console, console);
     let image = image::open(address, length).map_err(|damage| format!("the initfs is damaged: {damage}"))?;
+    resize(server::RING).map_err(|error| format!("no ring to serve with: {error}"))?;
     let scheme = |name, root| {
-        let scheme = Scheme::builder(name).root(root).queue(QUEUE).namespace(launch::NAMESPACE).register();
+        let scheme = Scheme::builder(name).root(root).namespace(launch::NAMESPACE).register();
         scheme.map_err(|error| format!("scheme {name}: {error}"))
     };
     let files = scheme(initfs::NAME, ids::INITFS_ROOT)?;

@@ -24,7 +24,7 @@ pub(crate) const NAME: &str = "proc";
 pub(crate) enum Outcome {
     /// This is the answer.
     Now(Result<Answer, Errno>),
-    /// Ask again after the next change.
+    /// Ask again after the next end of a process.
     Wait,
     /// A context came for this process.
     Adopt(Pid),
@@ -152,10 +152,6 @@ fn call_of(server: &Server, pid: Pid, call: Call<'_>) -> Outcome {
             word.copy_from_slice(&end.to_raw().to_le_bytes());
             *call.written = CALL_BYTES;
             Ok(u64::from(child).into())
-        }
-        Ok(Told::Changed) => {
-            server.changes.announce();
-            Ok(0_u64.into())
         }
         Ok(Told::Kill(contexts)) => {
             for context in contexts {

@@ -12,6 +12,7 @@ use core::cell::{Cell, RefCell};
 use initfs_format::Image;
 use ring_abi::Errno;
 use ring_abi::context::{End, Reason};
+use ring_abi::layout::Sizes;
 use uring::eprintln;
 use uring::exec::{Raced, race};
 use uring::op::context::Identity;
@@ -22,17 +23,22 @@ use uring::start::exit;
 /// The capability to say who a context is, the kernel's second gift to the first program.
 const IDENTITY: Fd = Fd(1);
 /// Greatest number of processes. Each has an operation of ours in flight that waits for its end.
-const MOST_PROCESSES: usize = 48;
-/// Greatest number of requests that wait: half of all, so that there is always room for others.
-const MOST_WAITING: usize = 128;
+const MOST_PROCESSES: usize = 1000;
+/// Greatest number of requests that wait, out of those that can be unanswered: there is always room for others.
+const MOST_WAITING: usize = 192;
+
+/// Sizes of this program's ring: a completion for each process, and some more.
+pub(crate) const RING: Sizes = Sizes { sq: 6, cq: 10, service: Some(8) };
+
+const _: () = assert!(MOST_PROCESSES < RING.cq_entries() && MOST_WAITING < RING.service_entries());
 
 /// Everything that the two schemes know.
 pub(crate) struct Server {
     image: Image<'static>,
     /// The process table, with the context of each process.
     pub(crate) table: RefCell<Table<Fd>>,
-    /// Told when a process ends or is ready.
-    pub(crate) changes: Changes,
+    /// Told when a process ends.
+    changes: Changes,
     waiting: Cell<usize>,
 }
 
@@ -81,7 +87,7 @@ impl Server {
         request.reply(answer);
     }
 
-    /// Asks again after each change of the table, until there is an answer or nobody waits for it.
+    /// Asks again after each end of a process, until there is an answer or nobody waits for it.
     async fn wait(&self, request: &mut Request) -> Result<Answer, Errno> {
         loop {
             let change = self.changes.next();

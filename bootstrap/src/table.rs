@@ -1,7 +1,7 @@
 //! The process table: who is whose parent, in which group, and how it ended.
 //!
 //! A plain value that never waits: [`Table::wait`] says "not yet", and whoever wants to wait asks again
-//! after the next [`Table::end`] or [`Table::ready`]. `C` is what is kept of a process's context.
+//! after the next [`Table::end`]. `C` is what is kept of a process's context.
 //!
 //! - [`INIT`] is the first process and the parent of every orphan. It has no parent itself.
 //! - A process that ended stays as a zombie until its parent has waited for it.
@@ -52,7 +52,6 @@ struct Process<C> {
     group: Pid,
     session: Pid,
     owner: Owner,
-    is_ready: bool,
     state: State<C>,
 }
 
@@ -91,7 +90,6 @@ impl<C> Table<C> {
             group: INIT,
             session: INIT,
             owner: Owner::default(),
-            is_ready: false,
             state: State::Unborn,
         };
         Table { processes: BTreeMap::from([(INIT, init)]), last: INIT, births: 1, most }
@@ -103,7 +101,7 @@ impl<C> Table<C> {
         let (group, session, owner) = (running.group, running.session, running.owner);
         let pid = self.free_number().ok_or(Errno::AGAIN)?;
         let birth = self.births.wrapping_add(1) & GREATEST_BIRTH;
-        let child = Process { birth, parent, group, session, owner, is_ready: false, state: State::Unborn };
+        let child = Process { birth, parent, group, session, owner, state: State::Unborn };
         self.processes.insert(pid, child);
         (self.last, self.births) = (pid, birth);
         Ok(pid)
@@ -257,22 +255,6 @@ impl<C> Table<C> {
         let process = self.processes.get_mut(&caller).ok_or(Errno::SRCH)?;
         (process.group, process.session) = (caller, caller);
         Ok(caller)
-    }
-
-    /// The process says that it is ready to work. Whoever waits for that has to ask again.
-    pub fn ready(&mut self, pid: Pid) -> Result<(), Errno> {
-        self.processes.get_mut(&pid).ok_or(Errno::SRCH)?.is_ready = true;
-        Ok(())
-    }
-
-    /// Whether a child is ready; `ECHILD` if it is no child of `parent` or ended before it was.
-    pub fn is_ready(&self, parent: Pid, child: Pid) -> Result<bool, Errno> {
-        let process =
-            self.processes.get(&child).filter(|process| process.parent == parent).ok_or(Errno::CHILD)?;
-        match process.state {
-            State::Ended(_) if !process.is_ready => Err(Errno::CHILD),
-            _ => Ok(process.is_ready),
-        }
     }
 
     /// Every process, by number.

@@ -128,18 +128,6 @@ fn signals_reach_those_who_are_meant() {
 }
 
 #[test]
-fn readiness_is_told_to_the_parent() {
-    let mut table = table();
-    let (good, bad) = (child(&mut table, INIT), child(&mut table, INIT));
-    assert_eq!(table.is_ready(INIT, good), Ok(false));
-    table.ready(good).unwrap();
-    table.end(bad, End::Exited(1));
-    assert_eq!(table.is_ready(INIT, good), Ok(true));
-    assert_eq!(table.is_ready(INIT, bad), Err(Errno::CHILD));
-    assert_eq!(table.is_ready(good, bad), Err(Errno::CHILD));
-}
-
-#[test]
 fn a_full_table_says_so() {
     let mut table: Table<Pid> = Table::new(3);
     table.start(INIT, INIT).unwrap();

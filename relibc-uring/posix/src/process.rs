@@ -169,16 +169,6 @@ pub fn kill(pid: i32, signal: u32) -> Result<(), Errno> {
     ask(Verb::Kill, pair(target, signal)).map(|_| ())
 }
 
-/// Tells the parent that this process is ready to work.
-pub fn ready() -> Result<(), Errno> {
-    ask(Verb::Ready, 0).map(|_| ())
-}
-
-/// Waits until a child is ready to work; `ECHILD` if it ended before.
-pub fn await_ready(child: u32) -> Result<(), Errno> {
-    ask(Verb::AwaitReady, u64::from(child)).map(|_| ())
-}
-
 /// Waits for a child to end: which one, and how. `None` only where `wait.at_once`.
 pub fn wait_end(wait: Wait) -> Result<Option<(u32, End)>, Errno> {
     let (pid, raw) = ask(Verb::Wait, wait.packed())?;

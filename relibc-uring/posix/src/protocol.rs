@@ -39,10 +39,6 @@ pub enum Verb {
     Session = 7,
     /// Makes the caller the leader of a new session and group. Result: their number.
     NewSession = 8,
-    /// Says that the caller is ready to work; see [`Verb::AwaitReady`].
-    Ready = 9,
-    /// Waits until a child (argument) said that it is ready. `ECHILD` if it ended before.
-    AwaitReady = 10,
 }
 
 impl Verb {
@@ -57,8 +53,6 @@ impl Verb {
             6 => Verb::SetGroup,
             7 => Verb::Session,
             8 => Verb::NewSession,
-            9 => Verb::Ready,
-            10 => Verb::AwaitReady,
             _ => return None,
         })
     }
