@@ -201,7 +201,7 @@ fn condemn(s: &State, context_id: u32) -> Then {
 fn wait(s: &State, context_id: u32, context: &Context, ring: &Ring, args: &Enter) -> Then {
     if args.flags & enter::COMPLETIONS != 0 {
         let wanted = args.min_complete.min(u64::from(u32::MAX)) as u32;
-        match ring.aim(wanted) {
+        match ring.aim(wanted, args.flags & enter::REQUESTS == 0) {
             Ok(true) => return Then::Go(0),
             Ok(false) => {}
             Err(_) => return condemn(s, context_id),

@@ -125,11 +125,13 @@ impl Ring {
     }
 
     /// Sets the position at which a wait for `min_complete` completions ends, counted from what the program
-    /// has taken, and clamped to what can still come. `true` if it has come already.
+    /// has taken. `true` if it has come already.
+    ///
+    /// A wait that only completions can end (`alone`) is clamped to what can still come.
     #[inline(always)]
-    pub fn aim(&self, min_complete: u32) -> Result<bool, Corrupt> {
+    pub fn aim(&self, min_complete: u32, alone: bool) -> Result<bool, Corrupt> {
         let untaken = self.cq.untaken(&self.memory.get().cq())?;
-        let most = untaken.wrapping_add(self.cq.held());
+        let most = if alone { untaken.wrapping_add(self.cq.held()) } else { i32::MAX as u32 };
         let missing = min_complete.min(most).saturating_sub(untaken);
         self.wake_at.set(self.cq.position().wrapping_add(missing));
         Ok(missing == 0)
