@@ -10,6 +10,8 @@ use uring::Errno;
 
 /// Bytes of a page.
 pub(crate) const PAGE: usize = 4096;
+/// The same, for offsets.
+pub(crate) const PAGE_BYTES: u64 = PAGE as u64;
 /// Greatest length of a file.
 pub(crate) const MAX_LENGTH: u64 = 1 << 40;
 
@@ -89,12 +91,13 @@ impl Content {
         if length > MAX_LENGTH {
             return Err(Errno::FBIG);
         }
-        let kept = length.div_ceil(PAGE as u64);
+        let kept = length.div_ceil(PAGE_BYTES);
         let before = self.pages();
         self.pages.split_off(&kept);
         quota.free = quota.free.saturating_add(before.saturating_sub(self.pages()));
-        if let Some(last) = self.pages.get_mut(&(length / PAGE as u64)) {
-            last.get_mut((length % PAGE as u64) as usize..).unwrap_or_default().fill(0);
+        let inside = length.wrapping_rem(PAGE_BYTES) as usize;
+        if let Some(last) = self.pages.get_mut(&length.wrapping_div(PAGE_BYTES)) {
+            last.get_mut(inside..).unwrap_or_default().fill(0);
         }
         self.length = length;
         Ok(())
@@ -125,12 +128,13 @@ fn part(at: u64, end: u64) -> Option<(u64, usize, usize)> {
     if at >= end {
         return None;
     }
-    let start = (at % PAGE as u64) as usize;
+    let start = (at % PAGE_BYTES) as usize;
     let count = (end - at).min((PAGE - start) as u64) as usize;
-    Some((at / PAGE as u64, start, count))
+    Some((at / PAGE_BYTES, start, count))
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 mod tests {
     use super::{Content, MAX_LENGTH, PAGE, Piece, Quota};
     use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::clock::{Clock, Time};
-use crate::content::{PAGE, Piece};
+use crate::content::{PAGE, PAGE_BYTES, Piece};
 use crate::node::{Directory, Ino, Kind, Node, Want};
 use crate::tree::{self, Found, Last, Place, Tree};
 use alloc::collections::BTreeMap;
@@ -277,7 +277,7 @@ impl Files {
             st_gid: node.gid,
             st_size: node.length(),
             st_blksize: PAGE as u32,
-            st_blocks: pages.saturating_mul(PAGE as u64 / 512),
+            st_blocks: pages.saturating_mul(const { PAGE_BYTES / 512 }),
             st_mtime: node.modified.seconds,
             st_mtime_nsec: node.modified.nanoseconds,
             st_atime: node.accessed.seconds,

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use crate::clock::Time;
-use crate::content::{PAGE, Quota};
+use crate::content::{PAGE_BYTES, Quota};
 use crate::node::{Directory, Ino, Kind, Node, Want};
 use alloc::string::String;
 use alloc::vec;
@@ -63,7 +63,7 @@ impl Tree {
         let nobody = Who { pid: 0, uid: 0, gid: 0 };
         let mut root = Node::new(Kind::Directory(Directory::default()), 0o777, nobody, Time::default());
         root.links = 1;
-        let pages = bytes / PAGE as u64;
+        let pages = bytes.wrapping_div(PAGE_BYTES);
         Tree { nodes: vec![Some(root)], free: Vec::new(), quota: Quota { free: pages, total: pages } }
     }
 

@@ -22,6 +22,7 @@ pub use shape::Operation;
 
 use crate::exec::index_of;
 use crate::ring::current::local;
+use crate::ring::local::Crowded;
 use crate::ring::slots::{Held, NONE, Slot, Stage};
 use alloc::boxed::Box;
 use core::pin::Pin;
@@ -63,9 +64,11 @@ impl<O: Operation> Op<O> {
 
 impl<O: Operation + 'static> Op<O> {
     /// Sends it now instead of when it is first awaited.
+    ///
+    /// As many operations as the ring's CQ has places, less one, can be in flight. One that finds no place is sent
+    /// when it is awaited and there is one.
     pub fn submit(mut self) -> Op<O> {
-        if self.slot == NONE {
-            self.begin();
+        if self.slot == NONE && self.begin().is_ok() {
             local().flush();
         }
         self
@@ -73,22 +76,24 @@ impl<O: Operation + 'static> Op<O> {
 
     /// Puts it into the ring, if there is room.
     #[inline(always)]
-    fn begin(&mut self) -> bool {
-        let Some(asked) = &mut self.asked else { return false };
-        match shape::begin(local(), asked) {
-            Ok(slot) => {
-                self.slot = slot;
-                self.keep = keep;
-                true
+    fn begin(&mut self) -> Result<(), Crowded> {
+        let Some(asked) = &mut self.asked else { panic!("an operation was polled after it had ended") };
+        self.slot = match shape::begin(local(), asked) {
+            Ok(slot) => slot,
+            Err(Crowded::Slots) => return Err(Crowded::Slots),
+            Err(Crowded::Queue) => {
+                local().flush();
+                shape::begin(local(), asked)?
             }
-            Err(_) => false,
-        }
+        };
+        self.keep = keep;
+        Ok(())
     }
 
     #[inline(always)]
     fn take(&mut self, slot: &Slot) -> Option<O::Output> {
         let answer = slot.answer.get();
-        local().slots.free(self.slot, slot);
+        local().free(self.slot, slot);
         self.slot = NONE;
         self.asked.take().map(|asked| asked.finish(answer))
     }
@@ -104,13 +109,9 @@ impl<O: Operation + 'static> Future for Op<O> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
         let op = self.get_mut();
-        if op.slot == NONE && !op.begin() {
-            assert!(op.asked.is_some(), "an operation was polled after it had ended");
-            local().flush();
-            if !op.begin() {
-                local().queue_up(cx.waker());
-                return Poll::Pending;
-            }
+        if op.slot == NONE && op.begin().is_err() {
+            local().queue_up(cx.waker());
+            return Poll::Pending;
         }
         let Some(slot) = local().slots.get(op.slot) else { return Poll::Pending };
         if slot.stage.get() == Stage::Done

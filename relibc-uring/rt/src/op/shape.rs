@@ -4,8 +4,7 @@
 //! promise below is kept by the files of this folder alone.
 #![allow(unsafe_code, reason = "an entry in a ring makes the kernel write to memory")]
 
-use crate::ring::ends::Full;
-use crate::ring::local::Local;
+use crate::ring::local::{Crowded, Local};
 use crate::ring::slots::Answer;
 use ring_abi::opcode::Origin;
 use ring_abi::{Opcode, Sqe, args};
@@ -41,6 +40,7 @@ pub(crate) mod sealed {
 
 /// Words of an operation's entry that have a meaning. What is forwarded is forwarded whole, but for the last
 /// two words, which the kernel fills.
+#[expect(clippy::arithmetic_side_effects, reason = "small numbers, at compile time")]
 const fn words(opcode: Opcode) -> usize {
     if matches!(opcode.origin(), Origin::Forwarded) {
         return 6;
@@ -73,7 +73,7 @@ pub(super) fn call<O: Operation>(local: &Local, asked: &mut O) -> Answer {
 
 /// Starts an operation; its slot.
 #[inline(always)]
-pub(super) fn begin<O: Operation + 'static>(local: &Local, asked: &mut O) -> Result<u32, Full> {
+pub(super) fn begin<O: Operation + 'static>(local: &Local, asked: &mut O) -> Result<u32, Crowded> {
     let entry = asked.entry().to_words();
     // SAFETY: `Op` keeps `asked` until the answer is there or hands it to the slot, which does so; a leaked `Op`
     // leaks it. What an `IoBuf` owns stays where it is, and `'static` borrows outlive everything.

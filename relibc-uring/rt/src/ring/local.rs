@@ -9,7 +9,7 @@
 #![allow(unsafe_code, reason = "an entry in a ring makes the kernel write to memory; `unsafe fn` says so")]
 
 use crate::exec::Tasks;
-use crate::ring::ends::{Ends, Full};
+use crate::ring::ends::Ends;
 use crate::ring::slots::{Answer, Held, NONE, Slot, Slots, Stage};
 use crate::scheme::Service;
 use alloc::boxed::Box;
@@ -26,6 +26,15 @@ pub(crate) const DISCARD: u32 = u32::MAX;
 /// How long a daemon may take to answer a request that was dropped: 100 milliseconds.
 const GRACE: u64 = 100_000_000;
 
+/// Why an operation cannot start yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crowded {
+    /// As many operations are awaited as there may be.
+    Slots,
+    /// The kernel has not taken what is in the SQ.
+    Queue,
+}
+
 /// The runtime of one thread.
 pub(crate) struct Local {
     ends: Cell<&'static Ends>,
@@ -34,8 +43,9 @@ pub(crate) struct Local {
     pub(crate) service: Service,
     /// Tags still to be cancelled, for want of room in the SQ.
     cancels: Cell<Vec<u32>>,
-    /// Who waits for room in the SQ or for a slot.
+    /// Who waits for room in the SQ or for a slot, and whether anybody does.
     crowd: Cell<Vec<Waker>>,
+    crowded: Cell<bool>,
 }
 
 impl Local {
@@ -48,6 +58,7 @@ impl Local {
             service: Service::new(),
             cancels: Cell::new(Vec::new()),
             crowd: Cell::new(Vec::new()),
+            crowded: Cell::new(false),
         }
     }
 
@@ -66,6 +77,7 @@ impl Local {
 
     /// After a fork: goes on in the child, whose ring is fresh and empty. What was in flight belongs to the
     /// parent, and is cancelled here. `found` makes this the runtime that the thread finds.
+    #[cfg_attr(not(target_os = "redox"), expect(dead_code, reason = "a host thread is not forked"))]
     pub(crate) fn renew(&self, ends: &'static Ends, found: impl FnOnce()) {
         self.ends.set(ends);
         self.service.serve_on(ends);
@@ -85,19 +97,19 @@ impl Local {
         serves || self.slots.any(Stage::Flying) || self.slots.any(Stage::Orphan)
     }
 
-    /// Starts an operation that is awaited; its slot, or `Full`. The kernel sees it at the next entry.
+    /// Starts an operation that is awaited; its slot, if there is room. The kernel sees it at the next entry.
     ///
     /// # Safety
     ///
     /// The memory that the entry names may be used by the kernel as the operation says until its completion.
     #[inline(always)]
-    pub(crate) unsafe fn begin(&self, mut entry: [u64; 8], words: usize) -> Result<u32, Full> {
+    pub(crate) unsafe fn begin(&self, mut entry: [u64; 8], words: usize) -> Result<u32, Crowded> {
         let ends = self.ends();
-        let Some((index, slot)) = self.slots.take(ends.most_awaited()) else { return Err(Full) };
+        let Some((index, slot)) = self.slots.take(ends.most_awaited()) else { return Err(Crowded::Slots) };
         entry[0] |= u64::from(index) << 32;
         if ends.push(entry, words).is_err() {
             self.slots.free(index, slot);
-            return Err(Full);
+            return Err(Crowded::Queue);
         }
         ends.publish();
         slot.stage.set(Stage::Flying);
@@ -229,6 +241,9 @@ impl Local {
     /// Files an answer with its slot.
     #[inline(never)]
     fn deliver(&self, tag: u32, answer: Answer) {
+        if self.crowded.get() {
+            self.slots.call_for_care();
+        }
         let Some(slot) = self.slots.get(tag) else { return };
         match slot.stage.get() {
             Stage::Flying => {
@@ -275,18 +290,39 @@ impl Local {
                 self.cancel(tag);
             }
         }
-        for waker in self.crowd.take() {
-            waker.wake();
+        if self.crowded.get() {
+            self.let_in();
         }
     }
 
-    /// Waits for room: wakes `waker` after the next completion.
+    /// Waits for room: wakes `waker` when a slot is free or a completion has come.
     #[cold]
     pub(crate) fn queue_up(&self, waker: &Waker) {
         let mut crowd = self.crowd.take();
-        crowd.push(waker.clone());
+        if !crowd.iter().any(|other| other.will_wake(waker)) {
+            crowd.push(waker.clone());
+        }
         self.crowd.set(crowd);
-        self.slots.call_for_care();
+        self.crowded.set(true);
+    }
+
+    /// Gives the slot of an operation that has ended back.
+    #[inline(always)]
+    pub(crate) fn free(&self, index: u32, slot: &Slot) {
+        self.slots.free(index, slot);
+        if self.crowded.get() {
+            self.let_in();
+        }
+    }
+
+    /// There is room: wakes who waits for it.
+    #[cold]
+    #[inline(never)]
+    fn let_in(&self) {
+        self.crowded.set(false);
+        for waker in self.crowd.take() {
+            waker.wake();
+        }
     }
 
     /// An operation was dropped. Its slot keeps `held` until the kernel has let go, and the kernel is asked to.

@@ -97,6 +97,9 @@ impl Pending {
 
     /// Wakes this one when the client no longer waits.
     pub(crate) fn tell(&self, tag: u32, waker: &Waker) {
+        if self.current.get() == Some(tag) {
+            self.end_begin();
+        }
         if let Some(notice) = self.notices.borrow_mut().get_mut(&tag) {
             notice.waker = Some(waker.clone());
         }

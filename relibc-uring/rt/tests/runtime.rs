@@ -1,0 +1,192 @@
+//! Operations and the executor against the real kernel on its fake machine.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod stage;
+
+use ring_abi::Errno;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+use uring::exec::{Raced, both, join_all, race, sleep, timeout, yield_now};
+use uring::op::batch::{Batch, wait_all};
+use uring::op::file::{self, At};
+use uring::op::{Fd, sync, system, time};
+use uring::{block_on, spawn};
+
+const MS: u64 = 1_000_000;
+
+#[test]
+fn a_nop_comes_back_however_it_is_sent() {
+    stage::play(|| {
+        assert_eq!(system::nop().wait(), Ok(()));
+        assert_eq!(block_on(system::nop()), Ok(()));
+        let sent = system::nop().submit();
+        assert_eq!(block_on(sent), Ok(()));
+    });
+}
+
+#[test]
+fn a_batch_larger_than_the_ring_completes() {
+    stage::play(|| {
+        let mut batch = Batch::new((0..1000).map(|_| system::nop()));
+        for _ in 0..3 {
+            assert!(batch.wait().iter().all(|result| result.0 == 0));
+        }
+        assert_eq!(batch.finish().len(), 1000);
+        let results = wait_all((0..100).map(|_| system::nop()).collect());
+        assert_eq!(results, vec![Ok(()); 100]);
+    });
+}
+
+#[test]
+fn more_operations_than_places_are_awaited_in_turn() {
+    stage::play(|| {
+        let all: Vec<_> = (0..500).map(|_| system::nop()).collect();
+        assert_eq!(block_on(join_all(all)), vec![Ok(()); 500]);
+    });
+}
+
+#[test]
+fn long_waits_do_not_lock_out_blocking_calls() {
+    stage::play(|| {
+        let waits: Vec<_> = (0..500).map(|_| time::after(Duration::from_millis(5))).collect();
+        block_on(async {
+            let all = spawn(join_all(waits));
+            yield_now().await;
+            assert_eq!(system::nop().wait(), Ok(()));
+            assert_eq!(all.await.len(), 500);
+        });
+    });
+}
+
+#[test]
+fn timers_end_in_the_order_of_their_times() {
+    stage::play(|| {
+        let order = Rc::new(RefCell::new(Vec::new()));
+        let start = stage::now();
+        block_on(async {
+            let tasks = [30, 10, 20].map(|ms| {
+                let order = order.clone();
+                spawn(async move {
+                    sleep(Duration::from_millis(ms)).await;
+                    order.borrow_mut().push(ms);
+                })
+            });
+            for task in tasks {
+                task.await;
+            }
+        });
+        assert_eq!(*order.borrow(), [10, 20, 30]);
+        assert!(stage::now() - start >= 30 * MS);
+    });
+}
+
+#[test]
+fn a_timeout_ends_what_takes_too_long() {
+    stage::play(|| {
+        let word = std::sync::atomic::AtomicU32::new(0);
+        let wait = timeout(Duration::from_millis(3), sync::futex_wait(&word, 0, u64::MAX));
+        assert!(block_on(wait).is_err());
+        let quick = timeout(Duration::from_secs(1), system::nop());
+        assert_eq!(block_on(quick), Ok(Ok(())));
+        assert_eq!(sync::futex_wake(&word, 9).wait(), Ok(0), "the dropped wait is gone");
+    });
+}
+
+#[test]
+fn the_first_of_a_race_wins_and_both_of_two_are_done() {
+    stage::play(|| {
+        let slow = time::after(Duration::from_millis(9));
+        assert_eq!(block_on(race(slow, system::nop())), Raced::Second(Ok(())));
+        assert_eq!(block_on(both(system::nop(), async { 7 })), (Ok(()), 7));
+    });
+}
+
+#[test]
+fn tasks_run_side_by_side_and_give_their_outputs() {
+    stage::play(|| {
+        let count = Rc::new(Cell::new(0));
+        let total: usize = block_on(async {
+            let tasks: Vec<_> = (0..1000)
+                .map(|number| {
+                    let count = count.clone();
+                    spawn(async move {
+                        yield_now().await;
+                        count.set(count.get() + 1);
+                        number
+                    })
+                })
+                .collect();
+            let mut total = 0;
+            for task in tasks {
+                total += task.await;
+            }
+            total
+        });
+        assert_eq!((count.get(), total), (1000, 499_500));
+    });
+}
+
+#[test]
+#[should_panic(expected = "block_on inside of block_on")]
+fn a_nested_block_on_is_refused() {
+    stage::play(|| block_on(async { block_on(async {}) }));
+}
+
+#[test]
+#[should_panic(expected = "that no operation in flight can bring")]
+fn a_wait_for_nothing_is_found() {
+    stage::play(|| block_on(std::future::pending()));
+}
+
+#[test]
+fn errors_come_back_as_errors_with_the_buffer() {
+    stage::play(|| {
+        let (result, buffer) = block_on(file::read(Fd(77), vec![1, 2, 3], At::Offset(0)));
+        assert_eq!((result, buffer), (Err(Errno::BADF), vec![1, 2, 3]));
+        let mut bytes = [5; 4];
+        assert_eq!(file::read(Fd(77), &mut bytes[..], At::Cursor).wait().0, Err(Errno::BADF));
+    });
+}
+
+#[test]
+fn a_foreign_waker_is_woken_too() {
+    struct Flag(std::sync::atomic::AtomicBool);
+    impl std::task::Wake for Flag {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+    stage::play(|| {
+        let flag = std::sync::Arc::new(Flag(Default::default()));
+        let waker = flag.clone().into();
+        let mut cx = std::task::Context::from_waker(&waker);
+        let mut nop = std::pin::pin!(system::nop());
+        assert!(nop.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(system::nop().wait(), Ok(())); // reaps the other one too
+        assert!(flag.0.load(std::sync::atomic::Ordering::Relaxed));
+        assert!(nop.as_mut().poll(&mut cx).is_ready());
+    });
+}
+
+#[test]
+fn two_programs_wake_each_other() {
+    stage::play(|| {
+        let word = Box::leak(Box::new(std::sync::atomic::AtomicU32::new(0)));
+        let word: &'static std::sync::atomic::AtomicU32 = word;
+        let other = stage::spawn(move || {
+            word.store(1, std::sync::atomic::Ordering::Relaxed);
+            sync::futex_wake(word, 1).wait().unwrap();
+        });
+        while word.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+            let _ = sync::futex_wait(word, 0, u64::MAX).wait();
+        }
+        stage::join(other);
+    });
+}
