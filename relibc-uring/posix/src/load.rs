@@ -14,8 +14,8 @@ use uring::op::{self, Fd};
 
 /// End of a program's first stack.
 pub const STACK_TOP: u64 = 0x7000_0000_0000;
-/// Bytes of a program's first stack. The page below it stays empty.
-pub const STACK_BYTES: u64 = 128 << 10;
+/// Bytes of a program's first stack, all of them mapped at once. The page below it stays empty.
+pub const STACK_BYTES: u64 = 64 << 10;
 /// Bytes that arguments and environment may take of it.
 const MOST_ARGUMENTS: usize = (STACK_BYTES / 2) as usize;
 /// Bytes that are copied at a time.
