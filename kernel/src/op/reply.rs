@@ -89,6 +89,8 @@ fn finish_other(s: &State, link: &Link, op: &Op, tag: u32, entry: Cqe) -> (Resul
         _ if entry.flags != 0 => Err(Errno::IO),
         (Opcode::OpenAt, Err(Errno::XDEV)) => return leads_on(s, link, op, tag, entry),
         (Opcode::OpenAt | Opcode::Dup, Ok(file)) => super::open::finish(s, op, file, entry.extra()),
+        // A handle comes with the kind of answer that moves one; a mere number would name any file of the client.
+        (Opcode::Recvfd, Ok(_)) => Err(Errno::IO),
         (Opcode::Fstat | Opcode::Fstatvfs, Ok(_)) => {
             out(s, link, op, tag, op.arg(2).min(link.slot_bytes())).map(|_| 0)
         }
