@@ -2,18 +2,18 @@
 //!
 //! - A daemon is started again when it dies, unless it dies too often.
 //! - The machine ends with the status of the program in `/etc/cmdline`, if there is one; otherwise init greets
-//!   and stays.
+//!   and runs what is typed on the console.
 #![cfg_attr(target_os = "redox", no_std, no_main)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod console;
 mod daemons;
 mod machine;
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::time::Duration;
 use daemons::Daemons;
 use init::options::Options;
 use init::plan;
@@ -38,12 +38,11 @@ fn run() -> u8 {
         }),
         Err(error) => eprintln!("init: /etc/plan: {error}"),
     }
-    let program = if options.exec.is_empty() {
+    if options.exec.is_empty() {
         greet();
-        None
-    } else {
-        Some(start(&options))
-    };
+        uring::block_on(console::stay(&mut daemons));
+    }
+    let program = start(&options);
     supervise(&mut daemons, program)
 }
 
@@ -81,14 +80,17 @@ fn start_program(
     spawn_after(&Command { path: path.as_bytes(), arguments: &arguments, environment, handles }, ready)
 }
 
-/// Waits for children for ever: starts daemons again, and ends the machine with the program.
-fn supervise(daemons: &mut Daemons, program: Option<u32>) -> ! {
+/// Keeps the daemons alive until the program has ended, and ends the machine with its status.
+fn supervise(daemons: &mut Daemons, program: u32) -> ! {
     loop {
         match wait_end(Wait { target: Target::Any, at_once: false }) {
-            Ok(Some((pid, end))) if Some(pid) == program => machine::end(status(end)),
+            Ok(Some((pid, end))) if pid == program => machine::end(status(end)),
             Ok(Some((pid, end))) => daemons.ended(pid, end),
             Ok(None) => {}
-            Err(_) => machine::sleep(Duration::from_secs(3600)), // no child at all
+            Err(error) => {
+                eprintln!("init: the program cannot be waited for: {error}");
+                machine::end(1)
+            }
         }
     }
 }
@@ -115,4 +117,5 @@ fn greet() {
         }
         Err(error) => eprintln!("init: /scheme: {error}"),
     }
+    println!("type a command, as `ls -l /`; programs are in /bin");
 }
