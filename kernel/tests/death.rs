@@ -96,7 +96,7 @@ fn end(world: &mut World, victim: Victim, disk: Daemon, app: Program) {
 #[test]
 fn a_caller_learns_of_its_daemons_death_wherever_it_comes() {
     let expected = [
-        Err(Errno::NODEV), // nobody serves the name
+        Err(Errno::NODEV),     // nobody serves the name
         Err(Errno::CONNRESET), // the caller enters while the daemon is being ended
         Err(Errno::CONNRESET), // the open is in the daemon's hands
         Err(Errno::CONNRESET),

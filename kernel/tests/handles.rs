@@ -193,11 +193,13 @@ fn a_handle_is_received_from_a_daemon() {
     world.run_until_idle();
     assert_eq!(app.result(&mut world, ticket), Some(Ok(3)));
 
-    // A handle that the daemon does not have.
-    let ticket = app.submit(&mut world, args::Recvfd { fd, flags: 0, argument: 0 }.encode(0));
-    world.run_until_idle();
-    let request = disk.request(&mut world).unwrap();
-    disk.reply_with(&mut world, Cqe::new(request.tag, Ok(3000)).with_kind(CqeKind::WithFd));
-    world.run_until_idle();
-    assert_eq!(app.result(&mut world, ticket), Some(Err(Errno::IO)));
+    // A handle that the daemon does not have, and a number that is no handle of it.
+    for (number, kind) in [(3000, CqeKind::WithFd), (got, CqeKind::Regular)] {
+        let ticket = app.submit(&mut world, args::Recvfd { fd, flags: 0, argument: 0 }.encode(0));
+        world.run_until_idle();
+        let request = disk.request(&mut world).unwrap();
+        disk.reply_with(&mut world, Cqe::new(request.tag, Ok(number)).with_kind(kind));
+        world.run_until_idle();
+        assert_eq!(app.result(&mut world, ticket), Some(Err(Errno::IO)));
+    }
 }

@@ -119,7 +119,7 @@ impl World {
             match resume {
                 Resume::Same(value) => {
                     let program = self.on_cpu.expect("somebody entered");
-                    self.came_back(program, Some(value));
+                    self.came_back(program, Some(value as i64 as u64));
                     return;
                 }
                 Resume::Context(id) => return self.resume(id),
@@ -154,6 +154,7 @@ impl World {
             // It is another program now, with a ring of its own.
             state.mode = Mode::Own;
             state.registers.fs_base = registers.fs_base;
+            state.replaced += 1;
             state.rings.clear();
             state.inbox.clear();
             self.attach_ring(program, registers.rdi, None);

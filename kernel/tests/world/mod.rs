@@ -25,8 +25,8 @@ use kernel::entry::kernel::Kernel;
 use program::{ENTRY, Ends, STACK, State};
 use ring_abi::args::{self, CURRENT};
 use ring_abi::context::End;
-use ring_abi::{Errno, enter};
 use ring_abi::layout::Sizes;
+use ring_abi::{Errno, enter};
 use rmm::Frame;
 
 /// Memory of a world unless a test wants another amount.
@@ -203,8 +203,13 @@ impl World {
                 panic!("nothing is left to happen before {what}");
             }
         }
-        let modes: Vec<_> = self.programs.iter().map(|state| state.mode).collect();
-        panic!("it does not happen: {what}; {:?} runs, {modes:?}", self.on_cpu);
+        let work = audit::work(&self.kernel);
+        let alive = self.programs.iter().enumerate().filter(|(_, state)| state.mode != Mode::Ended);
+        for (number, state) in alive {
+            let rings: Vec<_> = state.rings.iter().map(|ends| (ends.unsubmitted(), &ends.open)).collect();
+            eprintln!("program {number}: {:?}, {rings:?}", state.mode);
+        }
+        panic!("it does not happen: {what}; {:?} runs, {work}", self.on_cpu);
     }
 
     /// Lets every program submit what it has filled and every daemon answer what it can, until nothing is
@@ -291,6 +296,26 @@ impl World {
     /// Programs that have not ended.
     pub fn live_programs(&mut self) -> usize {
         (0..self.programs.len()).filter(|number| !self.has_ended(Program(*number))).count()
+    }
+
+    /// How many rings a program has.
+    pub fn rings(&self, program: Program) -> usize {
+        self.programs[program.0].rings.len()
+    }
+
+    /// How often a program was replaced by another.
+    pub fn replaced(&self, program: Program) -> u32 {
+        self.programs[program.0].replaced
+    }
+
+    /// So many more allocations of the kernel succeed, and the one after them fails.
+    pub fn starve(&self, left: u64) {
+        self.kernel.state.memory.fail_after(Some(left));
+    }
+
+    /// Allocations succeed again.
+    pub fn feed(&self) {
+        self.kernel.state.memory.fail_after(None);
     }
 
     /// One of a program's rings.

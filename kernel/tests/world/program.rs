@@ -93,6 +93,8 @@ pub struct State {
     pub context: u64,
     /// The first program's handles to its space and its handle table.
     pub home: Option<[u64; 2]>,
+    /// How often it was replaced by another program.
+    pub replaced: u32,
     /// The kernel's index of it.
     pub id: Option<u32>,
     /// Its argument.
@@ -114,6 +116,7 @@ impl State {
             maker: super::FIRST,
             context: 0,
             home: None,
+            replaced: 0,
             id: None,
             argument: 0,
         }
@@ -272,7 +275,7 @@ impl Program {
     pub fn call_on(self, world: &mut World, ring: usize, sqe: Sqe) -> Result<u64, Errno> {
         let ticket = self.submit_on(world, ring, sqe);
         let mut result = None;
-        world.run_until("a call completes", |world| {
+        world.run_until(&format!("{self:?} completes {ticket:?} {sqe:?}"), |world| {
             result = self.result(world, ticket);
             result.is_some()
         });
@@ -350,11 +353,16 @@ impl Program {
 
     /// Asks to be replaced by the program in another space; it has one ring of these sizes then.
     pub fn exec(self, world: &mut World, space: u64, sizes: Sizes) -> Ticket {
+        self.try_exec(world, space, sizes).expect("there is room")
+    }
+
+    /// The same; `None` if the submission queue is full.
+    pub fn try_exec(self, world: &mut World, space: u64, sizes: Sizes) -> Option<Ticket> {
         let entry = super::entry(self);
         let commit = args::ExecCommit { space, entry, stack: EXEC_STACK, argument: 0, sizes: sizes.packed() };
-        let ticket = self.submit(world, commit.encode(0));
+        let ticket = self.try_submit_on(world, 0, commit.encode(0))?;
         self.push(world);
-        ticket
+        Some(ticket)
     }
 
     /// Makes a further ring and returns its number.

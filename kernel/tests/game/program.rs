@@ -1,0 +1,339 @@
+//! A program's turn.
+
+use super::{Game, Made, pattern};
+use crate::world::{DATA, Program, Ticket};
+use ring_abi::args::{self, CURRENT, CURSOR, LOWEST, Strength, handle, map};
+use ring_abi::layout::{Sizes, word};
+use ring_abi::sync::Ordering::Relaxed;
+use ring_abi::{Sqe, enter};
+
+/// Bytes that a read asks for at most; every read has a place of its own.
+const PLACE: u64 = 256;
+/// Places for reads in a program's memory.
+const PLACES: u64 = 256;
+/// Words that futexes use, shared by the threads of a space.
+const WORDS: u64 = DATA + PLACE * PLACES;
+/// Where names go.
+const PATHS: u64 = WORDS + 8192;
+/// Where maps come and go.
+const ARENA: u64 = 0x3000_0000;
+
+/// What a program must remember of a submission.
+enum Note {
+    Nothing,
+    Read(u64, u64),
+    Makes(Made),
+}
+
+/// Sizes of a further ring.
+const RING: Sizes = Sizes { sq: 2, cq: 3, service: None };
+
+impl Game {
+    /// Something that a program does.
+    pub(super) fn live(&mut self, program: Program) {
+        self.notice_replacement(program);
+        match self.dice.roll(200) {
+            0..=89 => self.ask(program),
+            90..=119 => self.push(program),
+            120..=139 => self.sleep(program),
+            140..=179 => self.reap(program),
+            180..=189 => self.remember(program),
+            190..=196 => self.wait_for_timer(),
+            197 => self.replace(program),
+            198 if self.dice.one_in(4) => self.leave(program),
+            199 if self.dice.one_in(8) => self.err(program),
+            _ => {}
+        }
+    }
+
+    /// What it knew is not true any more once another program took its place.
+    fn notice_replacement(&mut self, program: Program) {
+        let replaced = self.world.replaced(program);
+        let mind = self.minds.entry(program).or_default();
+        if mind.replaced != replaced {
+            mind.replaced = replaced;
+            mind.reads.clear();
+            mind.makes.clear();
+            mind.recent.clear();
+        }
+    }
+
+    fn wait_for_timer(&mut self) {
+        if self.world.machine().timer().is_some() {
+            self.world.advance_to_timer();
+        }
+    }
+
+    fn some_ring(&mut self, program: Program) -> usize {
+        self.dice.roll(self.world.rings(program) as u64) as usize
+    }
+
+    fn push(&mut self, program: Program) {
+        let ring = self.some_ring(program);
+        self.starve_sometimes();
+        let submit = if self.dice.one_in(4) { self.dice.roll(4) } else { u64::from(u32::MAX) };
+        program.enter(&mut self.world, ring, submit, 0, 0, enter::NO_DEADLINE);
+        self.world.feed();
+    }
+
+    /// Waits for completions. Without a deadline it may be until somebody ends it.
+    fn sleep(&mut self, program: Program) {
+        let (ring, count) = (self.some_ring(program), self.dice.roll(5));
+        let deadline = match self.dice.roll(8) {
+            0 => enter::NO_DEADLINE,
+            _ => self.world.machine().now() + self.dice.roll(5_000_000),
+        };
+        self.starve_sometimes();
+        program.enter(&mut self.world, ring, u64::from(u32::MAX), count, enter::COMPLETIONS, deadline);
+        self.world.feed();
+    }
+
+    /// Touches its memory.
+    fn remember(&mut self, program: Program) {
+        let at = WORDS + self.dice.roll(1024);
+        let value = self.dice.roll(256) as u8;
+        // In a space that it was put into, there may be nothing.
+        if program.write(&mut self.world, at, &[value]) {
+            assert_eq!(program.read(&mut self.world, at, 1), Some(vec![value]));
+        }
+    }
+
+    /// Becomes another program, if it finds a space for it.
+    fn replace(&mut self, program: Program) {
+        let mind = self.minds.entry(program).or_default();
+        let Some(space) = self.dice.pick(&mind.objects) else { return };
+        let table_full = self.world.ring(program, 0).unsubmitted() > 0;
+        if !table_full {
+            program.try_exec(&mut self.world, space, Sizes::SMALLEST);
+        }
+    }
+
+    /// Ends itself, or its whole space.
+    fn leave(&mut self, program: Program) {
+        let flags = if self.dice.one_in(2) { args::exit::SPACE } else { 0 };
+        let exit = args::Exit { code: 1, flags }.encode(0);
+        if program.try_submit_on(&mut self.world, 0, exit).is_some() {
+            self.push(program);
+        }
+    }
+
+    /// Makes a mistake that ends it.
+    fn err(&mut self, program: Program) {
+        match self.dice.roll(3) {
+            0 => self.world.fault(13, 0, 0),
+            1 => self.world.old_call(),
+            _ => {
+                let index = if self.dice.one_in(2) { word::SQ_TAIL } else { word::CQ_HEAD };
+                self.world.ring(program, 0).view.header(index).store(0x7000_0000, Relaxed);
+                self.push(program);
+            }
+        }
+    }
+
+    /// Takes completions and looks whether they are right.
+    fn reap(&mut self, program: Program) {
+        let ring = self.some_ring(program);
+        for _ in 0..=self.dice.roll(6) {
+            let Some(cqe) = program.take(&mut self.world, ring) else { return };
+            let (ticket, result) = (Ticket(cqe.tag), cqe.result());
+            self.score.completions += 1;
+            self.score.failures += u64::from(result.is_err());
+            let Some(mind) = self.minds.get_mut(&program) else { continue };
+            let read = mind.reads.remove(&ticket);
+            if let (Some((offset, place)), Ok(count), false) = (read, result, mind.uses_kernel) {
+                let bytes = program.peek(&mut self.world, place, count as usize);
+                let expected: Vec<u8> = (0..count).map(|at| pattern(offset, at)).collect();
+                assert_eq!(bytes, expected, "a read brought other bytes than its daemon gave");
+                self.score.reads += 1;
+                continue;
+            }
+            let (Some(made), Ok(value)) = (mind.makes.remove(&ticket), result) else { continue };
+            assert!(value < 4096 || made == Made::Ring, "a handle: {value}");
+            match made {
+                Made::File => mind.files.push(value),
+                Made::Object => mind.objects.push(value),
+                Made::Ring => self.world.attach_ring(program, value & !63, Some(RING)),
+            }
+        }
+    }
+
+    /// Submits something.
+    fn ask(&mut self, program: Program) {
+        let (sqe, note) =
+            if self.dice.one_in(6) { self.some_change(program) } else { self.some_request(program) };
+        let ring = self.some_ring(program);
+        if self.world.has_ended(program) {
+            return;
+        }
+        let Some(ticket) = program.try_submit_on(&mut self.world, ring, sqe) else { return };
+        let mind = self.minds.entry(program).or_default();
+        match note {
+            Note::Nothing => {}
+            Note::Read(offset, place) => drop(mind.reads.insert(ticket, (offset, place))),
+            Note::Makes(made) => drop(mind.makes.insert(ticket, made)),
+        }
+        mind.recent.push(ticket);
+        if mind.recent.len() > 12 {
+            mind.recent.remove(0);
+        }
+    }
+
+    fn some_file(&mut self, program: Program) -> u64 {
+        let mind = self.minds.entry(program).or_default();
+        self.dice.pick(&mind.files).unwrap_or(self.dice.roll(10))
+    }
+
+    fn some_object(&mut self, program: Program) -> u64 {
+        let mind = self.minds.entry(program).or_default();
+        self.dice.pick(&mind.objects).unwrap_or(self.dice.roll(10))
+    }
+
+    /// Whether a read of this program, or of another in its space, has a place of memory.
+    fn is_taken(&self, program: Program, place: u64) -> bool {
+        let root = self.world.root(program);
+        let alike = self.minds.iter().filter(|(other, _)| self.world.root(**other) == root);
+        alike.flat_map(|(_, mind)| mind.reads.values()).any(|(_, other)| *other == place)
+    }
+
+    /// Something about files, words and time.
+    fn some_request(&mut self, program: Program) -> (Sqe, Note) {
+        let fd = self.some_file(program);
+        let uses_kernel = self.minds.get(&program).is_some_and(|mind| mind.uses_kernel);
+        let dice = &mut self.dice;
+        let word = WORDS + dice.roll(4) * 4;
+        let soon = self.world.machine().now() + dice.roll(4_000_000);
+        let sqe = match dice.roll(30) {
+            0..=1 => args::Nop {}.encode(0),
+            2..=9 => return self.some_read(program, fd),
+            10..=11 => args::Write { fd, buffer: word, length: dice.roll(6000), offset: CURSOR }.encode(0),
+            12..=15 => return self.some_open(program),
+            16..=17 => {
+                self.minds.entry(program).or_default().files.retain(|file| *file != fd);
+                args::Close { fd }.encode(0)
+            }
+            18..=19 => return (self.some_cancel(program), Note::Nothing),
+            20 => args::Timeout { nanoseconds: dice.roll(5_000_000), flags: 0 }.encode(0),
+            21 => args::FutexWait { address: word, expected: 0, deadline: soon }.encode(0),
+            22..=23 => args::FutexWake { address: word, count: dice.roll(3) }.encode(0),
+            24 => args::Poll { fd, mask: 1 + dice.roll(3) }.encode(0),
+            25 => args::Call { fd, buffer: word, length: dice.roll(300), verb: 0, argument: 0 }.encode(0),
+            26 => {
+                let buffer = ARENA + dice.roll(32) * 4096;
+                args::Read { fd, buffer, length: dice.roll(9000), offset: CURSOR }.encode(0)
+            }
+            27 => {
+                // A file of the kernel must not get to those who compare what they read.
+                let sent = dice.roll(if uses_kernel { 2 } else { 12 });
+                args::Sendfd { fd, sent, flags: 0, argument: 0 }.encode(0)
+            }
+            28 => return (args::Recvfd { fd, flags: 0, argument: 0 }.encode(0), Note::Makes(Made::File)),
+            _ => return (args::Dup { fd, buffer: word, length: 4 }.encode(0), Note::Makes(Made::File)),
+        };
+        (sqe, Note::Nothing)
+    }
+
+    fn some_read(&mut self, program: Program, fd: u64) -> (Sqe, Note) {
+        let offset = self.next_offset;
+        self.next_offset += 1;
+        let place = DATA + self.dice.roll(PLACES) * PLACE;
+        if self.is_taken(program, place) {
+            return (args::Nop {}.encode(0), Note::Nothing);
+        }
+        let length = self.dice.roll(PLACE + 1);
+        let read = args::Read { fd, buffer: place, length, offset };
+        (read.encode(0), Note::Read(offset, place))
+    }
+
+    fn some_open(&mut self, program: Program) -> (Sqe, Note) {
+        let number = self.dice.roll(4);
+        let uses_kernel = self.minds.get(&program).is_some_and(|mind| mind.uses_kernel);
+        let path = match self.dice.roll(if uses_kernel { 6 } else { 0 } + 3) {
+            0..3 => format!("/scheme/d{number}/file"),
+            3 => "/scheme/irq/test".to_owned(),
+            4 => "/scheme/debug".to_owned(),
+            _ => "/scheme/sys/counters".to_owned(),
+        };
+        if !program.write(&mut self.world, PATHS, path.as_bytes()) {
+            return (args::Nop {}.encode(0), Note::Nothing);
+        }
+        let length = path.len() as u64;
+        let open = args::OpenAt { fd: CURRENT, buffer: PATHS, length, flags: 0, capacity: 64 };
+        (open.encode(0), Note::Makes(Made::File))
+    }
+
+    fn some_cancel(&mut self, program: Program) -> Sqe {
+        let mind = self.minds.entry(program).or_default();
+        let tag = self.dice.pick(&mind.recent).map_or(0, |ticket| ticket.0);
+        let strength = if self.dice.one_in(2) { Strength::Ask } else { Strength::Force };
+        args::CancelTag { tag, strength: strength as u32, grace: self.dice.roll(2_000_000) }.encode(0)
+    }
+
+    /// Something about memory, spaces, tables and contexts.
+    fn some_change(&mut self, program: Program) -> (Sqe, Note) {
+        let object = self.some_object(program);
+        let has_many = self.minds.get(&program).is_some_and(|mind| mind.objects.len() > 6);
+        let makes = self.minds.get(&program).into_iter().flat_map(|mind| mind.makes.values());
+        let has_ring_to_come = makes.into_iter().any(|made| *made == Made::Ring);
+        let dice = &mut self.dice;
+        let address = ARENA + dice.roll(32) * 4096;
+        let length = 4096 * (1 + dice.roll(8));
+        let flags =
+            map::READ | map::WRITE | map::FIXED | if dice.one_in(3) { map::SHARED } else { map::PRIVATE };
+        let sqe = match dice.roll(20) {
+            0..=3 => args::Map { space: CURRENT, address, length, flags }.encode(0),
+            4..=5 => args::Unmap { space: CURRENT, address, length }.encode(0),
+            6 => args::Protect { space: CURRENT, address, length, rights: map::READ }.encode(0),
+            // Memory is not to run out by itself: the first program could make nobody any more.
+            7..=8 if has_many => args::Nop {}.encode(0),
+            7 => return (args::SpaceCreate {}.encode(0), Note::Makes(Made::Object)),
+            8 => return (args::SpaceFork {}.encode(0), Note::Makes(Made::Object)),
+            9 => {
+                return (args::TableCreate { copy: dice.roll(2) as u32 }.encode(0), Note::Makes(Made::Object));
+            }
+            10 => args::Map { space: object, address, length, flags }.encode(0),
+            11 => args::SpaceWrite { space: object, target: address, buffer: WORDS, length: dice.roll(9000) }
+                .encode(0),
+            12 => return (self.some_stranger(program, object), Note::Makes(Made::Object)),
+            13 => args::ContextStart { context: object }.encode(0),
+            15 => args::ContextKill { context: object }.encode(0),
+            16 => args::ContextWait { context: object }.encode(0),
+            17 => {
+                let flags = dice.roll(2) * handle::CLOSE_ON_EXEC;
+                return (
+                    args::HandleDup { fd: object, table: CURRENT, target: LOWEST, flags }.encode(0),
+                    Note::Makes(Made::Object),
+                );
+            }
+            // One at a time, so that they are known in the order of their numbers.
+            18 if has_ring_to_come => args::Nop {}.encode(0),
+            18 => return (args::RingCreate { sizes: RING.packed() }.encode(0), Note::Makes(Made::Ring)),
+            14 => args::EndWord { address: WORDS }.encode(0),
+            _ => {
+                self.minds.entry(program).or_default().objects.retain(|other| *other != object);
+                args::Close { fd: object }.encode(0)
+            }
+        };
+        (sqe, Note::Nothing)
+    }
+
+    /// A context that no mind belongs to: it runs into its first instruction and ends.
+    ///
+    /// One that never starts must not have the only handle to itself: it would stay for ever.
+    fn some_stranger(&mut self, program: Program, space: u64) -> Sqe {
+        let space = if self.dice.one_in(2) { CURRENT } else { space };
+        let (table, start) = match self.dice.roll(3) {
+            0 => (CURRENT, args::context::START),
+            1 => (self.some_object(program), args::context::START),
+            _ => (self.some_object(program), 0),
+        };
+        args::ContextCreate {
+            space,
+            table,
+            entry: 0x1000,
+            stack: 0x2000,
+            argument: 0,
+            sizes_flags: u64::from(Sizes::SMALLEST.packed()) | start,
+        }
+        .encode(0)
+    }
+}
