@@ -40,6 +40,19 @@ impl Budget {
         }
     }
 
+    /// How many of `wanted` things at `units` each can be afforded; spends that much.
+    #[inline(always)]
+    pub fn afford(&self, wanted: u32, units: u32) -> u32 {
+        if self.spend(wanted.saturating_mul(units)) { wanted } else { self.afford_some(units) }
+    }
+
+    #[cold]
+    fn afford_some(&self, units: u32) -> u32 {
+        let count = self.0.get().checked_div(units).unwrap_or(0);
+        self.0.set(self.0.get().wrapping_sub(count.wrapping_mul(units)));
+        count
+    }
+
     /// Whether `units` are left.
     pub fn has(&self, units: u32) -> bool {
         self.0.get() >= units

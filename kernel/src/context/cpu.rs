@@ -30,6 +30,8 @@ pub struct Cpu {
     pub timer: Cell<u64>,
     /// The timer, or who is ready, has to be looked at before this step ends.
     pub rearm: Cell<bool>,
+    /// The step did something off the shortest paths: how long it takes is looked at.
+    pub measure: Cell<bool>,
     /// Time of the step that runs, in ticks of the processor.
     pub step_start: Cell<u64>,
 }
@@ -45,6 +47,7 @@ impl Default for Cpu {
             slice_end: Cell::new(0),
             timer: Cell::new(u64::MAX),
             rearm: Cell::new(false),
+            measure: Cell::new(false),
             step_start: Cell::new(0),
         }
     }

@@ -50,7 +50,7 @@ pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then, budget: &Budg
     match then {
         Then::Go(value) if s.halt.get().is_none() => {
             if s.contexts.at(current).stop.get() {
-                s.contexts.at(current).regs.set_result(value);
+                s.contexts.at(current).regs.set_result(i64::from(value) as u64);
                 s.contexts.at(current).state.set(Run::Stopped);
                 cpu.current.set(NONE);
                 return next(s, cpu, budget);
@@ -58,7 +58,7 @@ pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then, budget: &Budg
             queue_handoff(s, cpu);
             set_timer(s, cpu);
             if s.reload.replace(false) {
-                s.contexts.at(current).regs.set_result(value);
+                s.contexts.at(current).regs.set_result(i64::from(value) as u64);
                 return Resume::Context(current);
             }
             return Resume::Same(value);
@@ -154,9 +154,9 @@ fn go_on(
         flags: u64::from(left.flags),
         deadline: left.deadline,
     };
-    match super::enter::enter(s, id, &args, budget) {
+    match super::enter::enter(s, id, args, budget) {
         Then::Go(value) => {
-            s.contexts.at(id).regs.set_result(value);
+            s.contexts.at(id).regs.set_result(i64::from(value) as u64);
             queue_handoff(s, cpu);
             return Some(run(s, cpu, id));
         }

@@ -17,11 +17,14 @@ use ring_abi::ring::PushError;
 use ring_abi::sqe::{Head, Words};
 use ring_abi::{Cqe, Errno, enter};
 
+/// So many entries in one step are too few for it to be the longest.
+const BRIEF: u32 = 4;
+
 /// What becomes of the context that entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
     /// It goes on with this value.
-    Go(u64),
+    Go(i32),
     /// It waits.
     Wait,
     /// It goes on with the rest of its submissions in its next turn.
@@ -32,12 +35,12 @@ pub enum Then {
 
 /// Handles one `ring_enter` of the running context.
 #[inline(always)]
-pub fn enter(s: &State, context_id: u32, args: &Enter, budget: &Budget) -> Then {
+pub fn enter(s: &State, context_id: u32, args: Enter, budget: &Budget) -> Then {
     let context = s.contexts.at(context_id);
     let ring_id = context.ring(args.ring);
-    let Some(ring) = s.rings.get(ring_id) else { return Then::Go(Errno::BADF.to_result()) };
+    let Some(ring) = s.rings.get(ring_id) else { return fail(Errno::BADF) };
     if args.flags & !enter::ALL != 0 {
-        return Then::Go(Errno::INVAL.to_result());
+        return fail(Errno::INVAL);
     }
 
     if s.traced.get() != 0 {
@@ -62,6 +65,12 @@ pub fn enter(s: &State, context_id: u32, args: &Enter, budget: &Budget) -> Then 
     wait(s, context_id, context, ring, args)
 }
 
+/// The context goes on, and its `ring_enter` fails.
+#[cold]
+fn fail(error: Errno) -> Then {
+    Then::Go(i32::from(error.raw()).wrapping_neg())
+}
+
 /// Takes every reply that the daemon has shown. `false` if the budget ran out or the queue is corrupt.
 #[inline(always)]
 fn take_replies(s: &State, ring: &Ring, link_id: u32, budget: &Budget) -> bool {
@@ -69,25 +78,24 @@ fn take_replies(s: &State, ring: &Ring, link_id: u32, budget: &Budget) -> bool {
     let Some(replies) = memory.replies() else { return true };
     let Ok(ready) = ring.rp.ready(&replies) else { return false };
     let link = s.links.at(link_id);
-    let mut done = true;
-    for _ in 0..ready {
-        if !budget.spend(ENTRY) {
-            done = false;
-            break;
-        }
+    let count = budget.afford(ready, ENTRY);
+    if count > BRIEF {
+        s.this_cpu().measure.set(true);
+    }
+    for _ in 0..count {
         let words = ring.rp.peek(&replies, 0).copy();
         ring.rp.advance(1);
         reply::take(s, link_id, link, words);
     }
     ring.rp.publish(&replies);
     forward::refill(s, link_id);
-    done
+    count == ready
 }
 
 /// The replies were not all taken: the rest comes later, or the daemon's index cannot be.
 #[cold]
 #[inline(never)]
-fn interrupted(s: &State, context: &Context, ring: &Ring, args: &Enter) -> Then {
+fn interrupted(s: &State, context: &Context, ring: &Ring, args: Enter) -> Then {
     let memory = ring.memory.get();
     match memory.replies().map(|replies| ring.rp.ready(&replies)) {
         Some(Err(_)) => condemn(s, ring.owner.get()),
@@ -114,7 +122,7 @@ fn submit(
     context: &Context,
     ring_id: u32,
     ring: &Ring,
-    args: &Enter,
+    args: Enter,
     budget: &Budget,
 ) -> Submitted {
     if args.to_submit == 0 {
@@ -123,24 +131,13 @@ fn submit(
     let memory = ring.memory.get();
     let sq = memory.sq();
     let Ok(ready) = ring.sq.ready(&sq) else { return Submitted::Corrupt };
-    let count = (ready as u64).min(args.to_submit) as u32;
-    let mut cx = Cx {
-        s,
-        ring_id,
-        ring,
-        context_id,
-        context,
-        space: s.memory.space(context.space.get()),
-        table: s.tables.at(context.table.get()),
-        budget,
-        tag: 0,
-    };
+    let wanted = u64::from(ready).min(args.to_submit) as u32;
+    let count = budget.afford(wanted, ENTRY);
+    if count > BRIEF {
+        s.this_cpu().measure.set(true);
+    }
     let cq = memory.cq();
-    for taken in 0..count {
-        if !budget.spend(ENTRY) {
-            ring.sq.publish(&sq);
-            return Submitted::Some(taken);
-        }
+    for _ in 0..count {
         match ring.cq.claim(&cq) {
             Ok(()) => {}
             Err(PushError::Full) => {
@@ -153,9 +150,9 @@ fn submit(
         let entry = ring.sq.peek(&sq, 0);
         ring.sq.advance(1);
         let head = Head(entry.word(0));
-        cx.tag = head.tag();
+        let cx = Cx { s, ring_id, ring, context_id, context, budget, tag: head.tag() };
         s.stats.start(head.opcode());
-        match dispatch::start(&cx, head, &entry) {
+        match dispatch::start(cx, head, entry) {
             Ok(Outcome::Parked) => {}
             Ok(Outcome::Done(value)) => s.post(ring, Cqe::new(head.tag(), Ok(value))),
             Err(error) => s.post(ring, Cqe::new(head.tag(), Err(error))),
@@ -166,13 +163,13 @@ fn submit(
     if ring.starved.get() {
         ring.starve(false);
     }
-    Submitted::All
+    if count == wanted { Submitted::All } else { Submitted::Some(count) }
 }
 
 /// The step's budget is spent: the context goes on with the rest in its next turn.
 #[cold]
 #[inline(never)]
-fn postpone(context: &Context, args: &Enter, taken: u32) -> Then {
+fn postpone(context: &Context, args: Enter, taken: u32) -> Then {
     if context.state.get() != Run::Running {
         // It was ended by what it just did.
         return Then::Gone;
@@ -198,7 +195,7 @@ fn condemn(s: &State, context_id: u32) -> Then {
 
 /// Lets the context wait for what `args` names, unless it is there already.
 #[inline(always)]
-fn wait(s: &State, context_id: u32, context: &Context, ring: &Ring, args: &Enter) -> Then {
+fn wait(s: &State, context_id: u32, context: &Context, ring: &Ring, args: Enter) -> Then {
     if args.flags & enter::COMPLETIONS != 0 {
         let wanted = args.min_complete.min(u64::from(u32::MAX)) as u32;
         match ring.aim(wanted, args.flags & enter::REQUESTS == 0) {
@@ -209,7 +206,7 @@ fn wait(s: &State, context_id: u32, context: &Context, ring: &Ring, args: &Enter
     }
     if args.flags & enter::REQUESTS != 0 {
         let memory = ring.memory.get();
-        let Some(requests) = memory.requests() else { return Then::Go(Errno::INVAL.to_result()) };
+        let Some(requests) = memory.requests() else { return fail(Errno::INVAL) };
         match ring.rq.untaken(&requests) {
             Ok(0) => {}
             Ok(_) => return Then::Go(0),
@@ -219,7 +216,7 @@ fn wait(s: &State, context_id: u32, context: &Context, ring: &Ring, args: &Enter
     if args.deadline != enter::NO_DEADLINE
         && let Err(error) = wait_until(s, context_id, args.deadline)
     {
-        return Then::Go(error.to_result());
+        return fail(error);
     }
     ring.waits.set(args.flags as u8);
     context.waiting.set(args.ring as u8);

@@ -47,8 +47,8 @@ pub struct Fault {
 /// What the processor does after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
-    /// The context that entered goes on; its `ring_enter` returns this.
-    Same(u64),
+    /// The context that entered goes on; its `ring_enter` returns this: zero, or the negative of an error number.
+    Same(i32),
     /// This context goes on.
     Context(u32),
     /// Nobody is ready, but there is work: let interrupts in and come back with [`Event::Again`].

@@ -34,13 +34,29 @@ impl Kernel {
         count(&s.stats.enters);
         let budget = Budget::step();
         let current = cpu.current.get();
-        let resume = match super::enter::enter(s, current, &enter, &budget) {
-            super::enter::Then::Go(value) if !super::choose::is_pressed(cpu) => Resume::Same(value),
-            super::enter::Then::Wait if super::choose::is_handed(cpu) => super::choose::hand_over(s, cpu),
-            then => super::choose::after_enter(s, cpu, current, then, &budget),
-        };
-        self.end(cpu, 0);
-        resume
+        match super::enter::enter(s, current, enter, &budget) {
+            super::enter::Then::Go(value) if !super::choose::is_pressed(cpu) => {
+                self.end_brief(cpu);
+                Resume::Same(value)
+            }
+            super::enter::Then::Wait if super::choose::is_handed(cpu) => {
+                self.end_brief(cpu);
+                super::choose::hand_over(s, cpu)
+            }
+            then => {
+                let resume = super::choose::after_enter(s, cpu, current, then, &budget);
+                self.end(cpu, 0);
+                resume
+            }
+        }
+    }
+
+    /// Ends a step that most often was too short to be looked at.
+    #[inline(always)]
+    fn end_brief(&self, cpu: &Cpu) {
+        if cpu.measure.get() {
+            self.end(cpu, 0);
+        }
     }
 
     /// Anything else.
@@ -87,9 +103,11 @@ impl Kernel {
     }
 
     /// Remembers the longest step.
-    #[inline(always)]
+    #[cold]
+    #[inline(never)]
     fn end(&self, cpu: &Cpu, kind: u8) {
         let s = &self.state;
+        cpu.measure.set(false);
         let ticks = s.memory.machine.ticks().wrapping_sub(cpu.step_start.get());
         if ticks > s.stats.longest_step.get() {
             s.stats.longest_step.set(ticks);

@@ -17,7 +17,7 @@ pub fn enter(ring: u64, to_submit: u64, min_complete: u64, flags: u64, deadline:
     let kernel = KERNEL.get();
     let enter = Enter { ring, to_submit, min_complete, flags, deadline };
     match kernel.step(0, Event::Enter(enter)) {
-        Resume::Same(value) => value,
+        Resume::Same(value) => i64::from(value) as u64,
         other => leave(kernel, other),
     }
 }

@@ -125,10 +125,10 @@ pub fn registers(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         for (bytes, word) in bytes.chunks_exact_mut(8).zip(words) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
-        user::write_bytes(&s.memory, cx.space, args.buffer, &bytes)?;
+        user::write_bytes(&s.memory, cx.space(), args.buffer, &bytes)?;
         return Ok(Outcome::Done(0));
     }
-    user::read_bytes(&s.memory, cx.space, args.buffer, &mut bytes)?;
+    user::read_bytes(&s.memory, cx.space(), args.buffer, &mut bytes)?;
     let mut words = [0; Registers::WORDS];
     for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
         *word = u64::from_le_bytes(*bytes);
@@ -255,6 +255,6 @@ pub fn call_handler(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     if !Regs::valid_rip(args.address) {
         return Err(Errno::INVAL);
     }
-    cx.space.set_call_handler(args.address, args.length);
+    cx.space().set_call_handler(args.address, args.length);
     Ok(Outcome::Done(0))
 }

@@ -1,6 +1,6 @@
 //! One submission's view of the system: who asks, through which ring, with which handles.
 //!
-//! Everything in it was looked up once, when the ring was entered.
+//! It is made anew for each submission and handed on by value, so that on the fast path it stays in registers.
 #![forbid(unsafe_code)]
 
 use super::state::State;
@@ -25,10 +25,6 @@ pub struct Cx<'a> {
     pub context_id: u32,
     /// The same.
     pub context: &'a Context,
-    /// Its address space.
-    pub space: &'a Space,
-    /// Its handle table.
-    pub table: &'a Table,
     /// What this step may still do.
     pub budget: &'a Budget,
     /// The submission's tag.
@@ -36,10 +32,22 @@ pub struct Cx<'a> {
 }
 
 impl<'a> Cx<'a> {
+    /// The asker's address space.
+    #[inline(always)]
+    pub fn space(&self) -> &'a Space {
+        self.s.memory.space(self.context.space.get())
+    }
+
+    /// The asker's handle table.
+    #[inline(always)]
+    pub fn table(&self) -> &'a Table {
+        self.s.tables.at(self.context.table.get())
+    }
+
     /// The file under a handle: its index and itself.
     #[inline(always)]
     pub fn file(&self, fd: u64) -> Result<(u32, &'a File), Errno> {
-        let id = self.table.file(&self.s.chunks, fd)?;
+        let id = self.table().file(&self.s.chunks, fd)?;
         Ok((id, self.s.files.at(id)))
     }
 
@@ -51,12 +59,12 @@ impl<'a> Cx<'a> {
 
     /// The lowest free handle, with memory behind it.
     pub fn vacant(&self) -> Result<Place, Errno> {
-        self.table.vacant(&self.s.memory, &self.s.chunks)
+        self.table().vacant(&self.s.memory, &self.s.chunks)
     }
 
     /// Puts a file, held for it, under a free handle; returns the handle.
     pub fn put(&self, place: Place, file: u32, flags: u32) -> u64 {
-        let before = self.table.put(&self.s.chunks, place, file, flags);
+        let before = self.table().put(&self.s.chunks, place, file, flags);
         debug_assert_eq!(before, crate::base::NONE, "the place was vacant");
         u64::from(place.number())
     }
@@ -71,6 +79,7 @@ impl<'a> Cx<'a> {
     }
 
     /// Starts an operation that waits; see [`State::start_op`].
+    #[inline(always)]
     pub fn start_op(&self, opcode: ring_abi::Opcode) -> Result<u32, Errno> {
         self.s.start_op(self.ring_id, self.ring, self.tag, opcode)
     }

@@ -21,22 +21,24 @@ const READ: u32 = Opcode::Read as u32;
 /// Starts an operation. Two that are asked for without flags most often come first; they take the same
 /// road as all others.
 #[inline(always)]
-pub fn start(cx: &Cx<'_>, head: Head, entry: &impl Words) -> OpResult {
+pub fn start(cx: Cx<'_>, head: Head, entry: impl Words + Copy) -> OpResult {
     match head.shape() {
         NOP => nop::start(),
-        READ => read(cx, entry),
+        READ => read(&cx, entry),
         _ => start_other(cx, head, entry),
     }
 }
 
 #[inline(always)]
-fn read(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+fn read(cx: &Cx<'_>, entry: impl Words) -> OpResult {
     let args = [entry.arg(0), entry.arg(1), entry.arg(2), entry.arg(3), 0];
     forward::start(cx, Opcode::Read, args)
 }
 
 #[inline(never)]
-fn start_other(cx: &Cx<'_>, head: Head, entry: &impl Words) -> OpResult {
+fn start_other(cx: Cx<'_>, head: Head, entry: impl Words + Copy) -> OpResult {
+    let (cx, entry) = (&cx, &entry);
+    cx.s.this_cpu().measure.set(true);
     let opcode = Opcode::from_raw(head.opcode()).ok_or(Errno::INVAL)?;
     // No flag has a meaning yet, and a group only has one with a flag.
     if head.flags() != 0 || head.group() != 0 {

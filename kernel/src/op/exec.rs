@@ -69,10 +69,10 @@ fn leave_rings(cx: &Cx<'_>) {
 
 fn close_on_exec(cx: &Cx<'_>) {
     let mut at = 0;
-    while let Some((number, _, flags)) = cx.table.next(&cx.s.chunks, at) {
+    while let Some((number, _, flags)) = cx.table().next(&cx.s.chunks, at) {
         at = number.wrapping_add(1);
         if flags & CLOSE_ON_EXEC != 0
-            && let Ok(file) = cx.table.remove(&cx.s.chunks, number)
+            && let Ok(file) = cx.table().remove(&cx.s.chunks, number)
         {
             cx.s.let_go(file);
         }

@@ -25,7 +25,7 @@ pub fn start(cx: &Cx<'_>, opcode: Opcode, args: [u64; 5]) -> OpResult {
     let [fd, buffer, length, offset, _] = args;
     let (file_id, file) = cx.file(fd)?;
     if file.kind.get() != Kind::Daemon {
-        return super::kernel_scheme::start(cx, opcode, file_id, file, args);
+        return super::kernel_scheme::start(*cx, opcode, file_id, file, args);
     }
     let id = start_on(cx, opcode, file_id, file, args)?;
     let op = cx.s.ops.at(id);

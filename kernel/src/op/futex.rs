@@ -13,7 +13,7 @@ use ring_abi::args::{FutexWait, FutexWake};
 use ring_abi::{Errno, Opcode, Words};
 
 fn key(cx: &Cx<'_>, address: u64) -> Key {
-    let (object, offset) = cx.space.futex_key(&cx.s.memory, cx.context.space.get(), address);
+    let (object, offset) = cx.space().futex_key(&cx.s.memory, cx.context.space.get(), address);
     Key::Futex { object, offset }
 }
 
@@ -21,7 +21,7 @@ fn key(cx: &Cx<'_>, address: u64) -> Key {
 pub fn wait(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let s = cx.s;
     let args = FutexWait::decode(entry)?;
-    let place = user::word_place(&s.memory, cx.space, args.address, Access::Read)?;
+    let place = user::word_place(&s.memory, cx.space(), args.address, Access::Read)?;
     if s.memory.machine.load_u32(place) != args.expected {
         return Err(Errno::AGAIN);
     }
@@ -52,7 +52,7 @@ pub fn wait(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 /// Wakes those who wait for a word, first come first served.
 pub fn wake(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let args = FutexWake::decode(entry)?;
-    user::word_place(&cx.s.memory, cx.space, args.address, Access::Read)?;
+    user::word_place(&cx.s.memory, cx.space(), args.address, Access::Read)?;
     let woken = match channel::find(cx.s, key(cx, args.address)) {
         Some(channel) => channel::wake(cx.s, channel, args.count),
         None => 0,

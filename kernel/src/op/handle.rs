@@ -13,7 +13,7 @@ use ring_abi::{Errno, Words};
 /// Takes a handle away. Operations in flight keep the file.
 pub fn close(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let args = Close::decode(entry)?;
-    let file = cx.table.remove(&cx.s.chunks, args.fd)?;
+    let file = cx.table().remove(&cx.s.chunks, args.fd)?;
 
     cx.s.let_go(file);
     Ok(Outcome::Done(0))
@@ -38,7 +38,7 @@ pub fn dup(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 }
 
 fn table_of<'a>(cx: &Cx<'a>, fd: u64) -> Result<&'a Table, Errno> {
-    if fd == CURRENT { Ok(cx.table) } else { Ok(cx.s.tables.at(cx.object(fd, Kind::Table)?)) }
+    if fd == CURRENT { Ok(cx.table()) } else { Ok(cx.s.tables.at(cx.object(fd, Kind::Table)?)) }
 }
 
 fn place(s: &State, table: &Table, target: u64) -> Result<Place, Errno> {
@@ -52,7 +52,7 @@ fn place(s: &State, table: &Table, target: u64) -> Result<Place, Errno> {
 /// Reads or sets a handle's flags; gives those before.
 pub fn flags(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let args = HandleFlags::decode(entry)?;
-    let entry = cx.table.entry(&cx.s.chunks, args.fd)?;
+    let entry = cx.table().entry(&cx.s.chunks, args.fd)?;
     let before = u64::from(entry.flags() & CLOSE_ON_EXEC);
     if args.flags != u64::MAX {
         if args.flags & !handle::CLOSE_ON_EXEC != 0 {
@@ -97,7 +97,7 @@ pub fn table(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 /// Takes memory for every handle number that the caller uses.
 fn reserve_like(cx: &Cx<'_>, table: &Table) -> Result<(), Errno> {
     let mut at = 0;
-    while let Some((number, _, _)) = cx.table.next(&cx.s.chunks, at) {
+    while let Some((number, _, _)) = cx.table().next(&cx.s.chunks, at) {
         table.vacant_at(&cx.s.memory, &cx.s.chunks, number)?;
         at = (number | 63).wrapping_add(1);
     }
@@ -106,7 +106,7 @@ fn reserve_like(cx: &Cx<'_>, table: &Table) -> Result<(), Errno> {
 
 fn copy(cx: &Cx<'_>, table: &Table) {
     let mut at = 0;
-    while let Some((number, file, flags)) = cx.table.next(&cx.s.chunks, at) {
+    while let Some((number, file, flags)) = cx.table().next(&cx.s.chunks, at) {
         let Ok(place) = table.vacant_at(&cx.s.memory, &cx.s.chunks, number) else { return };
         cx.s.files.at(file).hold();
         let before = table.put(&cx.s.chunks, place, file, flags);

@@ -32,7 +32,7 @@ pub fn read_serial(cx: &Cx<'_>, file_id: u32, buffer: u64, length: u64) -> OpRes
         return Ok(Outcome::Done(0));
     }
     if has_input(cx.s) {
-        return take_input(cx.s, cx.space, buffer, length).map(Outcome::Done);
+        return take_input(cx.s, cx.space(), buffer, length).map(Outcome::Done);
     }
     cx.s.memory.machine.irq_enable(IRQ_SERIAL, true);
     park(cx, IRQ_SERIAL, file_id, Opcode::Read, [0, buffer, length, u64::from(IRQ_SERIAL), 0])
@@ -63,7 +63,7 @@ pub fn wait(cx: &Cx<'_>, line: u8, file_id: u32, buffer: u64, length: u64) -> Op
     let file = cx.s.files.at(file_id);
     let now = seen(cx.s, line);
     if file.cursor.get() < now {
-        user::write_bytes(&cx.s.memory, cx.space, buffer, &now.to_le_bytes())?;
+        user::write_bytes(&cx.s.memory, cx.space(), buffer, &now.to_le_bytes())?;
         file.cursor.set(now);
         return Ok(Outcome::Done(8));
     }

@@ -75,7 +75,8 @@ fn number(text: &[u8]) -> Option<u64> {
 /// Starts an operation on a file that no daemon serves. Files that lead to kernel objects have none.
 #[cold]
 #[inline(never)]
-pub fn start(cx: &Cx<'_>, opcode: Opcode, file_id: u32, file: &File, args: [u64; 5]) -> OpResult {
+pub fn start(cx: Cx<'_>, opcode: Opcode, file_id: u32, file: &File, args: [u64; 5]) -> OpResult {
+    let cx = &cx;
     if file.kind.get() != Kind::Kernel {
         return Err(Errno::OPNOTSUPP);
     }
@@ -112,7 +113,7 @@ pub fn events(s: &State, file: &File, mask: u64) -> u64 {
 fn path(cx: &Cx<'_>, file: &File, buffer: u64, length: u64) -> OpResult {
     let part = sys::path(scheme_of(file), part_of(file));
     let count = part.len().min(usize::try_from(length).unwrap_or(usize::MAX));
-    user::write_bytes(&cx.s.memory, cx.space, buffer, part.as_bytes().get(..count).unwrap_or(&[]))?;
+    user::write_bytes(&cx.s.memory, cx.space(), buffer, part.as_bytes().get(..count).unwrap_or(&[]))?;
     Ok(Outcome::Done(count as u64))
 }
 
@@ -121,7 +122,7 @@ fn write_serial(cx: &Cx<'_>, buffer: u64, length: u64) -> OpResult {
     let mut bytes = [0; SERIAL_PIECE];
     let count = length.min(SERIAL_PIECE as u64) as usize;
     let piece = bytes.get_mut(..count).ok_or(Errno::INVAL)?;
-    user::read_bytes(&cx.s.memory, cx.space, buffer, piece)?;
+    user::read_bytes(&cx.s.memory, cx.space(), buffer, piece)?;
     cx.s.memory.machine.serial_write(piece);
     Ok(Outcome::Done(count as u64))
 }
@@ -138,6 +139,6 @@ fn read_clock(cx: &Cx<'_>, clock: u64, buffer: u64, length: u64) -> OpResult {
     let (seconds, rest) = bytes.split_at_mut(8);
     seconds.copy_from_slice(&(now / SECOND).to_le_bytes());
     rest.copy_from_slice(&(now % SECOND).to_le_bytes());
-    user::write_bytes(&cx.s.memory, cx.space, buffer, &bytes)?;
+    user::write_bytes(&cx.s.memory, cx.space(), buffer, &bytes)?;
     Ok(Outcome::Done(16))
 }

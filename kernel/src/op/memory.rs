@@ -135,7 +135,7 @@ pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
 /// The address space under a handle, or the caller's own: its index and itself.
 pub(super) fn space_of<'a>(cx: &Cx<'a>, fd: u64) -> Result<(u32, &'a Space), Errno> {
     if fd == CURRENT {
-        return Ok((cx.context.space.get(), cx.space));
+        return Ok((cx.context.space.get(), cx.space()));
     }
     let id = cx.object(fd, Kind::Space)?;
     Ok((id, cx.s.memory.space(id)))

@@ -30,7 +30,7 @@ pub fn start(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
     let mut bytes = [0; HEAD];
     let read = (length.min(HEAD as u64)) as usize;
     let head = bytes.get_mut(..read).ok_or(Errno::INVAL)?;
-    user::read_bytes(&cx.s.memory, cx.space, buffer, head)?;
+    user::read_bytes(&cx.s.memory, cx.space(), buffer, head)?;
     if opcode == Opcode::OpenAt && matches!(&*head, b"/scheme" | b"/scheme/") {
         return kernel_scheme::open_directory(cx);
     }

@@ -84,7 +84,7 @@ fn name(cx: &Cx<'_>, buffer: u64, length: u64) -> Result<Text, Errno> {
     let mut bytes = [0; LONGEST];
     let length = usize::try_from(length).map_err(|_| Errno::NAMETOOLONG)?;
     let bytes = bytes.get_mut(..length).ok_or(Errno::NAMETOOLONG)?;
-    user::read_bytes(&cx.s.memory, cx.space, buffer, bytes)?;
+    user::read_bytes(&cx.s.memory, cx.space(), buffer, bytes)?;
     Text::new(bytes)
 }
 

@@ -41,7 +41,7 @@ pub fn fork(cx: &Cx<'_>) -> OpResult {
     let mut fork = Fork::start(&s.memory, parent)?;
 
     match fork.run(&s.memory, cx.budget) {
-        Run::Done(result) => end_fork(s, cx.table, &fork, result).map(Outcome::Done),
+        Run::Done(result) => end_fork(s, cx.table(), &fork, result).map(Outcome::Done),
         Run::More => Ok(park(cx, Opcode::SpaceFork, parent, fork.to_words())),
     }
 }
@@ -74,7 +74,7 @@ pub fn write(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     cx.s.ops.ensure_one(&cx.s.memory)?;
     let mut copy = Copy { to: args.target, from: args.buffer, left: args.length };
 
-    match copy.run(cx.s, cx.space, target, cx.budget) {
+    match copy.run(cx.s, cx.space(), target, cx.budget) {
         Run::Done(result) => result.map(Outcome::Done),
         Run::More => Ok(park(cx, Opcode::SpaceWrite, id, [copy.to, copy.from, copy.left, 0])),
     }

@@ -73,7 +73,7 @@ impl Write for Window<'_, '_> {
         let bytes = bytes.get(skipped as usize..).unwrap_or(&[]);
         let count = (bytes.len() as u64).min(self.left);
         let bytes = bytes.get(..count as usize).unwrap_or(&[]);
-        if let Err(error) = user::write_bytes(&self.cx.s.memory, self.cx.space, self.to, bytes) {
+        if let Err(error) = user::write_bytes(&self.cx.s.memory, self.cx.space(), self.to, bytes) {
             self.failed = Some(error);
             return Err(fmt::Error);
         }
@@ -167,7 +167,7 @@ fn step(s: &State, out: &mut impl Write) -> fmt::Result {
 pub fn write(cx: &Cx<'_>, part: u8, buffer: u64, length: u64) -> OpResult {
     let mut bytes = [0; 16];
     let text = bytes.get_mut(..usize::try_from(length).map_err(|_| Errno::INVAL)?).ok_or(Errno::INVAL)?;
-    user::read_bytes(&cx.s.memory, cx.space, buffer, text)?;
+    user::read_bytes(&cx.s.memory, cx.space(), buffer, text)?;
     let text = core::str::from_utf8(text).map_err(|_| Errno::INVAL)?;
     let value: u32 = text.trim().parse().map_err(|_| Errno::INVAL)?;
     match part {
@@ -189,7 +189,7 @@ pub fn stat(cx: &Cx<'_>, directory: bool, buffer: u64, length: u64) -> OpResult 
         place.copy_from_slice(&mode.to_le_bytes());
     }
     let count = bytes.len().min(usize::try_from(length).unwrap_or(usize::MAX));
-    user::write_bytes(&cx.s.memory, cx.space, buffer, bytes.get(..count).unwrap_or(&[]))?;
+    user::write_bytes(&cx.s.memory, cx.space(), buffer, bytes.get(..count).unwrap_or(&[]))?;
     Ok(Outcome::Done(0))
 }
 
@@ -216,7 +216,7 @@ pub fn list_schemes(cx: &Cx<'_>, args: [u64; 5]) -> OpResult {
             if done.wrapping_add(entry.len() as u64) > length {
                 break;
             }
-            user::write_bytes(&cx.s.memory, cx.space, buffer.wrapping_add(done), entry)?;
+            user::write_bytes(&cx.s.memory, cx.space(), buffer.wrapping_add(done), entry)?;
             done = done.wrapping_add(entry.len() as u64);
         }
         at = ByName(&cx.s.names).link(at).next();
