@@ -7,10 +7,12 @@ use alloc::vec::Vec;
 use posix::file::{close, read};
 use posix::flags::O_RDONLY;
 use posix::open::open;
+use core::time::Duration;
 use ring_abi::Errno;
+use uring::op::time::after;
 
 /// One kind of record or frame.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Kind {
     name: String,
     live: u64,
@@ -18,17 +20,34 @@ struct Kind {
 }
 
 /// All kinds at one time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Footprint(Vec<Kind>);
 
 /// Uses of frames that are the kernel's own.
 const KERNEL: [&str; 2] = ["frames.records", "frames.tables"];
 
 impl Footprint {
-    /// What it is now. Reading it takes no memory that is not given back before it is counted anew.
+    /// What it is once the kernel has nothing more to tidy up: the last of a process's end is done in pieces after
+    /// its parent has heard of it.
+    pub(crate) fn settled() -> Result<Footprint, Failure> {
+        let mut last = Footprint::now()?;
+        for _ in 0..1000 {
+            after(Duration::from_millis(20)).wait()?;
+            let now = Footprint::now()?;
+            if now == last {
+                return Ok(now);
+            }
+            last = now;
+        }
+        Err(Failure::Wrong("the kernel's memory does not settle"))
+    }
+
+    /// What it is now.
     pub(crate) fn now() -> Result<Footprint, Failure> {
         let text = read_text("/scheme/sys/footprint")?;
-        text.lines().map(|line| kind(line).ok_or(Failure::Wrong("sys/footprint has a line of another form"))).collect::<Result<_, _>>().map(Footprint)
+        let wrong = Failure::Wrong("sys/footprint has a line of another form");
+        let kinds: Option<Vec<Kind>> = text.lines().map(kind).collect();
+        kinds.map(Footprint).ok_or(wrong)
     }
 
     fn kind(&self, name: &'static str) -> Result<&Kind, Failure> {
@@ -64,9 +83,13 @@ impl Footprint {
 
     /// Checks that what was used between two times is what is no longer free.
     pub(crate) fn check_since(&self, before: &Footprint) -> Result<(), Failure> {
-        let used = self.used().wrapping_sub(before.used());
-        let taken = before.bytes("frames.free")?.wrapping_sub(self.bytes("frames.free")?);
-        if used == taken { Ok(()) } else { Err(Failure::Differ("bytes used and bytes no longer free", used, taken)) }
+        let used = self.used().checked_sub(before.used());
+        let taken = before.bytes("frames.free")?.checked_sub(self.bytes("frames.free")?);
+        match (used, taken) {
+            (Some(used), Some(taken)) if used == taken => Ok(()),
+            (Some(used), Some(taken)) => Err(Failure::Differ("bytes used and bytes no longer free", used, taken)),
+            _ => Err(Failure::Wrong("memory was given back meanwhile")),
+        }
     }
 }
 

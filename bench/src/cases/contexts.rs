@@ -185,10 +185,10 @@ fn count(bench: &Bench, name: &str, what: In, count: u64) -> Outcome {
     let crowd = Crowd::new(what)?;
     crowd.make(what, 64, false)?; // what grows by large pieces grows now
     crowd.await_all(64)?;
-    let before = Footprint::now()?;
+    let before = Footprint::settled()?;
     crowd.make(what, count, false)?;
     crowd.await_all(count.wrapping_add(64))?;
-    let after = Footprint::now()?;
+    let after = Footprint::settled()?;
     after.check_since(&before)?;
     let more = |name| Ok::<u64, Failure>(after.bytes(name)?.wrapping_sub(before.bytes(name)?));
     let operations = after.live("operations")?.wrapping_sub(before.live("operations")?);

@@ -8,11 +8,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use bench::report::Unit;
 use bench::stats::Figure;
-use core::time::Duration;
 use posix::flags::O_RDONLY;
 use posix::open::open;
 use uring::op::file::{At, read};
-use uring::op::time;
 
 /// Operations in flight: fewer than this program's completion queue and the daemon's request queue hold.
 const OPERATIONS: u64 = 200;
@@ -30,7 +28,7 @@ pub(crate) fn operation(bench: &mut Bench) -> Outcome {
 
 fn count_operations(bench: &Bench) -> Outcome {
     let fd = open(b"/scheme/bench-mute/x", O_RDONLY, 0)?;
-    let before = Footprint::now()?;
+    let before = Footprint::settled()?;
     let reads: Vec<_> =
         (0..OPERATIONS).map(|_| read(fd, vec![0_u8; 1], At::Offset(0)).submit()).collect();
     let after = Footprint::now()?;
@@ -51,16 +49,13 @@ pub(crate) const PROCESS_ROWS: &[&str] = &["mem.process.rings", "mem.process.use
 /// Bytes of a process of one thread that waits (program `still`): what the kernel keeps for itself, page tables among
 /// it; its ring's page; its own memory. What the process table in `bootstrap` adds is in none of them.
 pub(crate) fn process(bench: &mut Bench) -> Outcome {
-    let pause = || time::after(Duration::from_millis(20)).wait();
     let first = start_program(&["still"])?; // tables that grow by more than one grow now
-    pause()?;
-    let before = Footprint::now()?;
+    let before = Footprint::settled()?;
     let mut all = vec![first];
     for _ in 0..PROCESSES {
         all.push(start_program(&["still"])?);
     }
-    pause()?;
-    let after = Footprint::now()?;
+    let after = Footprint::settled()?;
     for pid in all {
         stop(pid)?;
     }

@@ -5,6 +5,7 @@ use crate::footprint::number;
 use crate::harness::{Bench, Outcome};
 use bench::report::Unit;
 use bench::stats::Figure;
+use uring::println;
 
 const STEP: &str = "/scheme/sys/step";
 /// The rows.
@@ -15,6 +16,7 @@ pub(crate) fn run(bench: &mut Bench) -> Outcome {
     bench.exact("boot.to_bench", Unit::Instructions, bench.scale().whole_instructions(boot));
     let longest = number(STEP, "longest_step_ticks")?;
     bench.exact("step.longest", Unit::Instructions, bench.scale().whole_instructions(longest));
+    println!("bench: the longest step was one of kind {}", number(STEP, "longest_step_kind")?);
     bench.exact("stack.high_water", Unit::Bytes, Figure::whole(number(STEP, "stack_high_water")?));
     bench.exact("stack.side", Unit::Bytes, Figure::whole(number(STEP, "side_stack_bytes")?));
     Ok(())

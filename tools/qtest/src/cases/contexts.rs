@@ -4,7 +4,7 @@
 use super::tests;
 use crate::guest::Guest;
 use crate::on_ring::{Check, bump, call, on_ring, start};
-use crate::verdict::{Verdict, ensure, equal};
+use crate::verdict::{Failed, Verdict, ensure, equal};
 use alloc::boxed::Box;
 use bare::{Ring, context};
 use core::ptr;
@@ -121,11 +121,13 @@ fn words_wake_as_many_as_asked_first_come_first_served(guest: &Guest) -> Verdict
         running.push(start(Sizes::SMALLEST, move |ring| {
             let address = ptr::from_ref(&WORD).addr() as u64;
             call(1, ring, FutexWait { address, expected: 0, deadline: u64::MAX }.encode(1), Ok(0))?;
-            crate::on_ring::same(2, woken.fetch_add(1, Relaxed), place)
+            // Two that are woken at once may run in any order.
+            let order = woken.fetch_add(1, Relaxed);
+            if order < 3 { crate::on_ring::same(2, order, place) } else { Ok(()) }
         })?);
         guest.sleep(5)?; // so that they wait in this order
     }
-    for (count, wanted) in [(0, 0), (1, 1), (2, 2), (10, 2), (10, 0)] {
+    for (count, wanted) in [(0, 0), (1, 1), (1, 1), (1, 1), (10, 2), (10, 0)] {
         equal(futex_wake(&WORD, count).wait(), Ok(wanted))?;
         guest.sleep(5)?;
     }
@@ -175,7 +177,9 @@ fn in_crowd(ring: &Ring, crowd: &'static Crowd) -> u8 {
 fn ten_thousand_contexts_wait_and_wake(guest: &Guest) -> Verdict {
     const MANY: u64 = 10_000;
     let footprint = super::kernel::footprint;
-    let before = footprint("frames.free")?;
+    // Tables of records grow and stay; all else must come back.
+    let free = || Ok::<u64, Failed>(footprint("frames.free")?.saturating_add(footprint("frames.records")?));
+    let before = free()?;
     let pid = guest.fork(|| {
         let crowd: &'static Crowd =
             Box::leak(Box::new(Crowd { word: AtomicU32::new(0), arrived: AtomicU64::new(0), left: AtomicU64::new(0) }));
@@ -191,5 +195,5 @@ fn ten_thousand_contexts_wait_and_wake(guest: &Guest) -> Verdict {
     })?;
     let end = crate::runner::wait_at_most(pid, core::time::Duration::from_secs(240))?;
     equal(end, Some(End::Exited(0)))?;
-    guest.until("the frames come back", || footprint("frames.free").is_ok_and(|now| now.saturating_add(256) >= before))
+    guest.until("the frames come back", || free().is_ok_and(|now| now.saturating_add(64) >= before))
 }
