@@ -132,8 +132,8 @@ pub const fn mux(result: Result<u64, Errno>) -> u64 {
 /// Takes a result out of the 64 bits of a completion.
 #[inline(always)]
 pub const fn demux(raw: u64) -> Result<u64, Errno> {
-    let negated = raw.wrapping_neg();
-    if negated != 0 && negated <= MAX_ERRNO as u64 { Err(Errno(negated as u16)) } else { Ok(raw) }
+    const FIRST_ERROR: u64 = (MAX_ERRNO as u64).wrapping_neg();
+    if raw < FIRST_ERROR { Ok(raw) } else { Err(Errno(raw.wrapping_neg() as u16)) }
 }
 
 #[cfg(test)]

@@ -224,7 +224,13 @@ pub struct Consumer {
 #[derive(Clone, Copy)]
 pub struct Entry<'m, const W: usize>(&'m [AtomicU64; W]);
 
-impl<const W: usize> Entry<'_, W> {
+impl<'m, const W: usize> Entry<'m, W> {
+    /// The entry at a position of a queue, which the caller knows to be there.
+    #[inline(always)]
+    pub fn at(queue: &Queue<'m, W>, position: u32) -> Entry<'m, W> {
+        Entry(queue.slot(position))
+    }
+
     /// Word `index`, read now; 0 where there is none.
     #[inline(always)]
     pub fn load(&self, index: usize) -> u64 {
@@ -272,6 +278,12 @@ impl Consumer {
     pub fn ready<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, Corrupt> {
         let ready = queue.tail().load(Acquire).wrapping_sub(self.head.get());
         if ready <= queue.capacity() { Ok(ready) } else { Err(Corrupt) }
+    }
+
+    /// Whether no entry is there.
+    #[inline(always)]
+    pub fn is_empty<const W: usize>(&self, queue: &Queue<'_, W>) -> bool {
+        queue.tail().load(Acquire) == self.head.get()
     }
 
     /// The entry `ahead` places after the oldest; the caller knows from [`ready`](Self::ready) that it is there.

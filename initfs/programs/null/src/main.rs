@@ -13,9 +13,9 @@ uring::main!(run);
 
 /// Ids of the files. A client's requests carry the id that its open was answered with.
 const ROOT: u64 = 0;
-const NULL: u64 = 1;
-const ZERO: u64 = 2;
-const FILES: [(&str, u64); 2] = [("null", NULL), ("zero", ZERO)];
+const ZERO: u64 = 1;
+const NULL: u64 = 2;
+const FILES: [(&str, u64); 2] = [("zero", ZERO), ("null", NULL)];
 
 /// Serves until the system ends.
 fn run() -> u8 {

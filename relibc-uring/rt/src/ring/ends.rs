@@ -31,10 +31,13 @@ impl Ends {
         Ends { number, sizes, ring, sq: Producer::new(), cq: Consumer::new(), requests: Consumer::new() }
     }
 
-    /// Pushes the first `words` words of an entry, without showing it to the kernel.
+    /// Pushes the first `words` words of an entry, and shows them to the kernel.
     #[inline(always)]
     pub(crate) fn push(&self, entry: [u64; 8], words: usize) -> Result<(), Full> {
-        self.sq.push_first(&self.ring.sq(), entry, words).map_err(full)
+        let queue = self.ring.sq();
+        self.sq.push_first(&queue, entry, words).map_err(full)?;
+        self.sq.publish(&queue);
+        Ok(())
     }
 
     /// Pushes an entry for each item, as far as there is room, and shows them to the kernel; how many.
@@ -49,12 +52,6 @@ impl Ends {
         let Ok(pushed) = self.sq.push_many(&queue, words, items, entry) else { corrupt() };
         self.sq.publish(&queue);
         pushed
-    }
-
-    /// Shows the kernel what was pushed.
-    #[inline(always)]
-    pub(crate) fn publish(&self) {
-        self.sq.publish(&self.ring.sq());
     }
 
     /// Enters the kernel and waits as `flags` say, with `min_complete` completions as enough.
@@ -92,10 +89,10 @@ impl Ends {
     #[inline(always)]
     pub(crate) fn reap(&self, mut each: impl FnMut(u32, Answer)) -> u32 {
         let queue = self.ring.cq();
-        let Ok(ready) = self.cq.ready(&queue) else { corrupt() };
-        if ready == 0 {
+        if self.cq.is_empty(&queue) {
             return 0;
         }
+        let Ok(ready) = self.cq.ready(&queue) else { corrupt() };
         let mut index = self.cq.position();
         let end = index.wrapping_add(ready);
         while index != end {
@@ -121,10 +118,11 @@ impl Ends {
     pub(crate) fn take_requests(&self, mut each: impl FnMut(Entry<'_, 8>)) -> u32 {
         let Some(queue) = self.ring.requests() else { return 0 };
         let Ok(ready) = self.requests.ready(&queue) else { corrupt() };
-        let mut index = 0;
-        while index != ready {
-            each(self.requests.peek(&queue, index));
-            index = index.wrapping_add(1);
+        let mut at = self.requests.position();
+        let end = at.wrapping_add(ready);
+        while at != end {
+            each(Entry::at(&queue, at));
+            at = at.wrapping_add(1);
         }
         self.requests.advance(ready);
         self.requests.publish(&queue);

@@ -111,7 +111,6 @@ impl Local {
             self.slots.free(index, slot);
             return Err(Crowded::Queue);
         }
-        ends.publish();
         slot.stage.set(Stage::Flying);
         slot.task.set(NONE);
         Ok(index)
@@ -129,7 +128,6 @@ impl Local {
         while ends.push(entry, words).is_err() {
             self.make_room(ends);
         }
-        ends.publish();
         self.entered(ends.enter(1, enter::COMPLETIONS));
         let Some(answer) = ends.take_only(BLOCKING) else { return self.wait_for_call(ends) };
         self.settle_if_needed();
@@ -207,7 +205,9 @@ impl Local {
     #[inline(always)]
     pub(crate) fn reap(&self) -> u32 {
         let taken = self.ends().reap(|tag, answer| self.deliver(tag, answer));
-        self.settle_if_needed();
+        if taken != 0 {
+            self.settle_if_needed();
+        }
         taken
     }
 
@@ -354,9 +354,7 @@ impl Local {
             cancels.push(tag);
             self.cancels.set(cancels);
             self.slots.call_for_care();
-            return;
         }
-        self.ends().publish();
     }
 
     /// Closes the handle that an operation made after nobody wanted it any more.
@@ -369,7 +367,6 @@ impl Local {
             while ends.push(entry, 2).is_err() {
                 self.make_room(ends);
             }
-            ends.publish();
         }
     }
 }

@@ -76,11 +76,8 @@ impl Slot {
     #[inline(always)]
     pub(super) fn bytes<T>(self, owner: &T) -> &[u8] {
         let _ = owner;
-        if self.length == 0 {
-            return &[];
-        }
         // SAFETY: the kernel, which writes the request queue, lends this part of the arena to this request alone
-        // until its reply, and `owner` is borrowed as long as the bytes are.
+        // until its reply, and `owner` is borrowed as long as the bytes are. It names a slot even for no bytes.
         unsafe {
             core::slice::from_raw_parts(
                 ptr::with_exposed_provenance(self.address as usize),
@@ -92,9 +89,6 @@ impl Slot {
     /// Its bytes, to be written. `owner` is what of the unanswered request guards the slot.
     #[inline(always)]
     pub(super) fn bytes_mut<T>(self, owner: &mut T) -> (&mut [u8], &mut T) {
-        if self.length == 0 {
-            return (&mut [], owner);
-        }
         let start = ptr::with_exposed_provenance_mut(self.address as usize);
         // SAFETY: as for `bytes`; `owner` is borrowed for writing, so there is no other view of the slot.
         (unsafe { core::slice::from_raw_parts_mut(start, self.length as usize) }, owner)

@@ -168,18 +168,19 @@ impl Request {
 
     #[cold]
     fn link(&mut self, path: &str) -> Cqe {
-        let (slot, _) = self.slot_for_link().bytes_mut(&mut self.written);
+        let refusal = Cqe::new(self.tag, Err(Errno::XDEV));
+        if self.opcode() != Some(Opcode::OpenAt) {
+            return refusal; // only an open can go on elsewhere
+        }
+        // A link's path may be longer than the path that led to it: all of the slot is there for it.
+        let room = u64::from(local().service.slot_bytes.get());
+        let slot = Slot::new(self.args[1], self.args[2].max(room));
+        let (slot, _) = slot.bytes_mut(&mut self.written);
         let Some(room) = slot.get_mut(..path.len()) else {
             return Cqe::new(self.tag, Err(Errno::NAMETOOLONG));
         };
         room.copy_from_slice(path.as_bytes());
-        Cqe::new(self.tag, Err(Errno::XDEV)).with_extra(path.len() as u32)
-    }
-
-    /// A link's path may be longer than the path that led to it: all of the slot is there for it.
-    fn slot_for_link(&self) -> Slot {
-        let room = if self.args[1] == 0 { 0 } else { u64::from(local().service.slot_bytes.get()) };
-        Slot::new(self.args[1], self.args[2].max(room))
+        refusal.with_extra(path.len() as u32)
     }
 
     /// Takes the handle that came with it, if it is a [`Sent`](super::Body::Sent).

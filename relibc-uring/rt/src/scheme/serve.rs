@@ -135,19 +135,23 @@ fn run(mut server: impl Server) -> Result<(), Errno> {
     let local = local();
     let _running = Running::begin(local);
     let mut patience = 0;
-    loop {
-        if local.service.stopping.get() {
-            if drain_stopped(local) {
-                return Ok(());
-            }
-        } else {
-            drain(local, &mut server);
-        }
-        while !local.tasks.idle() && turn(local, &mut patience) != Turn::Idle {}
-        if !local.service.stopping.get() || !local.service.pending.is_empty() {
-            local.wait(enter::REQUESTS);
-        }
+    while !local.service.stopping.get() {
+        drain(local, &mut server);
+        run_tasks(local, &mut patience);
+        local.wait(enter::REQUESTS);
     }
+    while !drain(local, &mut Refusal) {
+        run_tasks(local, &mut patience);
+        local.wait(enter::REQUESTS);
+    }
+    local.flush();
+    Ok(())
+}
+
+/// Polls the tasks that are ready.
+#[inline(always)]
+fn run_tasks(local: &Local, patience: &mut u32) {
+    while !local.tasks.idle() && turn(local, patience) != Turn::Idle {}
 }
 
 /// Deals with requests.
@@ -220,12 +224,6 @@ fn serve_rarely(local: &Local, entry: Entry<'_, 8>, server: &mut impl Server) {
     } else {
         server.serve(local, request);
     }
-}
-
-#[cold]
-#[inline(never)]
-fn drain_stopped(local: &Local) -> bool {
-    drain(local, &mut Refusal)
 }
 
 #[inline(always)]

@@ -144,7 +144,7 @@ impl Stage {
     fn step(self: &Arc<Stage>, state: &mut State, mut event: Event) -> Option<u64> {
         for _ in 0..PATIENCE {
             match state.kernel.step(0, event) {
-                Resume::Same(value) => return Some(value),
+                Resume::Same(value) => return Some(i64::from(value).cast_unsigned()),
                 Resume::Context(id) => {
                     self.resume(state, id);
                     return None;
