@@ -12,16 +12,15 @@ pub const MOST_LINKS: usize = 32;
 
 /// A path on its way through links.
 #[derive(Clone, Debug)]
-pub struct Follow<'d> {
+pub struct Follow {
     at: Canonical,
-    default_scheme: &'d str,
     followed: usize,
 }
 
-impl<'d> Follow<'d> {
+impl Follow {
     /// Starts at `path`.
-    pub fn new(path: Canonical, default_scheme: &'d str) -> Follow<'d> {
-        Follow { at: path, default_scheme, followed: 0 }
+    pub fn new(path: Canonical) -> Follow {
+        Follow { at: path, followed: 0 }
     }
 
     /// The path to try now.
@@ -35,12 +34,12 @@ impl<'d> Follow<'d> {
     }
 
     /// A daemon said to go on at `path`. `ELOOP` if that happens too often.
-    pub fn link(&mut self, path: &[u8]) -> Result<(), Errno> {
+    pub fn link(&mut self, path: &[u8], default_scheme: &str) -> Result<(), Errno> {
         if self.followed >= MOST_LINKS {
             return Err(Errno::LOOP);
         }
         self.followed = self.followed.saturating_add(1);
-        self.at = canonicalise(&self.at.root(), self.default_scheme, path)?;
+        self.at = canonicalise(&self.at.root(), default_scheme, path)?;
         Ok(())
     }
 }
@@ -51,9 +50,9 @@ mod tests {
     use crate::path::{Canonical, canonicalise};
     use ring_abi::Errno;
 
-    fn start() -> Follow<'static> {
+    fn start() -> Follow {
         let path = canonicalise(&Canonical::schemes(), "file", b"/scheme/ram/a/link").unwrap();
-        Follow::new(path, "file")
+        Follow::new(path)
     }
 
     #[test]
@@ -66,7 +65,7 @@ mod tests {
             ("disk:x", "/scheme/disk/x"),
         ] {
             let mut follow = start();
-            follow.link(link.as_bytes()).unwrap();
+            follow.link(link.as_bytes(), "file").unwrap();
             assert_eq!(follow.path().as_str(), result);
         }
     }
@@ -75,15 +74,15 @@ mod tests {
     fn a_loop_ends_after_the_limit() {
         let mut follow = start();
         for _ in 0..MOST_LINKS {
-            follow.link(b"/scheme/ram/a/link").unwrap();
+            follow.link(b"/scheme/ram/a/link", "file").unwrap();
         }
-        assert_eq!(follow.link(b"/scheme/ram/a/link"), Err(Errno::LOOP));
+        assert_eq!(follow.link(b"/scheme/ram/a/link", "file"), Err(Errno::LOOP));
     }
 
     #[test]
     fn a_daemon_cannot_make_a_bad_path() {
-        assert_eq!(start().link(b""), Err(Errno::NOENT));
-        assert_eq!(start().link(b"\xff"), Err(Errno::ILSEQ));
-        assert_eq!(start().link(b"/scheme/NO/x"), Err(Errno::NODEV));
+        assert_eq!(start().link(b"", "file"), Err(Errno::NOENT));
+        assert_eq!(start().link(b"\xff", "file"), Err(Errno::ILSEQ));
+        assert_eq!(start().link(b"/scheme/NO/x", "file"), Err(Errno::NODEV));
     }
 }

@@ -2,15 +2,18 @@
 #![forbid(unsafe_code)]
 
 use crate::file;
-use crate::flags::{MODE_DIRECTORY, MODE_TYPE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_STAT};
+use crate::flags::{MODE_DIRECTORY, MODE_PERMISSIONS, MODE_TYPE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_STAT};
 use crate::links::Follow;
-use crate::path::{Canonical, PATH_MAX, canonicalise};
-use crate::process::{self, inheritance, set_directory};
+use crate::path::{Canonical, PATH_MAX};
+use crate::process::{canonical, inheritance, mask, set_directory};
 use alloc::string::String;
 use ring_abi::Errno;
 use ring_abi::args::handle;
 use uring::op::name::{Opened, open_through};
 use uring::op::{self, Fd};
+
+/// Bytes that most paths and targets of links fit in.
+const SHORT: usize = 256;
 
 /// `open(2)`. `flags` are of [`crate::flags`], `mode` is for a file that is made.
 pub fn open(path: &[u8], flags: u64, mode: u32) -> Result<Fd, Errno> {
@@ -19,24 +22,33 @@ pub fn open(path: &[u8], flags: u64, mode: u32) -> Result<Fd, Errno> {
 
 /// As [`open`], and says where the links led.
 pub fn resolve(path: &[u8], flags: u64, mode: u32) -> Result<(Fd, Canonical), Errno> {
-    let home = inheritance();
-    let path = canonicalise(&home.directory, &home.default_scheme, path)?;
-    let flags = flags & !0xffff | u64::from(mode & !home.umask & 0o7777);
-    open_canonical(path, &home.default_scheme, flags)
+    let path = canonical(path)?;
+    let mode = if flags & O_CREAT == 0 { 0 } else { mode & !mask() & MODE_PERMISSIONS };
+    open_canonical(path, flags & !0xffff | u64::from(mode))
 }
 
 /// Opens a canonical path, following what daemons say about links.
-fn open_canonical(path: Canonical, default_scheme: &str, flags: u64) -> Result<(Fd, Canonical), Errno> {
+fn open_canonical(path: Canonical, flags: u64) -> Result<(Fd, Canonical), Errno> {
     let says_directory = path.says_directory() && path.split().is_some() && flags & O_CREAT == 0;
     let flags = if says_directory { flags | O_DIRECTORY } else { flags };
-    let mut follow = Follow::new(path, default_scheme);
-    let mut buffer = alloc::vec![0; PATH_MAX];
+    let mut follow = Follow::new(path);
+    let mut buffer = alloc::vec![0; SHORT];
     loop {
         let path = follow.path().as_str().as_bytes();
+        if path.len() > buffer.len() {
+            buffer.resize(PATH_MAX, 0);
+        }
         buffer.get_mut(..path.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(path);
         match open_through(Fd::CURRENT, buffer.as_mut_slice(), path.len(), flags).wait().0? {
             Opened::File(fd) => return close_on_exec(fd, flags).map(|()| (fd, follow.into_path())),
-            Opened::Link(length) => follow.link(buffer.get(..length).ok_or(Errno::NAMETOOLONG)?)?,
+            // The answer was cut: ask again with room for any path.
+            Opened::Link(length) if length > buffer.len() && buffer.len() < PATH_MAX => {
+                buffer.resize(PATH_MAX, 0);
+            }
+            Opened::Link(length) => {
+                let path = buffer.get(..length).ok_or(Errno::NAMETOOLONG)?;
+                follow.link(path, &inheritance().default_scheme)?;
+            }
         }
     }
 }
@@ -55,14 +67,13 @@ pub(crate) fn with_name<T>(
     path: &[u8],
     mut act: impl FnMut(&Canonical) -> Result<T, Errno>,
 ) -> Result<T, Errno> {
-    let home = inheritance();
-    let path = canonicalise(&home.directory, &home.default_scheme, path)?;
+    let path = canonical(path)?;
     match act(&path) {
         Err(Errno::XDEV) => {}
         result => return result,
     }
     let (parent, name) = path.split().ok_or(Errno::XDEV)?;
-    let (fd, real) = open_canonical(parent, &home.default_scheme, O_STAT | O_DIRECTORY)?;
+    let (fd, real) = open_canonical(parent, O_STAT | O_DIRECTORY)?;
     file::close(fd)?;
     act(&real.join(name)?)
 }
@@ -74,12 +85,11 @@ pub(crate) fn unlink_at(path: &[u8], flags: u64) -> Result<(), Errno> {
 
 /// `chdir(2)`.
 pub fn chdir(path: &[u8]) -> Result<(), Errno> {
-    let home = inheritance();
-    let wanted = canonicalise(&home.directory, &home.default_scheme, path)?;
+    let wanted = canonical(path)?;
     let real = if wanted.scheme().is_none() {
         wanted
     } else {
-        let (fd, real) = open_canonical(wanted, &home.default_scheme, O_STAT | O_DIRECTORY)?;
+        let (fd, real) = open_canonical(wanted, O_STAT | O_DIRECTORY)?;
         let stat = file::fstat(fd);
         file::close(fd)?;
         if u32::from(stat?.st_mode) & MODE_TYPE != MODE_DIRECTORY {
@@ -93,5 +103,5 @@ pub fn chdir(path: &[u8]) -> Result<(), Errno> {
 
 /// `getcwd(3)`: a canonical path.
 pub fn getcwd() -> String {
-    String::from(process::inheritance().directory.as_str())
+    String::from(inheritance().directory.as_str())
 }

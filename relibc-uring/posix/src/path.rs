@@ -21,6 +21,8 @@ pub const NAME_MAX: usize = 255;
 pub const SCHEME_MAX: usize = 32;
 
 const SCHEMES: &str = "/scheme";
+/// Bytes that most canonical paths fit in.
+const ROOM: usize = 96;
 
 /// A path as the kernel takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +184,8 @@ impl Walk<'_> {
         if !is_scheme_name(scheme) {
             return Err(Errno::NODEV);
         }
-        let mut text = String::from(SCHEMES);
+        let mut text = String::with_capacity(ROOM);
+        text.push_str(SCHEMES);
         push(&mut text, scheme)?;
         let root = text.len();
         Ok(Walk::Inside { text, root })

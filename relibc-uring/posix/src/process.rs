@@ -82,6 +82,16 @@ pub fn inheritance() -> Inheritance {
     })
 }
 
+/// Makes a path canonical as this process means it.
+pub fn canonical(path: &[u8]) -> Result<Canonical, Errno> {
+    with(|process| canonicalise(&process.directory, &process.default_scheme, path))
+}
+
+/// Mode bits that new files do not get.
+pub(crate) fn mask() -> u32 {
+    with(|process| process.umask)
+}
+
 /// Names the scheme that plain absolute paths lie in, for this process and those that it starts.
 pub fn set_default_scheme(scheme: &str) -> Result<(), Errno> {
     if !crate::path::is_scheme_name(scheme) {
