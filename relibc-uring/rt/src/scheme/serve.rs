@@ -135,14 +135,17 @@ fn run(mut server: impl Server) -> Result<(), Errno> {
     let local = local();
     let _running = Running::begin(local);
     let mut patience = 0;
-    while !local.service.stopping.get() {
+    loop {
         drain(local, &mut server);
         run_tasks(local, &mut patience);
+        if local.service.stopping.get() {
+            break;
+        }
         local.wait(enter::REQUESTS);
     }
     while !drain(local, &mut Refusal) {
-        run_tasks(local, &mut patience);
         local.wait(enter::REQUESTS);
+        run_tasks(local, &mut patience);
     }
     local.flush();
     Ok(())
