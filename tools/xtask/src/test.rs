@@ -190,32 +190,46 @@ fn measured_twice(tree: &Tree, tools: &Toolchain, guest: &cargo::Guest, options:
     Ok(Counts::one(true))
 }
 
-/// Counts the guest's test lines and shows failures as they come.
+/// Counts the guest's test lines and shows failures as they come, with what was said before them.
 struct Gather<'a> {
     step: Option<Step>,
     kernel: &'a Path,
     lines: Lines,
+    /// What was said since the last test line: of interest only if the test fails.
+    since: Vec<String>,
     seen: Counts,
     done: Option<Counts>,
 }
 
 impl<'a> Gather<'a> {
     fn new(kernel: &'a Path) -> Self {
-        Self { step: None, kernel, lines: Lines::default(), seen: Counts::default(), done: None }
+        Self {
+            step: None,
+            kernel,
+            lines: Lines::default(),
+            since: Vec::new(),
+            seen: Counts::default(),
+            done: None,
+        }
     }
 
     fn line(&mut self, line: &str) {
         match Line::of(line) {
             Some(Line::Passed(name)) => {
+                self.since.clear();
                 self.step.iter().for_each(|step| step.note(&name));
                 self.seen.add(Counts::one(true));
             }
             Some(Line::Failed(name, reason)) => {
+                self.show();
                 self.print(&format!("FAILED {name}: {reason}"));
                 self.seen.add(Counts::one(false));
             }
-            Some(Line::Done(counts)) => self.done = Some(counts),
-            None => self.print(line),
+            Some(Line::Done(counts)) => {
+                self.since.clear();
+                self.done = Some(counts);
+            }
+            None => self.since.push(line.to_owned()),
         }
     }
 
@@ -223,8 +237,16 @@ impl<'a> Gather<'a> {
         for line in self.lines.finish() {
             self.line(&line);
         }
+        self.show();
         if let Some(step) = self.step.take() {
             step.done();
+        }
+    }
+
+    /// Prints what was said since the last test that passed.
+    fn show(&mut self) {
+        for line in std::mem::take(&mut self.since) {
+            self.print(&line);
         }
     }
 
@@ -249,9 +271,9 @@ impl Listener for Gather<'_> {
 
     fn kernel(&mut self, line: &str, event: &Event) {
         match event {
-            Event::Frame(address) => self.print(&frame(line, *address, Some(self.kernel))),
+            Event::Frame(address) => self.since.push(frame(line, *address, Some(self.kernel))),
             Event::Boot | Event::Exit(_) => {}
-            Event::Panic(_) | Event::Log => self.print(line),
+            Event::Panic(_) | Event::Log => self.since.push(line.to_owned()),
         }
     }
 }
