@@ -80,8 +80,8 @@ macro_rules! sends {
             #[inline(always)]
             fn entry(&mut self) -> Sqe {
                 let bytes = self.buffer.bytes();
-                (self.args.buffer, self.args.length) = (bytes.as_ptr().addr() as u64, bytes.len() as u64);
-                self.args.encode(0)
+                let (buffer, length) = (bytes.as_ptr().addr() as u64, bytes.len() as u64);
+                args::$name { buffer, length, ..self.args }.encode(0)
             }
             #[inline(always)]
             fn finish(self, answer: Answer) -> Self::Output {
@@ -102,8 +102,8 @@ macro_rules! receives {
             #[inline(always)]
             fn entry(&mut self) -> Sqe {
                 let bytes = self.buffer.bytes_mut();
-                (self.args.buffer, self.args.length) = (bytes.as_mut_ptr().addr() as u64, bytes.len() as u64);
-                self.args.encode(0)
+                let (buffer, length) = (bytes.as_mut_ptr().addr() as u64, bytes.len() as u64);
+                args::$name { buffer, length, ..self.args }.encode(0)
             }
             #[inline(always)]
             fn finish(self, answer: Answer) -> Self::Output {

@@ -181,17 +181,24 @@ impl Local {
             flying = flying.wrapping_add(pushed);
             let enough = flying.min(ends.most_completions());
             self.entered(ends.enter(u64::from(enough), enter::COMPLETIONS));
-            let mut others = 0_u32;
-            let taken = ends.reap(|tag, answer| match answers.get_mut((tag ^ BLOCKING) as usize) {
-                Some(place) => *place = answer.into(),
-                None => {
-                    others = others.wrapping_add(1);
-                    self.deliver(tag, answer);
-                }
-            });
-            flying = flying.wrapping_sub(taken.wrapping_sub(others));
+            flying = flying.wrapping_sub(self.collect(ends, answers));
         }
         self.settle_if_needed();
+    }
+
+    /// Takes the completions of a blocking call that are there; how many. A function of its own has registers
+    /// enough for its loop.
+    #[inline(never)]
+    fn collect<T: From<Answer>>(&self, ends: &Ends, answers: &mut [T]) -> u32 {
+        let mut others = 0_u32;
+        let taken = ends.reap(|tag, answer| match answers.get_mut((tag ^ BLOCKING) as usize) {
+            Some(place) => *place = answer.into(),
+            None => {
+                others = others.wrapping_add(1);
+                self.deliver(tag, answer);
+            }
+        });
+        taken.wrapping_sub(others)
     }
 
     /// Lets the kernel take submissions and replies, without waiting for anything.

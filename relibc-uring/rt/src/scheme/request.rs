@@ -60,6 +60,8 @@ pub struct Request {
     pub(super) caller: u64,
     /// Bytes of the slot that were written for the client.
     pub(super) written: usize,
+    /// It may be among the pending ones; not so where a server answers before it returns.
+    pub(super) tracked: bool,
     /// The queues of the thread that serves: a request stays there.
     stays: PhantomData<*const ()>,
 }
@@ -70,7 +72,7 @@ impl Request {
     pub(super) fn new(words: [u64; 8]) -> Request {
         let [head, a, b, c, d, e, f, caller] = words;
         let (tag, kind) = ((head >> 32) as u32, head as u32);
-        Request { tag, kind, args: [a, b, c, d, e, f], caller, written: 0, stays: PhantomData }
+        Request { tag, kind, args: [a, b, c, d, e, f], caller, written: 0, tracked: true, stays: PhantomData }
     }
 
     /// The same, where opcode and flags are known to be these, as `head` says.
@@ -123,7 +125,7 @@ impl Request {
                 Ok(answer) => self.success(answer.into()),
                 Err(error) => Cqe::new(self.tag, Err(error)),
             };
-            send(self.tag, entry);
+            self.send(entry);
         }
         mem::forget(self);
     }
@@ -183,6 +185,15 @@ impl Request {
         refusal.with_extra(path.len() as u32)
     }
 
+    /// Pushes the answer.
+    #[inline(always)]
+    fn send(&self, entry: Cqe) {
+        if self.tracked {
+            local().service.pending.answered(self.tag);
+        }
+        push(entry);
+    }
+
     /// Takes the handle that came with it, if it is a [`Sent`](super::Body::Sent).
     pub async fn take_handle(&mut self) -> Result<Fd, Errno> {
         handle::obtain_fd(self.tag).await
@@ -204,7 +215,7 @@ impl Drop for Request {
     #[cold]
     fn drop(&mut self) {
         if !self.is_oneway() {
-            send(self.tag, Cqe::new(self.tag, Err(Errno::IO)));
+            self.send(Cqe::new(self.tag, Err(Errno::IO)));
         }
     }
 }
@@ -231,26 +242,24 @@ impl Future for Cancelled {
     }
 }
 
-/// Pushes the answer of a request.
-#[inline(always)]
-fn send(tag: u32, entry: Cqe) {
-    let local = local();
-    local.service.pending.answered(tag);
-    push(entry);
-}
-
 /// Pushes an entry into the reply queue.
 #[inline(always)]
 pub(super) fn push(entry: Cqe) {
-    let service = &local().service;
-    while let Err(Full) = service.reply(entry.to_words()) {
-        make_room();
+    if let Err(Full) = local().service.reply(entry.to_words()) {
+        push_when_there_is_room(entry);
     }
 }
 
-/// The reply queue is full: lets the kernel take the replies.
+/// The reply queue is full: lets the kernel take the replies. Without a service pair (in the child of a fork) there
+/// is nobody to reply to.
 #[cold]
 #[inline(never)]
-fn make_room() {
-    local().flush();
+fn push_when_there_is_room(entry: Cqe) {
+    let local = local();
+    while local.ends().sizes.service.is_some() {
+        local.flush();
+        if local.service.reply(entry.to_words()).is_ok() {
+            return;
+        }
+    }
 }

@@ -168,7 +168,8 @@ struct Now<H>(H);
 
 impl<H: Handler> Server for Now<H> {
     #[inline(always)]
-    fn serve(&mut self, _: &Local, request: Request) {
+    fn serve(&mut self, _: &Local, mut request: Request) {
+        request.tracked = false;
         self.0.answer(request);
     }
 }

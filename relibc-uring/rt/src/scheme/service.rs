@@ -4,6 +4,7 @@
 use super::pending::Pending;
 use crate::ring::ends::{Ends, Full, full};
 use core::cell::Cell;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 use core::task::Waker;
 use ring_abi::enter;
 use ring_abi::map::CqeQueue;
@@ -17,34 +18,35 @@ pub(crate) struct Service {
     pub(crate) stopping: Cell<bool>,
     /// Bytes of a slot of the arena.
     pub(crate) slot_bytes: Cell<u32>,
-    replies: Cell<Option<CqeQueue<'static>>>,
+    /// Where replies go: nowhere, while the ring has no service pair.
+    replies: Cell<CqeQueue<'static>>,
     producer: Producer,
 }
 
 impl Service {
     /// Nobody serves.
-    pub(crate) const fn new() -> Service {
+    pub(crate) fn new() -> Service {
         Service {
             wants: Cell::new(false),
             waiter: Cell::new(None),
             pending: Pending::new(),
             stopping: Cell::new(false),
             slot_bytes: Cell::new(0),
-            replies: Cell::new(None),
+            replies: Cell::new(nowhere()),
             producer: Producer::new(),
         }
     }
 
     /// Replies go to this ring from now on.
     pub(crate) fn serve_on(&self, ends: &'static Ends) {
-        self.replies.set(ends.ring.replies());
+        self.replies.set(ends.ring.replies().unwrap_or_else(nowhere));
         self.producer.reset();
     }
 
     /// Pushes a reply and shows it to the kernel, which takes it at the next entry.
     #[inline(always)]
     pub(crate) fn reply(&self, entry: [u64; 2]) -> Result<(), Full> {
-        let Some(queue) = self.replies.get() else { return Ok(()) };
+        let queue = self.replies.get();
         self.producer.push_first(&queue, entry, 2).map_err(full)?;
         self.producer.publish(&queue);
         Ok(())
@@ -77,4 +79,12 @@ impl Service {
             waker.wake();
         }
     }
+}
+
+/// A queue that nobody reads.
+fn nowhere() -> CqeQueue<'static> {
+    static INDICES: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
+    static SLOTS: [[AtomicU64; 2]; 1] = [[const { AtomicU64::new(0) }; 2]];
+    let [head, tail, sleeps] = &INDICES;
+    CqeQueue::new(head, tail, sleeps, &SLOTS)
 }
