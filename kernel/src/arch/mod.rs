@@ -7,13 +7,14 @@
 pub mod fake;
 #[cfg(not(target_os = "none"))]
 pub use fake::{
-    FrameSource, IRQ_LINES, IRQ_SERIAL, IRQ_TEST, Machine, NoMemory, Regs, Slab, Start, StateBlock, UserPtr, Wired,
+    FrameSource, IRQ_LINES, IRQ_SERIAL, IRQ_TEST, Machine, NoMemory, Regs, Slab, Start, StateBlock, UserPtr,
+    Wired,
 };
 
 #[cfg(target_os = "none")]
 pub mod x86_64;
 #[cfg(target_os = "none")]
 pub use x86_64::{
-    FrameSource, IRQ_LINES, IRQ_SERIAL, IRQ_TEST, Machine, NoMemory, Regs, Slab, Start, StateBlock, UserPtr, Wired,
-    again, exit, idle, resume,
+    FrameSource, IRQ_LINES, IRQ_SERIAL, IRQ_TEST, Machine, NoMemory, Regs, Slab, Start, StateBlock, UserPtr,
+    Wired, again, exit, idle, resume,
 };

@@ -54,7 +54,10 @@ pub struct Trace {
 
 impl Default for Trace {
     fn default() -> Self {
-        Trace { events: [const { Cell::new(Event { at: 0, what: What::Empty, numbers: [0; 2] }) }; EVENTS], next: Cell::new(0) }
+        Trace {
+            events: [const { Cell::new(Event { at: 0, what: What::Empty, numbers: [0; 2] }) }; EVENTS],
+            next: Cell::new(0),
+        }
     }
 }
 

@@ -58,11 +58,22 @@ pub fn start(s: &State, start: PhysAddr, length: u64, word: impl Fn(usize) -> u6
     let ring_id = place::make(&s.memory, &s.rings, space_id, RING, id)?;
     let ring = s.rings.at(ring_id).address.get();
     let [first, second] = header.arguments;
-    set_up(s, id, ring_id, space_id, table_id, &Start { rip: header.entry, rsp: 0, rdi: ring, rsi: first, rdx: second });
+    set_up(
+        s,
+        id,
+        ring_id,
+        space_id,
+        table_id,
+        &Start { rip: header.entry, rsp: 0, rdi: ring, rsi: first, rdx: second },
+    );
     s.first_context.set(id);
 
     let context = s.contexts.at(id);
-    hand_out(s, table_id, &[(Kind::Namespace, 0), (Kind::Identity, 0), (Kind::Context, id), (Kind::Space, space_id)])?;
+    hand_out(
+        s,
+        table_id,
+        &[(Kind::Namespace, 0), (Kind::Identity, 0), (Kind::Context, id), (Kind::Space, space_id)],
+    )?;
     context.refs.set(context.refs.get().wrapping_add(1));
     let_run(s, id, context);
     Ok(())

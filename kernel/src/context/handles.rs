@@ -61,7 +61,11 @@ pub struct Chunk {
 
 impl Default for Chunk {
     fn default() -> Self {
-        Chunk { entries: core::array::from_fn(|_| Entry::default()), free: Cell::new(u64::MAX), link: Cell::new(NONE) }
+        Chunk {
+            entries: core::array::from_fn(|_| Entry::default()),
+            free: Cell::new(u64::MAX),
+            link: Cell::new(NONE),
+        }
     }
 }
 

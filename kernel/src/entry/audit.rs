@@ -40,7 +40,10 @@ fn rings(s: &State) -> Result<HashSet<u32>, String> {
         for ring_id in s.contexts.at(id).rings.iter().map(|ring| ring.get()).filter(|&ring| ring != NONE) {
             let ring = s.rings.at(ring_id);
             if ring.owner.get() != id {
-                return Err(format!("ring {ring_id} of context {id} says that it belongs to {}", ring.owner.get()));
+                return Err(format!(
+                    "ring {ring_id} of context {id} says that it belongs to {}",
+                    ring.owner.get()
+                ));
             }
             let before = seen.len();
             let mut at = ring.ops.first();
@@ -55,7 +58,9 @@ fn rings(s: &State) -> Result<HashSet<u32>, String> {
             let promised = ring.cq.held() as usize;
             // A context that ends keeps no promises.
             if promised != started && s.contexts.at(id).state.get() != Run::Ending {
-                return Err(format!("ring {ring_id} promised {promised} completions for {started} operations"));
+                return Err(format!(
+                    "ring {ring_id} promised {promised} completions for {started} operations"
+                ));
             }
         }
     }
@@ -92,7 +97,10 @@ fn contexts(s: &State) -> Result<(), String> {
         let mut at = cpu.ready.first();
         while at != NONE {
             if s.contexts.at(at).state.get() != Run::Ready || !seen.insert(at) {
-                return Err(format!("context {at} is in the ready queue: {:?}", s.contexts.at(at).state.get()));
+                return Err(format!(
+                    "context {at} is in the ready queue: {:?}",
+                    s.contexts.at(at).state.get()
+                ));
             }
             at = ByTurn(&s.contexts).link(at).next();
         }

@@ -11,9 +11,9 @@ use crate::context::context::{Context, State as Run, Unfinished};
 use crate::context::timers::CONTEXT;
 use crate::op::cx::Cx;
 use crate::op::state::State;
-use crate::op::{Outcome, dispatch, forward, reply, tracer};
+use crate::op::{Outcome, dispatch, forward, nop, reply, tracer};
 use crate::ring::duplex::Ring;
-use ring_abi::ring::PushError;
+use ring_abi::ring::{Entry, PushError};
 use ring_abi::sqe::{Head, Words};
 use ring_abi::{Cqe, Errno, enter};
 
@@ -50,7 +50,7 @@ pub fn enter(s: &State, context_id: u32, args: Enter, budget: &Budget) -> Then {
     if link_id != NONE && !take_replies(s, ring, link_id, budget) {
         return interrupted(s, context, ring, args);
     }
-    match submit(s, context_id, context, ring_id, ring, args, budget) {
+    match submit(s, ring_id, ring, args, budget) {
         Submitted::All => {}
         Submitted::Some(taken) => return postpone(context, args, taken),
         Submitted::Corrupt => return condemn(s, context_id),
@@ -116,15 +116,7 @@ enum Submitted {
 
 /// Takes submissions.
 #[inline(always)]
-fn submit(
-    s: &State,
-    context_id: u32,
-    context: &Context,
-    ring_id: u32,
-    ring: &Ring,
-    args: Enter,
-    budget: &Budget,
-) -> Submitted {
+fn submit(s: &State, ring_id: u32, ring: &Ring, args: Enter, budget: &Budget) -> Submitted {
     if args.to_submit == 0 {
         return Submitted::All;
     }
@@ -150,13 +142,11 @@ fn submit(
         let entry = ring.sq.peek(&sq, 0);
         ring.sq.advance(1);
         let head = Head(entry.word(0));
-        let cx = Cx { s, ring_id, ring, context_id, context, budget, tag: head.tag() };
         s.stats.start(head.opcode());
-        match dispatch::start(cx, head, entry) {
-            Ok(Outcome::Parked) => {}
-            Ok(Outcome::Done(value)) => s.post(ring, Cqe::new(head.tag(), Ok(value))),
-            Err(error) => s.post(ring, Cqe::new(head.tag(), Err(error))),
-            Ok(Outcome::Gone) => return Submitted::Gone,
+        if head.shape() == dispatch::NOP {
+            s.post(ring, Cqe::new(head.tag(), Ok(nop::ANSWER)));
+        } else if !one(s, ring_id, ring, budget, head, entry) {
+            return Submitted::Gone;
         }
     }
     ring.sq.publish(&sq);
@@ -164,6 +154,23 @@ fn submit(
         ring.starve(false);
     }
     if count == wanted { Submitted::All } else { Submitted::Some(count) }
+}
+
+/// Starts one operation. `false`: the context has ended.
+///
+/// A function of its own, so that the loops of nops and of replies have the registers for themselves.
+#[inline(never)]
+fn one(s: &State, ring_id: u32, ring: &Ring, budget: &Budget, head: Head, entry: Entry<'_, 8>) -> bool {
+    let context_id = ring.owner.get();
+    let context = s.contexts.at(context_id);
+    let cx = Cx { s, ring_id, ring, context_id, context, budget, tag: head.tag() };
+    match dispatch::start(cx, head, entry) {
+        Ok(Outcome::Parked) => {}
+        Ok(Outcome::Done(value)) => s.post(ring, Cqe::new(head.tag(), Ok(value))),
+        Err(error) => s.post(ring, Cqe::new(head.tag(), Err(error))),
+        Ok(Outcome::Gone) => return false,
+    }
+    true
 }
 
 /// The step's budget is spent: the context goes on with the rest in its next turn.

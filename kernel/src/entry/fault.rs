@@ -55,7 +55,10 @@ pub fn call(s: &State, cpu: &Cpu) {
     match block {
         Some(block) if handler != 0 && !inside => context.regs.divert(block, handler),
         _ => {
-            s.say(format_args!("context {id} (pid {}) ended: system call at {from:#x} without a handler", context.pid.get()));
+            s.say(format_args!(
+                "context {id} (pid {}) ended: system call at {from:#x} without a handler",
+                context.pid.get()
+            ));
             count(&s.stats.killed);
             s.end_context(id, End::Ended(Reason::BadCall));
         }

@@ -26,9 +26,9 @@ impl Kernel {
         }
     }
 
-    /// The running context entered a ring.
+    /// The running context entered a ring: [`step`](Self::step) for that event.
     #[inline(always)]
-    fn enter(&self, cpu: usize, enter: Enter) -> Resume {
+    pub fn enter(&self, cpu: usize, enter: Enter) -> Resume {
         let s = &self.state;
         let cpu = self.begin(cpu);
         count(&s.stats.enters);

@@ -16,7 +16,7 @@ pub static KERNEL: Place<Kernel> = Place::empty();
 pub fn enter(ring: u64, to_submit: u64, min_complete: u64, flags: u64, deadline: u64) -> u64 {
     let kernel = KERNEL.get();
     let enter = Enter { ring, to_submit, min_complete, flags, deadline };
-    match kernel.step(0, Event::Enter(enter)) {
+    match kernel.enter(0, enter) {
         Resume::Same(value) => i64::from(value) as u64,
         other => leave(kernel, other),
     }

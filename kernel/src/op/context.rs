@@ -13,8 +13,8 @@ use crate::context::file::Kind;
 use crate::mem::user;
 use crate::ring::place;
 use ring_abi::args::{
-    self, CURRENT, CallHandler, ContextCreate, ContextIdentity, ContextKill, ContextRegs, ContextStart, ContextStop,
-    ContextWait, EndWord, Exit,
+    self, CURRENT, CallHandler, ContextCreate, ContextIdentity, ContextKill, ContextRegs, ContextStart,
+    ContextStop, ContextWait, EndWord, Exit,
 };
 use ring_abi::context::{End, Reason, Registers};
 use ring_abi::layout::Sizes;
@@ -34,8 +34,10 @@ pub fn create(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         return Err(Errno::INVAL);
     }
     let sizes = sizes(args.sizes_flags as u32)?;
-    let space = if args.space == CURRENT { cx.context.space.get() } else { cx.object(args.space, Kind::Space)? };
-    let table = if args.table == CURRENT { cx.context.table.get() } else { cx.object(args.table, Kind::Table)? };
+    let space =
+        if args.space == CURRENT { cx.context.space.get() } else { cx.object(args.space, Kind::Space)? };
+    let table =
+        if args.table == CURRENT { cx.context.table.get() } else { cx.object(args.table, Kind::Table)? };
     let place = cx.vacant()?;
     s.files.ensure_one(&s.memory)?;
     let id = s.contexts.take(&s.memory)?;

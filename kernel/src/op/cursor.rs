@@ -85,7 +85,8 @@ pub fn seek(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         FROM_CURSOR => file.cursor.get().checked_add_signed(args.offset as i64),
         _ => None,
     };
-    let cursor = cursor.filter(|&cursor| cursor <= i64::MAX as u64 && cursor != CURSOR).ok_or(Errno::INVAL)?;
+    let cursor =
+        cursor.filter(|&cursor| cursor <= i64::MAX as u64 && cursor != CURSOR).ok_or(Errno::INVAL)?;
 
     file.cursor.set(cursor);
     Ok(Outcome::Done(cursor))

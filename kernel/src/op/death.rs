@@ -296,4 +296,3 @@ pub fn slice_tables(s: &State, budget: &Budget) -> bool {
     s.tables.give(id);
     true
 }
-

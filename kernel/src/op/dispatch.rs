@@ -8,22 +8,22 @@
 
 use super::cx::Cx;
 use super::{
-    OpResult, cancel, context, exec, forward, futex, handle, memory, nop, open, pass, poll, register,
-    space, timeout,
+    OpResult, cancel, context, exec, forward, futex, handle, memory, nop, open, pass, poll, register, space,
+    timeout,
 };
 use ring_abi::opcode::Origin;
 use ring_abi::sqe::Head;
 use ring_abi::{Errno, Opcode, Words};
 
-const NOP: u32 = Opcode::Nop as u32;
+/// Shape of a nop without flags, which the loop of submissions answers by itself.
+pub const NOP: u32 = Opcode::Nop as u32;
 const READ: u32 = Opcode::Read as u32;
 
-/// Starts an operation. Two that are asked for without flags most often come first; they take the same
+/// Starts an operation. The one that is asked for without flags most often comes first; it takes the same
 /// road as all others.
 #[inline(always)]
 pub fn start(cx: Cx<'_>, head: Head, entry: impl Words + Copy) -> OpResult {
     match head.shape() {
-        NOP => nop::start(),
         READ => read(&cx, entry),
         _ => start_other(cx, head, entry),
     }
@@ -100,4 +100,3 @@ fn start_here(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
         _ => Err(Errno::NOSYS),
     }
 }
-

@@ -39,7 +39,13 @@ pub fn start(cx: &Cx<'_>, opcode: Opcode, args: [u64; 5]) -> OpResult {
 
 /// Checks a forwarded operation and takes its record.
 #[inline(always)]
-pub fn start_on(cx: &Cx<'_>, opcode: Opcode, file_id: u32, file: &File, args: [u64; 5]) -> Result<u32, Errno> {
+pub fn start_on(
+    cx: &Cx<'_>,
+    opcode: Opcode,
+    file_id: u32,
+    file: &File,
+    args: [u64; 5],
+) -> Result<u32, Errno> {
     let [_, buffer, length, _, _] = args;
     if opcode.payload() != Payload::None {
         UserRange::new(buffer, length)?;
@@ -185,7 +191,14 @@ pub fn send(s: &State, ring: &Ring, id: u32, op: &Op, link: &Link) -> Result<boo
 
 /// What the daemon sees as second and third argument; copies the bytes that go to it into the slot.
 #[inline(always)]
-fn payload(s: &State, ring: &Ring, op: &Op, link: &Link, tag: u32, opcode: Opcode) -> Result<(u64, u64), Errno> {
+fn payload(
+    s: &State,
+    ring: &Ring,
+    op: &Op,
+    link: &Link,
+    tag: u32,
+    opcode: Opcode,
+) -> Result<(u64, u64), Errno> {
     let way = opcode.payload();
     if way == Payload::None {
         return Ok((op.arg(1), op.arg(2)));
@@ -199,13 +212,7 @@ fn payload(s: &State, ring: &Ring, op: &Op, link: &Link, tag: u32, opcode: Opcod
 }
 
 #[inline(never)]
-fn copy_in(
-    s: &State,
-    ring: &Ring,
-    op: &Op,
-    slot: crate::arch::UserPtr,
-    length: u64,
-) -> Result<(), Errno> {
+fn copy_in(s: &State, ring: &Ring, op: &Op, slot: crate::arch::UserPtr, length: u64) -> Result<(), Errno> {
     let opcode = op.opcode.get();
     if opcode != Opcode::Write && length < op.arg(2) {
         return Err(Errno::NAMETOOLONG);

@@ -7,7 +7,7 @@ use super::{OpResult, Outcome};
 use crate::base::NONE;
 use crate::context::file::Kind;
 use crate::context::handles::{CLOSE_ON_EXEC, Place, Table};
-use ring_abi::args::{Close, CURRENT, HandleDup, HandleFlags, LOWEST, TableCreate, handle};
+use ring_abi::args::{CURRENT, Close, HandleDup, HandleFlags, LOWEST, TableCreate, handle};
 use ring_abi::{Errno, Words};
 
 /// Takes a handle away. Operations in flight keep the file.

@@ -43,7 +43,12 @@ pub fn start(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
                 return Err(Errno::ROFS);
             }
             let all = usize::try_from(length).ok().filter(|&length| length <= HEAD).ok_or(Errno::NOENT)?;
-            kernel_scheme::open(cx, scheme, rest.get(..all.wrapping_sub(skipped as usize)).unwrap_or(rest), flags)
+            kernel_scheme::open(
+                cx,
+                scheme,
+                rest.get(..all.wrapping_sub(skipped as usize)).unwrap_or(rest),
+                flags,
+            )
         }
         (Target::Link(link), root) => {
             let path = [root, buffer.wrapping_add(skipped), length.wrapping_sub(skipped), flags, capacity];

@@ -4,9 +4,9 @@
 //! record is found once per step and then passed on.
 #![forbid(unsafe_code)]
 
+use super::channel::Channel;
 use super::inflight::{Op, Wait};
 use super::stats::Stats;
-use super::channel::Channel;
 use crate::arch::{IRQ_LINES, Machine, StateBlock};
 use crate::base::NONE;
 use crate::base::list::{Chain, Link as Neighbours, List};
@@ -232,7 +232,13 @@ impl State {
     /// Takes a record for an operation of `ring` and files it in the ring's list. The completion's place
     /// is promised already.
     #[inline(always)]
-    pub fn start_op(&self, ring_id: u32, ring: &Ring, tag: u32, opcode: ring_abi::Opcode) -> Result<u32, Errno> {
+    pub fn start_op(
+        &self,
+        ring_id: u32,
+        ring: &Ring,
+        tag: u32,
+        opcode: ring_abi::Opcode,
+    ) -> Result<u32, Errno> {
         let id = self.ops.take(&self.memory)?;
         let op = self.ops.at(id);
         op.opcode.set(opcode);

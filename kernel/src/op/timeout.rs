@@ -16,7 +16,8 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         return Err(Errno::INVAL);
     }
     let now = s.memory.machine.now();
-    let deadline = if args.flags & ABSOLUTE != 0 { args.nanoseconds } else { now.saturating_add(args.nanoseconds) };
+    let deadline =
+        if args.flags & ABSOLUTE != 0 { args.nanoseconds } else { now.saturating_add(args.nanoseconds) };
     if deadline <= now {
         return Ok(Outcome::Done(0));
     }

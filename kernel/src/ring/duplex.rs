@@ -7,8 +7,8 @@
 //! - `waits` is set only while the owner waits on this ring.
 #![forbid(unsafe_code)]
 
-use crate::base::list::{Link, List};
 use crate::base::NONE;
+use crate::base::list::{Link, List};
 use crate::mem::arena::Record;
 use crate::mem::user::PageCache;
 use core::cell::Cell;
