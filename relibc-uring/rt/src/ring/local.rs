@@ -125,11 +125,36 @@ impl Local {
     pub(crate) unsafe fn call(&self, mut entry: [u64; 8], words: usize) -> Answer {
         entry[0] |= u64::from(BLOCKING) << 32;
         let ends = self.ends();
+        // Whatever is not the usual goes on in a cold function that ends the call, so that nothing has to be kept in
+        // registers or memory for it here.
+        if ends.push(entry, words).is_err() {
+            let [a, b, c, d, e, f, g, h] = entry;
+            return self.call_when_there_is_room(ends, [a, b, c, d, e, f, g, h], words);
+        }
+        let result = ends.enter(1, enter::COMPLETIONS);
+        let Some(Answer { head, result: value }) = ends.take_only(BLOCKING) else {
+            return self.wait_for_call(ends, result);
+        };
+        if result != 0 || self.slots.needs_care() {
+            return self.end_call(result, Answer { head, result: value });
+        }
+        Answer { head, result: value }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn call_when_there_is_room(&self, ends: &Ends, entry: [u64; 8], words: usize) -> Answer {
         while ends.push(entry, words).is_err() {
             self.make_room(ends);
         }
-        self.entered(ends.enter(1, enter::COMPLETIONS));
-        let Some(answer) = ends.take_only(BLOCKING) else { return self.wait_for_call(ends) };
+        self.wait_for_call(ends, ends.enter(1, enter::COMPLETIONS))
+    }
+
+    /// The end of a blocking call after which there is more to do.
+    #[cold]
+    #[inline(never)]
+    fn end_call(&self, entered: u64, answer: Answer) -> Answer {
+        self.entered(entered);
         self.settle_if_needed();
         answer
     }
@@ -137,7 +162,8 @@ impl Local {
     /// The rest of a blocking call among whose completions are those of others.
     #[cold]
     #[inline(never)]
-    fn wait_for_call(&self, ends: &Ends) -> Answer {
+    fn wait_for_call(&self, ends: &Ends, entered: u64) -> Answer {
+        self.entered(entered);
         let mut answer = None;
         loop {
             ends.reap(|tag, found| match tag {
