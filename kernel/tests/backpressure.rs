@@ -102,6 +102,29 @@ fn a_full_daemon_parks_its_clients_in_order() {
 }
 
 #[test]
+fn a_request_that_fails_takes_no_place() {
+    let mut world = World::new();
+    let disk = world.daemon_with("disk", 1);
+    let app = world.program();
+    let fd = app.open(&mut world, "/scheme/disk/a");
+    for _ in 0..20 {
+        // Its bytes cannot be brought along, which shows after it has its place.
+        let write = args::Write { fd, buffer: 0x3000, length: 8, offset: 0 };
+        assert_eq!(app.call(&mut world, write.encode(0)), Err(Errno::FAULT));
+    }
+    let tickets = [(); 2].map(|()| app.submit(&mut world, read(fd, DATA, 8)));
+    world.run_until_idle();
+    for _ in 0..2 {
+        let request = disk.request(&mut world).expect("both places are free");
+        disk.reply(&mut world, request, Ok(0));
+    }
+    world.run_until_idle();
+    for ticket in tickets {
+        assert_eq!(app.result(&mut world, ticket), Some(Ok(0)));
+    }
+}
+
+#[test]
 fn a_daemon_that_does_not_look_is_told_everything_later() {
     let mut world = World::new();
     let disk = world.daemon_with("disk", 1);

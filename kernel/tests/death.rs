@@ -33,7 +33,7 @@ fn play(world: &mut World, victim: Victim, point: usize) -> Option<Result<u64, E
     disk.obliging(world, false);
     let app = world.program();
     let (buffer, length) = app.name(world, "/scheme/disk/a");
-    let mut opened = None;
+    let open = args::OpenAt { fd: CURRENT, buffer, length, flags: 0, capacity: 0 };
     let mut ticket = None;
     let mut request = None;
     for step in 0..POINTS {
@@ -44,34 +44,20 @@ fn play(world: &mut World, victim: Victim, point: usize) -> Option<Result<u64, E
             break;
         }
         let lives = !world.has_ended(disk.program);
-        match step {
-            0 => {
-                let open = args::OpenAt { fd: CURRENT, buffer, length, flags: 0, capacity: 0 };
-                opened = Some(app.submit(world, open.encode(0)));
-            }
-            1 => app.push(world),
-            2 if lives => request = disk.request(world),
-            3 if lives => {
-                if let Some(request) = request.take() {
-                    disk.reply(world, request, Ok(100));
-                }
-            }
-            4 => {
+        match (step, request) {
+            (0, _) => ticket = Some(app.submit(world, open.encode(0))),
+            (1, _) => app.push(world),
+            (2 | 5, _) if lives => request = disk.request(world),
+            (3 | 6, Some(request)) if lives => disk.reply(world, request, Ok(64)),
+            (4, _) => {
                 world.run_until_idle();
-                let fd = app.result(world, opened?).expect("the open completes");
-                ticket = fd.ok().map(|fd| app.submit(world, read(fd, DATA, 64)));
-                if let Err(error) = fd {
-                    return Some(Err(error));
+                match app.result(world, ticket?).expect("the open completes") {
+                    Ok(fd) => ticket = Some(app.submit(world, read(fd, DATA, 64))),
+                    error => return Some(error),
                 }
                 app.push(world);
             }
-            5 if lives => request = disk.request(world),
-            6 if lives => {
-                if let Some(request) = request.take() {
-                    disk.reply(world, request, Ok(64));
-                }
-            }
-            7 => world.run_until_idle(),
+            (7, _) => world.run_until_idle(),
             _ => {}
         }
     }

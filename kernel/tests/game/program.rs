@@ -288,7 +288,10 @@ impl Game {
             7 => return (args::SpaceCreate {}.encode(0), Note::Makes(Made::Object)),
             8 => return (args::SpaceFork {}.encode(0), Note::Makes(Made::Object)),
             9 => {
-                return (args::TableCreate { copy: dice.roll(2) as u32 }.encode(0), Note::Makes(Made::Object));
+                return (
+                    args::TableCreate { copy: dice.roll(2) as u32 }.encode(0),
+                    Note::Makes(Made::Object),
+                );
             }
             10 => args::Map { space: object, address, length, flags }.encode(0),
             11 => args::SpaceWrite { space: object, target: address, buffer: WORDS, length: dice.roll(9000) }

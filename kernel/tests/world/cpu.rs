@@ -54,6 +54,19 @@ impl World {
         self.step(Event::Call);
     }
 
+    /// The same by a program with a handler for it; gives the registers of the call.
+    pub fn old_call_registers(&mut self, program: Program) -> Registers {
+        self.give_cpu(program);
+        self.state(program).diverted = true;
+        self.old_call();
+        self.state(program).registers
+    }
+
+    /// Registers of the program that runs, as they were when it came back.
+    pub fn current_registers(&self) -> Option<Registers> {
+        self.on_cpu.and(self.loaded)
+    }
+
     /// An interrupt line is raised; whoever runs is interrupted if it is let through.
     pub fn interrupt(&mut self, line: u8) {
         self.machine().raise_irq(line);
@@ -145,10 +158,15 @@ impl World {
         let registers = boot::go_on(&self.kernel, id);
         let Some(program) = self.program_at(registers.rip) else { return self.end_stranger(&registers) };
         self.on_cpu = Some(program);
+        self.loaded = Some(registers);
         let root = self.machine().active();
         let state = self.state(program);
         state.root = root;
         state.id = Some(id);
+        if state.next_fs == Some(registers.fs_base) {
+            state.next_fs = None;
+            state.registers.fs_base = registers.fs_base;
+        }
         let before = state.registers;
         if state.mode == Mode::Entered && registers.rsp == EXEC_STACK {
             // It is another program now, with a ring of its own.
@@ -173,6 +191,7 @@ impl World {
                 self.attach_ring(program, ring, sizes);
                 return;
             }
+            Mode::Own if std::mem::take(&mut state.diverted) => {}
             Mode::Own => assert_eq!(before, Registers { ..registers }, "{program:?} lost registers"),
             Mode::Entered => {
                 let kept =

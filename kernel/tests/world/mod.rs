@@ -24,7 +24,7 @@ use kernel::entry::event::Event;
 use kernel::entry::kernel::Kernel;
 use program::{ENTRY, Ends, STACK, State};
 use ring_abi::args::{self, CURRENT};
-use ring_abi::context::End;
+use ring_abi::context::{End, Registers};
 use ring_abi::layout::Sizes;
 use ring_abi::{Errno, enter};
 use rmm::Frame;
@@ -48,6 +48,7 @@ pub struct World {
     programs: Vec<State>,
     daemons: Vec<daemon::State>,
     on_cpu: Option<Program>,
+    loaded: Option<Registers>,
     halted: Option<u32>,
     noise: u64,
     steps: u64,
@@ -71,6 +72,7 @@ impl World {
             programs: vec![first],
             daemons: Vec::new(),
             on_cpu: None,
+            loaded: None,
             halted: None,
             noise: 1,
             steps: 0,

@@ -84,6 +84,10 @@ pub struct State {
     pub rings: Vec<Ends>,
     pub sizes: Sizes,
     pub next_tag: u32,
+    /// It goes on in its handler of old system calls.
+    pub diverted: bool,
+    /// A base of `fs` that it asked for and gets when it goes on.
+    pub next_fs: Option<u64>,
     /// What its last `ring_enter` returned.
     pub returned: Option<u64>,
     /// Completions taken out of the queue that no test has asked for yet.
@@ -111,6 +115,8 @@ impl State {
             rings: Vec::new(),
             sizes,
             next_tag: 1,
+            diverted: false,
+            next_fs: None,
             returned: None,
             inbox: VecDeque::new(),
             maker: super::FIRST,
@@ -280,6 +286,26 @@ impl Program {
             result.is_some()
         });
         result.expect("it completed")
+    }
+
+    /// Its registers when it left its own code last.
+    pub fn registers(self, world: &mut World) -> Registers {
+        world.state(self).registers
+    }
+
+    /// It goes on with other registers than it had: somebody sets them.
+    pub fn expect(self, world: &mut World, registers: Registers) {
+        world.state(self).registers = registers;
+    }
+
+    /// It goes on with this base of `fs`, since it asks for it.
+    pub fn expect_fs(self, world: &mut World, base: u64) {
+        world.state(self).next_fs = Some(base);
+    }
+
+    /// Its maker's handle to it.
+    pub fn handle(self, world: &mut World) -> u64 {
+        world.state(self).context
     }
 
     fn ends(self, world: &mut World, ring: usize) -> &mut Ends {
