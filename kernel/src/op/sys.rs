@@ -214,6 +214,10 @@ pub fn list_schemes(cx: &Cx<'_>, args: [u64; 5]) -> OpResult {
             let mut room = [0; DIRENT_ROOM];
             let entry = dirent(&mut room, text.bytes(), index);
             if done.wrapping_add(entry.len() as u64) > length {
+                // A buffer for not even one must not look like the end.
+                if done == 0 {
+                    return Err(Errno::INVAL);
+                }
                 break;
             }
             user::write_bytes(&cx.s.memory, cx.space(), buffer.wrapping_add(done), entry)?;
