@@ -46,20 +46,23 @@ pub fn enter(s: &State, context_id: u32, args: Enter, budget: &Budget) -> Then {
     if s.traced.get() != 0 {
         tracer::entered(s, context, ring, args.to_submit);
     }
+    let before = ring.cq.position();
     let link_id = ring.link.get();
     if link_id != NONE && !take_replies(s, ring, link_id, budget) {
-        return interrupted(s, context, ring, args);
+        return if is_corrupt(ring) { condemn(s, context_id) } else { postpone(context, rest(&args, 0)) };
     }
     match submit(s, ring_id, ring, args, budget) {
         Submitted::All => {}
-        Submitted::Some(taken) => return postpone(context, args, taken),
+        Submitted::Some(taken) => return postpone(context, rest(&args, taken)),
         Submitted::Corrupt => return condemn(s, context_id),
         Submitted::Gone => return Then::Gone,
     }
     if context.state.get() != Run::Running {
         return Then::Gone;
     }
-    if args.flags == 0 {
+    // What completed in this very step cannot have been taken: then there is nothing to wait for.
+    let completed = u64::from(ring.cq.position().wrapping_sub(before));
+    if args.flags == 0 || args.flags == enter::COMPLETIONS && completed >= args.min_complete {
         return Then::Go(0);
     }
     wait(s, context_id, context, ring, args)
@@ -92,14 +95,23 @@ fn take_replies(s: &State, ring: &Ring, link_id: u32, budget: &Budget) -> bool {
     count == ready
 }
 
-/// The replies were not all taken: the rest comes later, or the daemon's index cannot be.
+/// The replies were not all taken: whether that is because the daemon's index cannot be.
 #[cold]
 #[inline(never)]
-fn interrupted(s: &State, context: &Context, ring: &Ring, args: Enter) -> Then {
+fn is_corrupt(ring: &Ring) -> bool {
     let memory = ring.memory.get();
-    match memory.replies().map(|replies| ring.rp.ready(&replies)) {
-        Some(Err(_)) => condemn(s, ring.owner.get()),
-        _ => postpone(context, args, 0),
+    memory.replies().is_some_and(|replies| ring.rp.ready(&replies).is_err())
+}
+
+/// What is left of a `ring_enter` after it took some submissions.
+#[inline(always)]
+fn rest(args: &Enter, taken: u32) -> Unfinished {
+    Unfinished {
+        ring: args.ring as u8,
+        flags: args.flags as u8,
+        to_submit: args.to_submit.saturating_sub(u64::from(taken)).min(u64::from(u32::MAX)) as u32,
+        min_complete: args.min_complete.min(u64::from(u32::MAX)) as u32,
+        deadline: args.deadline,
     }
 }
 
@@ -176,19 +188,12 @@ fn one(s: &State, ring_id: u32, ring: &Ring, budget: &Budget, head: Head, entry:
 /// The step's budget is spent: the context goes on with the rest in its next turn.
 #[cold]
 #[inline(never)]
-fn postpone(context: &Context, args: Enter, taken: u32) -> Then {
+fn postpone(context: &Context, rest: Unfinished) -> Then {
     if context.state.get() != Run::Running {
         // It was ended by what it just did.
         return Then::Gone;
     }
-    let left = args.to_submit.saturating_sub(u64::from(taken)).min(u64::from(u32::MAX)) as u32;
-    context.unfinished.set(Some(Unfinished {
-        ring: args.ring as u8,
-        flags: args.flags as u8,
-        to_submit: left,
-        min_complete: args.min_complete.min(u64::from(u32::MAX)) as u32,
-        deadline: args.deadline,
-    }));
+    context.unfinished.set(Some(rest));
     Then::Later
 }
 
