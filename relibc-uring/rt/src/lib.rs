@@ -11,6 +11,7 @@
 //!
 //! The same code runs in the guest and, over a ring that a test makes, on a host.
 #![no_std]
+#![deny(unsafe_code)]
 
 extern crate alloc;
 #[cfg(not(target_os = "redox"))]
