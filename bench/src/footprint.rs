@@ -23,8 +23,6 @@ struct Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Footprint(Vec<Kind>);
 
-/// Uses of frames that are the kernel's own.
-const KERNEL: [&str; 2] = ["frames.records", "frames.tables"];
 
 impl Footprint {
     /// What it is once the kernel has nothing more to tidy up: the last of a process's end is done in pieces after
@@ -69,9 +67,21 @@ impl Footprint {
         self.kind(name).map(|kind| kind.live.saturating_mul(kind.each))
     }
 
-    /// Bytes of frames that the kernel keeps for itself: records and page tables.
+    /// Bytes that the kernel keeps for itself: every record, and page tables.
+    ///
+    /// Records lie in tables that grow by the page and are used again, so what is taken from the frames at once says
+    /// nothing about one record; how many there are and how large one is does.
     pub(crate) fn kernel(&self) -> Result<u64, Failure> {
-        KERNEL.iter().map(|name| self.bytes(name)).sum()
+        let records = self.0.iter().filter(|kind| !kind.name.starts_with("frames."));
+        let records: u64 = records.map(|kind| kind.live.saturating_mul(kind.each)).sum();
+        Ok(records.saturating_add(self.bytes("frames.tables")?))
+    }
+
+    /// The kinds of which there are more than before: name, how many more, bytes of each.
+    pub(crate) fn more_than<'a>(&'a self, before: &'a Footprint) -> impl Iterator<Item = (&'a str, u64, u64)> {
+        let pairs = self.0.iter().zip(&before.0).filter(|(now, before)| now.name == before.name);
+        let more = pairs.map(|(now, before)| (now.name.as_str(), now.live.saturating_sub(before.live), now.each));
+        more.filter(|(_, more, _)| *more != 0)
     }
 
     /// Bytes of everything that is counted under some use.

@@ -55,6 +55,8 @@ pub(crate) type Outcome = Result<(), Failure>;
 pub(crate) struct Bench {
     scale: Scale,
     quick: bool,
+    /// Whether to say what figures are made of.
+    pub(crate) verbose: bool,
     /// The counter when this program's `main` began.
     pub(crate) started: u64,
 }
@@ -68,7 +70,7 @@ impl Bench {
         );
         let scale = Scale::new(&gather(thousand_nops), &gather(empty_pair)).map_err(|_| unsteady)?;
         uring::ring::resize(RING)?;
-        Ok(Bench { scale, quick: options.quick, started })
+        Ok(Bench { scale, quick: options.quick, verbose: options.verbose, started })
     }
 
     /// What ticks are worth.

@@ -13,7 +13,8 @@ mod harness;
 use alloc::vec::Vec;
 use bench::options::{Options, Wrong};
 use cases::{CASES, Case, LEFT_OUT};
-use harness::Bench;
+use cases::{forget_longest_step, longest_step};
+use harness::{Bench, Outcome};
 use uring::start::env::args;
 use uring::{eprintln, println};
 
@@ -47,12 +48,25 @@ fn run() -> u8 {
     }
 }
 
+/// Runs one case; with `verbose` it is alone in what the kernel says of its longest step.
+fn run_case(bench: &mut Bench, case: &Case, verbose: bool) -> Outcome {
+    if verbose {
+        forget_longest_step()?;
+    }
+    (case.run)(bench)?;
+    if verbose {
+        let (instructions, kind) = longest_step(bench)?;
+        println!("bench: {}: longest step {instructions}, of kind {kind}", case.name);
+    }
+    Ok(())
+}
+
 /// Runs the wanted cases; the exit code.
 fn measure(bench: &mut Bench, options: &Options) -> u8 {
     let mut code = 0;
     let wanted = |case: &&Case| options.wants(case.name, case.rows) && !(options.quick && case.is_long);
     for case in CASES.iter().filter(wanted) {
-        if let Err(why) = (case.run)(bench) {
+        if let Err(why) = run_case(bench, case, options.verbose) {
             eprintln!("bench: {}: not measured: {why}", case.name);
             code = 1;
         }

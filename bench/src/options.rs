@@ -12,6 +12,8 @@ pub struct Options {
     pub list: bool,
     /// Fewer samples, and no case that takes minutes.
     pub quick: bool,
+    /// Say more than the rows: what a figure is made of, and how long the kernel's longest step was in each case.
+    pub verbose: bool,
 }
 
 /// What is not understood.
@@ -31,7 +33,8 @@ impl Options {
                 },
                 "--list" => options.list = true,
                 "--quick" => options.quick = true,
-                other => return Err(Wrong([other, ": usage: bench [--case NAME]... [--list] [--quick]"].concat())),
+                "--verbose" => options.verbose = true,
+                other => return Err(Wrong([other, ": usage: bench [--case NAME]... [--list] [--quick] [--verbose]"].concat())),
             }
         }
         Ok(options)

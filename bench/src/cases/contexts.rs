@@ -25,7 +25,7 @@ use ring_abi::args::{FutexWait, Read};
 use ring_abi::context::End;
 use ring_abi::layout::Sizes;
 use ring_abi::{Errno, Sqe};
-use uring::eprintln;
+use uring::{eprintln, println};
 use uring::op::time::after;
 
 const PAGE: u64 = 4096;
@@ -201,9 +201,15 @@ fn count(bench: &Bench, name: &str, what: In, count: u64) -> Outcome {
     for (part, bytes) in [("kernel", kernel), ("rings", rings), ("user", user)] {
         bench.exact(&alloc::format!("{name}.{part}"), Unit::Bytes, each(bytes));
     }
+    if bench.verbose {
+        for (kind, more, size) in after.more_than(&before) {
+            println!("bench: {name}: {more} {kind} of {size} bytes");
+        }
+    }
     if name == "contexts.futex.10000" {
-        // The ring is the memory that program and kernel share; the kernel's own record of it counts as the context's.
-        let operation = more("operations")?;
+        // The ring is the memory that program and kernel share: the kernel's own record of it is counted. The operation
+        // is its record and, in a futex, the channel that it alone waits on.
+        let operation = more("operations")?.saturating_add(more("channels")?);
         bench.exact("mem.context", Unit::Bytes, each(kernel.saturating_sub(operation)));
         bench.exact("mem.context_total", Unit::Bytes, each(kernel.saturating_add(rings)));
     }

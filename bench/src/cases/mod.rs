@@ -16,6 +16,7 @@ mod thread;
 mod timer;
 
 use crate::harness::{Bench, Outcome};
+pub(crate) use system::{forget_longest_step, longest_step};
 
 /// One case: it prints one or a few rows.
 pub(crate) struct Case {
