@@ -4,10 +4,10 @@
 use crate::harness::Failure;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 use posix::file::{close, read};
 use posix::flags::O_RDONLY;
 use posix::open::open;
-use core::time::Duration;
 use ring_abi::Errno;
 use uring::op::time::after;
 
@@ -22,7 +22,6 @@ struct Kind {
 /// All kinds at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Footprint(Vec<Kind>);
-
 
 impl Footprint {
     /// What it is once the kernel has nothing more to tidy up: the last of a process's end is done in pieces after
@@ -78,9 +77,13 @@ impl Footprint {
     }
 
     /// The kinds of which there are more than before: name, how many more, bytes of each.
-    pub(crate) fn more_than<'a>(&'a self, before: &'a Footprint) -> impl Iterator<Item = (&'a str, u64, u64)> {
+    pub(crate) fn more_than<'a>(
+        &'a self,
+        before: &'a Footprint,
+    ) -> impl Iterator<Item = (&'a str, u64, u64)> {
         let pairs = self.0.iter().zip(&before.0).filter(|(now, before)| now.name == before.name);
-        let more = pairs.map(|(now, before)| (now.name.as_str(), now.live.saturating_sub(before.live), now.each));
+        let more =
+            pairs.map(|(now, before)| (now.name.as_str(), now.live.saturating_sub(before.live), now.each));
         more.filter(|(_, more, _)| *more != 0)
     }
 
@@ -97,7 +100,9 @@ impl Footprint {
         let taken = before.bytes("frames.free")?.checked_sub(self.bytes("frames.free")?);
         match (used, taken) {
             (Some(used), Some(taken)) if used == taken => Ok(()),
-            (Some(used), Some(taken)) => Err(Failure::Differ("bytes used and bytes no longer free", used, taken)),
+            (Some(used), Some(taken)) => {
+                Err(Failure::Differ("bytes used and bytes no longer free", used, taken))
+            }
             _ => Err(Failure::Wrong("memory was given back meanwhile")),
         }
     }

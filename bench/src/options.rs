@@ -34,7 +34,11 @@ impl Options {
                 "--list" => options.list = true,
                 "--quick" => options.quick = true,
                 "--verbose" => options.verbose = true,
-                other => return Err(Wrong([other, ": usage: bench [--case NAME]... [--list] [--quick] [--verbose]"].concat())),
+                other => {
+                    return Err(Wrong(
+                        [other, ": usage: bench [--case NAME]... [--list] [--quick] [--verbose]"].concat(),
+                    ));
+                }
             }
         }
         Ok(options)

@@ -54,9 +54,11 @@ mod tests {
 
     #[test]
     fn a_row_is_one_line_that_the_host_reads() {
-        let spread = Spread { min: Figure::whole(120), median: Figure::quotient(243, 2), p99: Figure::whole(130) };
+        let spread =
+            Spread { min: Figure::whole(120), median: Figure::quotient(243, 2), p99: Figure::whole(130) };
         let line = Row { name: "nop.1", unit: Unit::Instructions, spread }.to_string();
-        let expected = r#"bench-row: {"name":"nop.1","unit":"instructions","min":120,"median":121.5,"p99":130}"#;
+        let expected =
+            r#"bench-row: {"name":"nop.1","unit":"instructions","min":120,"median":121.5,"p99":130}"#;
         assert_eq!(line, expected);
     }
 }

@@ -86,7 +86,8 @@ impl Scale {
     /// few that an interrupt fell into.
     pub fn new(thousand: &[u64], none: &[u64]) -> Result<Scale, Unsteady> {
         let pair = steady(none)?;
-        let ticks_per_thousand = steady(thousand)?.checked_sub(pair).filter(|ticks| *ticks != 0).ok_or(Unsteady)?;
+        let ticks_per_thousand =
+            steady(thousand)?.checked_sub(pair).filter(|ticks| *ticks != 0).ok_or(Unsteady)?;
         Ok(Scale { ticks_per_thousand, pair })
     }
 
@@ -125,7 +126,9 @@ mod tests {
 
     #[test]
     fn a_figure_is_printed_without_needless_digits() {
-        for (number, divisor, text) in [(7, 1, "7"), (7, 2, "3.5"), (1, 3, "0.33"), (2, 3, "0.67"), (1, 100, "0.01")] {
+        for (number, divisor, text) in
+            [(7, 1, "7"), (7, 2, "3.5"), (1, 3, "0.33"), (2, 3, "0.67"), (1, 100, "0.01")]
+        {
             assert_eq!(Figure::quotient(number, divisor).to_string(), text);
         }
         assert_eq!(Figure::quotient(1, 0), Figure::whole(0));
@@ -135,7 +138,10 @@ mod tests {
     #[test]
     fn a_spread_is_made_of_samples_that_occurred() {
         let spread = Spread::of(figures((1..=200).rev())).unwrap();
-        assert_eq!(spread, Spread { min: Figure::whole(1), median: Figure::whole(100), p99: Figure::whole(199) });
+        assert_eq!(
+            spread,
+            Spread { min: Figure::whole(1), median: Figure::whole(100), p99: Figure::whole(199) }
+        );
         assert_eq!(Spread::of(figures([5])), Some(Spread::exact(Figure::whole(5))));
         assert_eq!(Spread::of(Vec::new()), None);
     }

@@ -25,8 +25,8 @@ use ring_abi::args::{FutexWait, Read};
 use ring_abi::context::End;
 use ring_abi::layout::Sizes;
 use ring_abi::{Errno, Sqe};
-use uring::{eprintln, println};
 use uring::op::time::after;
+use uring::{eprintln, println};
 
 const PAGE: u64 = 4096;
 /// More than fit into any guest that this is meant for.

@@ -29,8 +29,7 @@ pub(crate) fn operation(bench: &mut Bench) -> Outcome {
 fn count_operations(bench: &Bench) -> Outcome {
     let fd = open(b"/scheme/bench-mute/x", O_RDONLY, 0)?;
     let before = Footprint::settled()?;
-    let reads: Vec<_> =
-        (0..OPERATIONS).map(|_| read(fd, vec![0_u8; 1], At::Offset(0)).submit()).collect();
+    let reads: Vec<_> = (0..OPERATIONS).map(|_| read(fd, vec![0_u8; 1], At::Offset(0)).submit()).collect();
     let after = Footprint::now()?;
     after.check_since(&before)?;
     let more = after.live("operations")?.wrapping_sub(before.live("operations")?);

@@ -63,7 +63,8 @@ fn several(bench: &Bench, name: &str, bytes: usize) -> Outcome {
     let fd = open(ZERO, O_RDONLY, 0)?;
     // A buffer of no bytes is still one of the operations.
     let mut buffers = vec![vec![1_u8; bytes]; DEPTH];
-    let mut batch = Batch::new(buffers.iter_mut().map(|buffer| read(fd, buffer.as_mut_slice(), At::Offset(0))));
+    let mut batch =
+        Batch::new(buffers.iter_mut().map(|buffer| read(fd, buffer.as_mut_slice(), At::Offset(0))));
     bench.time(name, DEPTH as u64, || {
         batch.wait();
         Ok(())

@@ -3,11 +3,11 @@
 
 use crate::Ring;
 use core::ptr;
+use ring_abi::Errno;
 use ring_abi::args::map::{GUARD, PRIVATE, READ, WRITE};
 use ring_abi::args::{self, CURRENT};
 use ring_abi::context::End;
 use ring_abi::layout::Sizes;
-use ring_abi::Errno;
 use uring::Fd;
 use uring::op::{context, handle, memory};
 
@@ -37,7 +37,7 @@ unsafe fn call<T: 'static>(ring: &Ring, birth: &Birth) -> u8 {
 
 /// Bytes of a stack that are not the body's: what it starts with, and the return address of a call.
 const TOP: u64 = size_of::<Birth>() as u64 + 16;
-const _: () = assert!(TOP % 16 == 0);
+const _: () = assert!(TOP.is_multiple_of(16));
 
 /// A context that was started here.
 #[derive(Debug)]

@@ -64,7 +64,13 @@ impl Ring {
     }
 
     /// Enters the kernel with any arguments: submissions to take, completions to wait for, flags, deadline.
-    pub fn enter_with(&self, to_submit: u64, min_complete: u64, flags: u64, deadline: u64) -> Result<(), Errno> {
+    pub fn enter_with(
+        &self,
+        to_submit: u64,
+        min_complete: u64,
+        flags: u64,
+        deadline: u64,
+    ) -> Result<(), Errno> {
         self.sq.publish(&self.memory.sq());
         errno::demux(trap(self.number, to_submit, min_complete, flags, deadline)).map(|_| ())
     }

@@ -12,9 +12,9 @@ use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Acquire;
 use core::time::Duration;
 use posix::directory::mkdir;
-use posix::fork::{Fork, fork};
 use posix::file::close;
 use posix::flags::O_STAT;
+use posix::fork::{Fork, fork};
 use posix::open::open;
 use posix::process::exit;
 use posix::spawn::{Command, STANDARD, spawn};
@@ -94,7 +94,10 @@ impl Guest {
     }
 
     /// Forks a child that says (by the word that it is given) when it has come to a certain point, and waits for that.
-    pub(crate) fn fork_until(&self, act: impl FnOnce(&AtomicU32) -> Result<u8, Failed>) -> Result<u32, Failed> {
+    pub(crate) fn fork_until(
+        &self,
+        act: impl FnOnce(&AtomicU32) -> Result<u8, Failed>,
+    ) -> Result<u32, Failed> {
         let [word, ..] = words(1)? else { return Err("no shared memory".into()) };
         let pid = self.fork(|| act(word))?;
         self.until("the child is ready", || word.load(Acquire) != 0)?;

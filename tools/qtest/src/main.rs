@@ -32,7 +32,9 @@ fn run() -> u8 {
         }
         ["--one", name] => one(name),
         ["--role", role @ ..] => roles::play(role),
-        names => runner::run(all().filter(|test| names.is_empty() || names.iter().any(|name| test.name.contains(name)))),
+        names => runner::run(
+            all().filter(|test| names.is_empty() || names.iter().any(|name| test.name.contains(name))),
+        ),
     }
 }
 

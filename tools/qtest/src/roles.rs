@@ -13,8 +13,12 @@ pub(crate) fn play(words: &[&str]) -> u8 {
     match words {
         ["exit", code] => code.parse().unwrap_or(200),
         ["directory", path] => u8::from(getcwd() != *path),
-        ["has-handle", number] => number.parse().map_or(200, |number| u8::from(handle_flags(Fd(number), None).is_err())),
-        ["lacks-handle", number] => number.parse().map_or(200, |number| u8::from(handle_flags(Fd(number), None).is_ok())),
+        ["has-handle", number] => {
+            number.parse().map_or(200, |number| u8::from(handle_flags(Fd(number), None).is_err()))
+        }
+        ["lacks-handle", number] => {
+            number.parse().map_or(200, |number| u8::from(handle_flags(Fd(number), None).is_ok()))
+        }
         ["environment", name, value] => u8::from(var(name) != Some(value)),
         ["pid", number] => u8::from(getpid().ok() != number.parse().ok()),
         ["arguments", ..] => u8::from(!args().skip(3).eq(["", "a b", "\"", "last"])),

@@ -14,7 +14,8 @@ use posix::file::{close, read};
 use posix::flags::{O_RDONLY, O_RDWR};
 use posix::open::open;
 use ring_abi::args::{
-    CURRENT, CURSOR, CancelTag, ContextWait, FutexWait, FutexWake, Map, Nop, OpenAt, Poll, Read, Strength, Timeout, event, map,
+    CURRENT, CURSOR, CancelTag, ContextWait, FutexWait, FutexWake, Map, Nop, OpenAt, Poll, Read, Strength,
+    Timeout, event, map,
 };
 use ring_abi::{Errno, Sqe};
 use uring::Fd;
@@ -57,7 +58,14 @@ fn park(step: u64, ring: &Ring, entry: Sqe) -> Check {
 }
 
 /// Cancels tag 7, which `count` operations have, and checks what they end with.
-fn cancel(step: u64, ring: &Ring, strength: Strength, grace: u64, count: u64, wanted: Result<u64, Errno>) -> Check {
+fn cancel(
+    step: u64,
+    ring: &Ring,
+    strength: Strength,
+    grace: u64,
+    count: u64,
+    wanted: Result<u64, Errno>,
+) -> Check {
     push(step, ring, CancelTag { tag: 7, strength: strength as u32, grace }.encode(8))?;
     let (mut ended, mut answer) = (0, None);
     while ended < count || answer.is_none() {
@@ -85,7 +93,13 @@ fn read_at(fd: Fd, byte: &u64, offset: u64, tag: u32) -> Sqe {
 }
 
 /// Parks a read of a file of a fresh `mute`, cancels it and checks what it ends with.
-fn cancel_read(guest: &Guest, scheme: &str, file: &str, strength: Strength, wanted: Result<u64, Errno>) -> Verdict {
+fn cancel_read(
+    guest: &Guest,
+    scheme: &str,
+    file: &str,
+    strength: Strength,
+    wanted: Result<u64, Errno>,
+) -> Verdict {
     let daemon = guest.daemon(&["mute", scheme])?;
     let fd = open([["/scheme", scheme, file].join("/").as_bytes()].concat().as_slice(), O_RDONLY, 0)?;
     on_ring(move |ring| {
@@ -126,7 +140,9 @@ fn an_open_that_is_forced_leaves_no_file(guest: &Guest) -> Verdict {
         force(20, ring, Err(Errno::CANCELED))
     })?;
     // The daemon hears of it and answers with a file, which is closed again.
-    guest.until("the late file is closed", || super::kernel::footprint("files").is_ok_and(|now| now <= files))?;
+    guest.until("the late file is closed", || {
+        super::kernel::footprint("files").is_ok_and(|now| now <= files)
+    })?;
     guest.kill(daemon)?;
     Ok(())
 }
@@ -210,11 +226,9 @@ fn a_wait_for_an_interrupt_is_cancelled(_: &Guest) -> Verdict {
 
 fn a_wait_for_an_end_is_cancelled(_: &Guest) -> Verdict {
     let other = crate::on_ring::start(ring_abi::layout::Sizes::SMALLEST, |ring| {
-        ring.call(Timeout { nanoseconds: 3_600_000_000_000, flags: 0 }.encode(1)).map(|_| ()).map_err(|_| Odd {
-            step: 1,
-            found: 0,
-            wanted: 0,
-        })
+        ring.call(Timeout { nanoseconds: 3_600_000_000_000, flags: 0 }.encode(1))
+            .map(|_| ())
+            .map_err(|_| Odd { step: 1, found: 0, wanted: 0 })
     })?;
     let context = other.handle().0;
     on_ring(move |ring| {
@@ -256,7 +270,9 @@ fn a_long_map_is_done_or_cancelled(_: &Guest) -> Verdict {
             }
         }
         match mapped {
-            Some(Ok(address)) => call(4, ring, ring_abi::args::Unmap { space, address, length }.encode(1), Ok(0)),
+            Some(Ok(address)) => {
+                call(4, ring, ring_abi::args::Unmap { space, address, length }.encode(1), Ok(0))
+            }
             Some(result) => gives(5, result, Err(Errno::CANCELED)),
             None => same(6, 0, 1),
         }

@@ -56,7 +56,9 @@ fn contexts_that_never_enter_the_kernel_share_the_processor(guest: &Guest) -> Ve
     for counter in counters {
         running.push(start(Sizes::SMALLEST, spinner(counter))?);
     }
-    guest.until("all of them have had their turn", || counters.iter().all(|count| count.load(Relaxed) > 1000))?;
+    guest.until("all of them have had their turn", || {
+        counters.iter().all(|count| count.load(Relaxed) > 1000)
+    })?;
     for one in running {
         one.kill()?;
         equal(one.end()?, End::Ended(Reason::Killed))?;
@@ -181,8 +183,11 @@ fn ten_thousand_contexts_wait_and_wake(guest: &Guest) -> Verdict {
     let free = || Ok::<u64, Failed>(footprint("frames.free")?.saturating_add(footprint("frames.records")?));
     let before = free()?;
     let pid = guest.fork(|| {
-        let crowd: &'static Crowd =
-            Box::leak(Box::new(Crowd { word: AtomicU32::new(0), arrived: AtomicU64::new(0), left: AtomicU64::new(0) }));
+        let crowd: &'static Crowd = Box::leak(Box::new(Crowd {
+            word: AtomicU32::new(0),
+            arrived: AtomicU64::new(0),
+            left: AtomicU64::new(0),
+        }));
         for _ in 0..MANY {
             context::start(in_crowd, crowd, 4096, Sizes::SMALLEST)?.let_go()?;
         }

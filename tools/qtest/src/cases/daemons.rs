@@ -45,7 +45,9 @@ fn within<F: Future>(future: F) -> Result<F::Output, Failed> {
 }
 
 /// A read of 64 bytes that is in its daemon's hands.
-fn sent(fd: Fd) -> Op<impl uring::op::Operation<Output = (Result<usize, Errno>, alloc::vec::Vec<u8>)> + 'static> {
+fn sent(
+    fd: Fd,
+) -> Op<impl uring::op::Operation<Output = (Result<usize, Errno>, alloc::vec::Vec<u8>)> + 'static> {
     read_op(fd, vec![0; 64], At::Offset(0)).submit()
 }
 
@@ -156,7 +158,9 @@ fn dead_clients_leave_nothing_behind(guest: &Guest) -> Verdict {
         guest.kill(client)?;
     }
     guest.kill(daemon)?;
-    guest.until("everything is given back", || count().is_ok_and(|now| now.iter().zip(&before).all(|(now, before)| now <= before)))
+    guest.until("everything is given back", || {
+        count().is_ok_and(|now| now.iter().zip(&before).all(|(now, before)| now <= before))
+    })
 }
 
 fn a_name_has_one_daemon(guest: &Guest) -> Verdict {
@@ -212,7 +216,8 @@ fn answer(ring: &Ring, entry: Cqe) -> Check {
 }
 
 fn a_daemon_that_answers_too_much_is_not_believed(_: &Guest) -> Verdict {
-    let daemon = hostile(b"liar", |ring, words| answer(ring, Cqe::new(tag_of(words), Ok(words[3].wrapping_add(1)))))?;
+    let daemon =
+        hostile(b"liar", |ring, words| answer(ring, Cqe::new(tag_of(words), Ok(words[3].wrapping_add(1)))))?;
     let fd = open(b"/scheme/liar/x", O_RDONLY, 0)?;
     equal(read_op(fd, vec![0; 8], At::Offset(0)).wait().0, Err(Errno::IO))?;
     equal(read_op(fd, vec![0; 600], At::Offset(0)).wait().0, Err(Errno::IO))?;

@@ -9,10 +9,12 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use posix::directory::{link, mkdir, read_directory, rename, rmdir, symlink, unlink};
-use posix::file::{Whence, close, dup, fstat, ftruncate, lseek, lstat, pread, pwrite, read, stat, write, write_all};
+use posix::file::{
+    Whence, close, dup, fstat, ftruncate, lseek, lstat, pread, pwrite, read, stat, write, write_all,
+};
 use posix::flags::{
-    MODE_DIRECTORY, MODE_FILE, MODE_PERMISSIONS, MODE_SYMLINK, MODE_TYPE, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY,
-    O_RDWR, O_TRUNC, O_WRONLY,
+    MODE_DIRECTORY, MODE_FILE, MODE_PERMISSIONS, MODE_SYMLINK, MODE_TYPE, O_APPEND, O_CREAT, O_DIRECTORY,
+    O_EXCL, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY,
 };
 use posix::open::open;
 use ring_abi::Errno;
@@ -79,7 +81,8 @@ fn a_file_keeps_what_was_written(guest: &Guest) -> Verdict {
 
 fn a_large_file_comes_back_whole(guest: &Guest) -> Verdict {
     let path = guest.folder()? + "/large";
-    let bytes: Vec<u8> = (0..300_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let bytes: Vec<u8> =
+        (0..300_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     put(&path, &bytes)?;
     ensure(get(&path)? == bytes, "other bytes came back")?;
     equal(stat(path.as_bytes())?.st_size, bytes.len() as u64)
@@ -223,11 +226,13 @@ fn a_folder_is_removed_only_when_empty(guest: &Guest) -> Verdict {
 
 fn a_folder_lists_every_entry_once(guest: &Guest) -> Verdict {
     let folder = guest.folder()?;
-    let mut wanted: Vec<String> = (0..300).map(|number| format!("file-with-a-longer-name-{number:03}")).collect();
+    let mut wanted: Vec<String> =
+        (0..300).map(|number| format!("file-with-a-longer-name-{number:03}")).collect();
     for name in &wanted {
         put(&format!("{folder}/{name}"), b"")?;
     }
-    let mut found: Vec<String> = read_directory(folder.as_bytes())?.into_iter().map(|entry| entry.name).collect();
+    let mut found: Vec<String> =
+        read_directory(folder.as_bytes())?.into_iter().map(|entry| entry.name).collect();
     found.retain(|name| name != "." && name != "..");
     found.sort_unstable();
     wanted.sort_unstable();

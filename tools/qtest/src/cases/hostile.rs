@@ -11,9 +11,10 @@ use posix::file::{close, read};
 use posix::flags::O_RDONLY;
 use posix::open::open;
 use ring_abi::args::{
-    self, CURRENT, CallHandler, CancelTag, Close, ContextCreate, ContextIdentity, ContextKill, ContextRegs, ContextStart,
-    ContextWait, EndWord, ExecCommit, FutexWait, FutexWake, HandleDup, HandleFlags, LOWEST, Map, Nop, ObtainFd, OpenAt, Poll,
-    Protect, Read, RingCreate, SchemeRegister, Seek, SpaceWrite, TableCreate, UnlinkAt, Unmap, Write, map,
+    self, CURRENT, CallHandler, CancelTag, Close, ContextCreate, ContextIdentity, ContextKill, ContextRegs,
+    ContextStart, ContextWait, EndWord, ExecCommit, FutexWait, FutexWake, HandleDup, HandleFlags, LOWEST,
+    Map, Nop, ObtainFd, OpenAt, Poll, Protect, Read, RingCreate, SchemeRegister, Seek, SpaceWrite,
+    TableCreate, UnlinkAt, Unmap, Write, map,
 };
 use ring_abi::boot::USER_END;
 use ring_abi::context::{End, Reason};
@@ -126,16 +127,8 @@ fn handles_of_another_kind_are_refused(_: &Guest) -> Verdict {
 }
 
 /// Addresses at which a program has nothing, or may have nothing.
-const NOWHERE: [u64; 8] = [
-    0,
-    1,
-    0x7000_0000_0000,
-    USER_END,
-    USER_END - 1,
-    0x8000_0000_0000,
-    0xffff_8000_0000_0000,
-    u64::MAX - 7,
-];
+const NOWHERE: [u64; 8] =
+    [0, 1, 0x7000_0000_0000, USER_END, USER_END - 1, 0x8000_0000_0000, 0xffff_8000_0000_0000, u64::MAX - 7];
 
 fn pointers_into_nowhere_are_refused(_: &Guest) -> Verdict {
     let zero = open(b"/scheme/null/zero", O_RDONLY, 0)?.0;
@@ -156,13 +149,25 @@ fn pointers_into_nowhere_are_refused(_: &Guest) -> Verdict {
             }
             gives(10, ring.call(Read { fd: zero, buffer, length, offset: 0 }.encode(1)), Err(Errno::FAULT))?;
             let address = buffer & !3;
-            gives(20, ring.call(FutexWait { address, expected: 0, deadline: u64::MAX }.encode(1)), Err(Errno::FAULT))?;
+            gives(
+                20,
+                ring.call(FutexWait { address, expected: 0, deadline: u64::MAX }.encode(1)),
+                Err(Errno::FAULT),
+            )?;
             gives(21, ring.call(FutexWake { address, count: 1 }.encode(1)), Err(Errno::FAULT))?;
         }
         // Code can be read by the kernel for the program, but not written.
         let code = (pointers_into_nowhere_are_refused as *const ()).addr() as u64;
-        gives(30, ring.call(Read { fd: zero, buffer: code, length: 8, offset: 0 }.encode(1)), Err(Errno::FAULT))?;
-        gives(31, ring.call(Read { fd: clock, buffer: code, length: 16, offset: 0 }.encode(1)), Err(Errno::FAULT))
+        gives(
+            30,
+            ring.call(Read { fd: zero, buffer: code, length: 8, offset: 0 }.encode(1)),
+            Err(Errno::FAULT),
+        )?;
+        gives(
+            31,
+            ring.call(Read { fd: clock, buffer: code, length: 16, offset: 0 }.encode(1)),
+            Err(Errno::FAULT),
+        )
     })?;
     let fd = uring::Fd(zero);
     equal(read(fd, &mut [1; 4]), Ok(4))?;
@@ -174,13 +179,25 @@ fn lengths_beyond_reason_are_refused(_: &Guest) -> Verdict {
     on_ring(move |ring| {
         let word = 0_u64;
         let buffer = ptr::from_ref(&word).addr() as u64;
-        for length in [u64::MAX, u64::MAX - buffer, 1 << 63, USER_END] {
-            same(1, u64::from(ring.call(Read { fd: zero, buffer, length, offset: 0 }.encode(1)).is_err()), 1)?;
-            same(2, u64::from(ring.call(Write { fd: zero, buffer, length, offset: 0 }.encode(1)).is_err()), 1)?;
+        for length in [u64::MAX, u64::MAX.wrapping_sub(buffer), 1 << 63, USER_END] {
+            same(
+                1,
+                u64::from(ring.call(Read { fd: zero, buffer, length, offset: 0 }.encode(1)).is_err()),
+                1,
+            )?;
+            same(
+                2,
+                u64::from(ring.call(Write { fd: zero, buffer, length, offset: 0 }.encode(1)).is_err()),
+                1,
+            )?;
             let path = OpenAt { fd: CURRENT, buffer, length, flags: 0, capacity: u32::MAX };
             same(3, u64::from(ring.call(path.encode(1)).is_err()), 1)?;
             let flags = map::READ | map::PRIVATE;
-            same(4, u64::from(ring.call(Map { space: CURRENT, address: 0, length, flags }.encode(1)).is_err()), 1)?;
+            same(
+                4,
+                u64::from(ring.call(Map { space: CURRENT, address: 0, length, flags }.encode(1)).is_err()),
+                1,
+            )?;
             let unmap = Unmap { space: CURRENT, address: 0x7000_0000_0000, length };
             same(5, u64::from(ring.call(unmap.encode(1)).is_err()), 1)?;
         }
@@ -208,9 +225,19 @@ fn arguments_out_of_range_are_refused(_: &Guest) -> Verdict {
             EndWord { address: 3 }.encode(1),
             CallHandler { address: 1 << 63, length: 16 }.encode(1),
             CancelTag { tag: 1, strength: 9, grace: 0 }.encode(1),
-            ContextCreate { space, table: CURRENT, entry: 1 << 63, stack: 4096, argument: 0, sizes_flags: 0 }.encode(1),
-            ContextCreate { space, table: CURRENT, entry: 4096, stack: 4096, argument: 0, sizes_flags: 0xff }.encode(1),
-            ContextCreate { space, table: CURRENT, entry: 4096, stack: 4096, argument: 0, sizes_flags: 1 << 40 }.encode(1),
+            ContextCreate { space, table: CURRENT, entry: 1 << 63, stack: 4096, argument: 0, sizes_flags: 0 }
+                .encode(1),
+            ContextCreate { space, table: CURRENT, entry: 4096, stack: 4096, argument: 0, sizes_flags: 0xff }
+                .encode(1),
+            ContextCreate {
+                space,
+                table: CURRENT,
+                entry: 4096,
+                stack: 4096,
+                argument: 0,
+                sizes_flags: 1 << 40,
+            }
+            .encode(1),
             ContextRegs { context: CURRENT, buffer: 0, length: 8, set: 1 }.encode(1),
             args::Exit { code: 256, flags: 0 }.encode(1),
             args::Exit { code: 0, flags: 2 }.encode(1),
@@ -220,7 +247,11 @@ fn arguments_out_of_range_are_refused(_: &Guest) -> Verdict {
             same(step, u64::from(ring.call(entry).is_err()), 1)?;
         }
         // A number that does not fit its field.
-        gives(50, ring.call(raw(Opcode::TableCreate.raw(), 0, 0, 1, [1 << 32, 0, 0, 0, 0, 0])), Err(Errno::INVAL))?;
+        gives(
+            50,
+            ring.call(raw(Opcode::TableCreate.raw(), 0, 0, 1, [1 << 32, 0, 0, 0, 0, 0])),
+            Err(Errno::INVAL),
+        )?;
         call(60, ring, Nop {}.encode(1), Ok(0))
     })
 }
@@ -311,7 +342,15 @@ fn an_impossible_completion_index_ends_its_author(_: &Guest) -> Verdict {
 fn words_that_belong_to_the_kernel_may_be_scribbled_on(_: &Guest) -> Verdict {
     survives(|| {
         on_ring(|ring| {
-            for index in [word::FLAGS, word::VERSION, word::SIZES, word::SQ_SLEEPS, word::CQ_SLEEPS, word::RQ_TAIL, word::RP_HEAD] {
+            for index in [
+                word::FLAGS,
+                word::VERSION,
+                word::SIZES,
+                word::SQ_SLEEPS,
+                word::CQ_SLEEPS,
+                word::RQ_TAIL,
+                word::RP_HEAD,
+            ] {
                 ring.header(index).store(0xdead_beef, Relaxed);
                 call(1, ring, Nop {}.encode(1), Ok(0))?;
             }
@@ -346,7 +385,14 @@ fn argument(state: &mut u64, near: u64) -> u64 {
 fn is_harmless(number: u8) -> bool {
     !matches!(
         Opcode::from_raw(number),
-        Some(Opcode::Exit | Opcode::ContextKill | Opcode::ContextStop | Opcode::ExecCommit | Opcode::Write | Opcode::CallHandler)
+        Some(
+            Opcode::Exit
+                | Opcode::ContextKill
+                | Opcode::ContextStop
+                | Opcode::ExecCommit
+                | Opcode::Write
+                | Opcode::CallHandler
+        )
     )
 }
 

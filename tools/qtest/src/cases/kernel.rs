@@ -54,7 +54,8 @@ pub(super) fn text(path: &str) -> Result<String, Failed> {
 pub(super) fn footprint(name: &str) -> Result<u64, Failed> {
     let text = text("/scheme/sys/footprint")?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|rest| rest.split(' ').next()?.parse().ok()).ok_or_else(|| Failed([name, " is not counted"].concat()))
+    line.and_then(|rest| rest.split(' ').next()?.parse().ok())
+        .ok_or_else(|| Failed([name, " is not counted"].concat()))
 }
 
 fn every_opcode_can_be_asked_for(_: &Guest) -> Verdict {
@@ -89,7 +90,8 @@ fn a_context_has_at_most_four_rings(_: &Guest) -> Verdict {
     on_ring(|ring| {
         let sizes = Sizes { sq: 4, cq: 5, service: None };
         for number in 1..=3 {
-            let further = ring.create(sizes).map_err(|_| crate::on_ring::Odd { step: 1, found: 0, wanted: number })?;
+            let further =
+                ring.create(sizes).map_err(|_| crate::on_ring::Odd { step: 1, found: 0, wanted: number })?;
             same(2, further.number(), number)?;
             call(3, &further, Nop {}.encode(1), Ok(0))?;
         }
@@ -104,7 +106,8 @@ fn now() -> Result<u64, Errno> {
     let mut words = [0; 16];
     let count = read(fd, &mut words)?;
     close(fd)?;
-    let [seconds, nanoseconds] = words.as_chunks::<8>().0.as_array().copied().ok_or(Errno::IO)?.map(u64::from_le_bytes);
+    let [seconds, nanoseconds] =
+        words.as_chunks::<8>().0.as_array().copied().ok_or(Errno::IO)?.map(u64::from_le_bytes);
     if count != 16 || nanoseconds >= 1_000_000_000 {
         return Err(Errno::IO);
     }
@@ -174,11 +177,20 @@ fn interrupts_reach_who_waits_for_them(_: &Guest) -> Verdict {
             let read = Read { fd: fd.0, buffer, length: 8, offset: CURSOR }.encode(1);
             same(1, u64::from(ring.push(read).is_ok()), 1)?;
             same(2, ring.enter(0), 0)?;
-            let raise = Write { fd: fd.0, buffer: core::ptr::from_ref(&byte).addr() as u64, length: 1, offset: CURSOR };
+            let raise = Write {
+                fd: fd.0,
+                buffer: core::ptr::from_ref(&byte).addr() as u64,
+                length: 1,
+                offset: CURSOR,
+            };
             same(3, u64::from(ring.push(raise.encode(2)).is_ok()), 1)?;
             same(4, ring.enter(2), 0)?;
             while let Some(entry) = ring.pop() {
-                gives(u64::from(entry.tag).wrapping_add(10), entry.result(), Ok(if entry.tag == 1 { 8 } else { 1 }))?;
+                gives(
+                    u64::from(entry.tag).wrapping_add(10),
+                    entry.result(),
+                    Ok(if entry.tag == 1 { 8 } else { 1 }),
+                )?;
             }
             let seen = core::hint::black_box(&count);
             same(5, u64::from(*seen > last), 1)?;
@@ -206,13 +218,19 @@ fn an_interrupt_between_two_reads_is_not_lost(_: &Guest) -> Verdict {
 }
 
 fn the_kernels_counters_can_be_read(_: &Guest) -> Verdict {
-    for (file, word) in [("counters", "enters "), ("latency", "Read "), ("step", "longest_step_ticks "), ("footprint", "contexts ")] {
+    for (file, word) in [
+        ("counters", "enters "),
+        ("latency", "Read "),
+        ("step", "longest_step_ticks "),
+        ("footprint", "contexts "),
+    ] {
         let text = text(&["/scheme/sys/", file].concat())?;
         ensure(text.contains(word), file)?;
     }
     equal(open(b"/scheme/sys/no-such-file", O_RDONLY, 0), Err(Errno::NOENT))?;
     let step = text("/scheme/sys/step")?;
-    let value = |name: &str| step.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    let value =
+        |name: &str| step.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
     let (high, size) = (value("stack_high_water "), value("stack_size "));
     ensure(high > Some(0) && high < size, "the kernel's stack was used up, or never")
 }

@@ -162,14 +162,15 @@ fn a_program_gets_the_current_directory(guest: &Guest) -> Verdict {
     chdir(folder.as_bytes())?;
     let pid = guest.spawn(&["qtest", "--role", "directory", &folder])?;
     equal(guest.wait(pid)?, End::Exited(0))?;
-    let end = guest.in_child(|| Ok(run(&["qtest", "--role", "directory", &folder])?))?;
+    let end = guest.in_child(|| run(&["qtest", "--role", "directory", &folder]))?;
     equal(end, End::Exited(0))
 }
 
 fn a_program_gets_the_handles_that_it_is_given(guest: &Guest) -> Verdict {
     let fd = open(b"/scheme/null/zero", O_RDONLY, 0)?;
     let handles = [(Fd(0), 0), (Fd(1), 1), (Fd(2), 2), (fd, 40)];
-    for (role, number, code) in [("has-handle", "40", 0), ("lacks-handle", "41", 0), ("has-handle", "41", 1)] {
+    for (role, number, code) in [("has-handle", "40", 0), ("lacks-handle", "41", 0), ("has-handle", "41", 1)]
+    {
         let pid = guest.spawn_with(&["qtest", "--role", role, number], &handles)?;
         equal(guest.wait(pid)?, End::Exited(code))?;
     }
