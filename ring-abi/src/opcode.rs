@@ -59,7 +59,7 @@ macro_rules! opcodes {
             }
 
             /// Which way its buffer goes, where a daemon serves it.
-            #[inline]
+            #[inline(always)]
             pub const fn payload(self) -> Payload {
                 match self { $(Opcode::$name => Payload::$payload,)* }
             }

@@ -19,6 +19,14 @@ pub trait Record: Default {
     fn free_link(&self) -> &Cell<u32>;
 }
 
+/// Stops because the kernel holds an index of nothing. Takes it by value, so that looking a record up never has
+/// to put its index into memory.
+#[cold]
+#[inline(never)]
+pub(super) fn missing(index: u32) -> ! {
+    bug!("no record {index}")
+}
+
 /// All records of one kind.
 pub struct Arena<T> {
     slab: Slab<T>,
@@ -48,7 +56,7 @@ impl<T: Record> Arena<T> {
     pub fn at(&self, index: u32) -> &T {
         match self.slab.get(index) {
             Some(record) => record,
-            None => bug!("no record {index}"),
+            None => missing(index),
         }
     }
 

@@ -4,10 +4,10 @@
 //! recycled by size and never split or merged.
 #![forbid(unsafe_code)]
 
+use super::arena::missing;
 use super::frames::Memory;
 use crate::arch::Slab;
 use crate::base::NONE;
-use crate::bug;
 use core::cell::Cell;
 use ring_abi::Errno;
 use ring_abi::layout::MAX_LOG2;
@@ -44,7 +44,7 @@ impl<T: Cellular> Runs<T> {
     pub fn at(&self, index: u32) -> &T {
         match self.slab.get(index) {
             Some(record) => record,
-            None => bug!("no record {index} in a row"),
+            None => missing(index),
         }
     }
 
