@@ -24,6 +24,7 @@ mod host;
 mod image;
 mod initfs;
 mod layers;
+mod profile;
 mod progress;
 mod qemu;
 mod rows;
@@ -61,6 +62,8 @@ enum Command {
     Run(run::Options),
     /// Measure what operations and contexts cost, and print the table.
     Bench(bench::Options),
+    /// Show where the instructions of one bench case go.
+    Profile(profile::Options),
     /// Stop at the kernel's first instruction, debugger attached.
     Gdb(gdb::Options),
     /// Build everything into one bootable disk image.
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         // Beside the statuses of programs, as `env` and `timeout` do it.
         Command::Run(options) => (run::run(&options), 125),
         Command::Bench(options) => (bench::run(&options), 1),
+        Command::Profile(options) => (profile::run(&options), 1),
         Command::Gdb(options) => (gdb::run(&options), 1),
         Command::Image(options) => (image::run(&options), 1),
     };

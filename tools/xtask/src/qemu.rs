@@ -48,6 +48,8 @@ pub(crate) struct Machine {
     pub(crate) memory: String,
     /// How time passes.
     pub(crate) clock: Clock,
+    /// A plugin of QEMU with its arguments.
+    pub(crate) plugin: Option<String>,
 }
 
 /// What is at the other end of the machine's lines.
@@ -115,6 +117,7 @@ impl Machine {
             Clock::Instructions => add(&["-accel", "tcg", "-icount", "shift=4,sleep=off"]),
             Clock::Host => add(&["-accel", if self.processors > 1 { "tcg,thread=multi" } else { "tcg" }]),
         }
+        self.plugin.iter().for_each(|plugin| add(&["-plugin", plugin]));
         match ends {
             Ends::Pipes => add(&["-serial", "stdio", "-chardev", "file,id=log,path=/dev/stderr"]),
             Ends::Debugger(serial, log) => {
@@ -146,6 +149,7 @@ mod tests {
             processors: 1,
             memory: "1G".into(),
             clock: Clock::Host,
+            plugin: None,
         }
     }
 

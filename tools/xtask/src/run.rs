@@ -106,7 +106,13 @@ impl Boot<'_> {
 
 /// The machine that the options describe.
 pub(crate) fn machine(image: &Path, options: &MachineOptions, clock: Clock) -> Machine {
-    Machine { image: image.to_owned(), processors: options.smp, memory: options.memory.clone(), clock }
+    Machine {
+        image: image.to_owned(),
+        processors: options.smp,
+        memory: options.memory.clone(),
+        clock,
+        plugin: None,
+    }
 }
 
 /// Passes programs' output to stdout as it is, and the kernel's lines to stderr.
