@@ -1,6 +1,7 @@
 //! Daemons that die, lie or break their ring, clients that die, and init, which starts daemons again.
 #![forbid(unsafe_code)]
 
+use super::hostile::next;
 use super::kernel::footprint;
 use super::tests;
 use crate::guest::Guest;
@@ -8,8 +9,8 @@ use crate::on_ring::{Check, Odd, Running, gives, same, start};
 use crate::verdict::{Failed, Verdict, ensure, equal};
 use alloc::vec;
 use bare::Ring;
-use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Release};
+use core::sync::atomic::{AtomicU32, AtomicU64};
 use core::time::Duration;
 use posix::file::{close, read, write};
 use posix::flags::{O_RDONLY, O_RDWR};
@@ -34,6 +35,7 @@ tests! {
     a_daemon_that_answers_too_much_is_not_believed,
     a_daemon_that_answers_twice_answers_once,
     a_daemon_that_answers_what_nobody_asked_is_not_heard,
+    random_answers_do_no_harm,
     a_daemon_with_a_broken_ring_ends,
     a_handle_goes_to_a_daemon_and_back,
     init_starts_a_dead_daemon_again: 120,
@@ -254,6 +256,39 @@ fn a_daemon_that_answers_what_nobody_asked_is_not_heard(_: &Guest) -> Verdict {
     let fd = open(b"/scheme/prophet/x", O_RDONLY, 0)?;
     for _ in 0..5 {
         equal(read_op(fd, vec![0; 8], At::Offset(0)).wait().0, Ok(3))?;
+    }
+    close(fd)?;
+    daemon.kill()?;
+    daemon.end().map(|_| ())
+}
+
+fn random_answers_do_no_harm(_: &Guest) -> Verdict {
+    let seed = AtomicU64::new(0x1234_5678_9abc_def1);
+    let daemon = hostile(b"babbler", move |ring, words| {
+        let mut state = seed.load(Acquire);
+        for _ in 0..3 {
+            let number = next(&mut state);
+            // A tag that is nearly right, any flags, and a result that is small, an error, or anything.
+            let tag =
+                tag_of(words) ^ if number & 1 == 0 { number as u32 >> 24 << 16 } else { 1 << (number >> 59) };
+            let result = match number >> 8 & 3 {
+                0 => number >> 60,
+                1 => (number >> 52).wrapping_neg(),
+                _ => number,
+            };
+            let entry = Cqe::from_words([number >> 16 & 0xffff_ffff | u64::from(tag) << 32, result]);
+            answer(ring, entry)?;
+            gives(300, ring.enter_with(0, 0, 0, u64::MAX).map(|()| 0), Ok(0))?;
+        }
+        seed.store(state, Release);
+        answer(ring, Cqe::new(tag_of(words), Ok(words[3])))
+    })?;
+    let fd = open(b"/scheme/babbler/x", O_RDONLY, 0)?;
+    for _ in 0..2000 {
+        // Whatever comes of it: one of the random answers may have been right.
+        let (result, buffer) = within(read_op(fd, vec![0; 16], At::Offset(0)))?;
+        ensure(result.is_err() || result.is_ok_and(|count| count <= 16), "more came than was asked for")?;
+        equal(buffer.len(), 16)?;
     }
     close(fd)?;
     daemon.kill()?;

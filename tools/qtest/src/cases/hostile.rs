@@ -3,8 +3,9 @@
 
 use super::tests;
 use crate::guest::Guest;
-use crate::on_ring::{call, ends_with, gives, on_ring, same, start};
+use crate::on_ring::{Check, call, ends_with, gives, on_ring, same, start};
 use crate::verdict::{Verdict, ensure, equal};
+use bare::Ring;
 use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 use posix::file::{close, read};
@@ -360,7 +361,7 @@ fn words_that_belong_to_the_kernel_may_be_scribbled_on(_: &Guest) -> Verdict {
 }
 
 /// The next number of a xorshift generator.
-fn next(state: &mut u64) -> u64 {
+pub(super) fn next(state: &mut u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
     *state ^= *state << 17;
@@ -396,33 +397,40 @@ fn is_harmless(number: u8) -> bool {
     )
 }
 
+/// Room for what waits between two rounds of cancelling.
+const RANDOM_RING: Sizes = Sizes { sq: 3, cq: 6, service: None };
+
+/// Submits random entries, all with one tag, and cancels now and then what of them waits.
+fn random_entries(ring: &Ring, seed: u64) -> Check {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let near = ptr::from_ref(&state).addr() as u64;
+    for turn in 0..20_000_u32 {
+        let head = next(&mut state);
+        let opcode = (head >> 8) as u8 & 0x7f;
+        let flags = if head & 15 == 0 { (head >> 16) as u8 } else { 0 };
+        let args = core::array::from_fn(|_| argument(&mut state, near));
+        if is_harmless(opcode) {
+            let _ = ring.push(raw(opcode, flags, 0, 7, args));
+        }
+        if turn.is_multiple_of(16) {
+            let _ = ring.push(CancelTag { tag: 7, strength: 1, grace: 0 }.encode(8));
+        }
+        let _ = ring.enter(0);
+        while ring.pop().is_some() {}
+    }
+    Ok(())
+}
+
 fn random_entries_do_no_harm(guest: &Guest) -> Verdict {
-    for seed in 1..=8_u64 {
+    for seed in 1..=16_u64 {
         // In a child: a random `Unmap` may well take the program itself away.
         let end = guest.in_child(|| {
-            let running = start(Sizes::SMALLEST, move |ring| {
-                let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                let near = ptr::from_ref(&state).addr() as u64;
-                for _ in 0..5000 {
-                    let head = next(&mut state);
-                    let opcode = (head >> 8) as u8 & 0x7f;
-                    if !is_harmless(opcode) {
-                        continue;
-                    }
-                    let flags = if head & 15 == 0 { (head >> 16) as u8 } else { 0 };
-                    let args = core::array::from_fn(|_| argument(&mut state, near));
-                    let _ = ring.push(raw(opcode, flags, 0, head as u32 >> 24, args));
-                    let _ = bare::ring::enter_number_with(0, 0);
-                    while ring.pop().is_some() {}
-                }
-                Ok(())
-            })?;
+            let running = start(RANDOM_RING, move |ring| random_entries(ring, seed))?;
             // However it ends: it is only random.
             running.end().map(|_| 0)
         });
-        match end {
-            Ok(_) => {}
-            Err(why) => return Err(crate::verdict::Failed(alloc::format!("seed {seed}: {why}"))),
+        if let Err(why) = end {
+            return Err(crate::verdict::Failed(alloc::format!("seed {seed}: {why}")));
         }
         ensure(guest.in_child(|| Ok(0))? == End::Exited(0), "the system does not fork any more")?;
     }
