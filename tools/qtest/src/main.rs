@@ -5,6 +5,10 @@
 //! One line a test: `qtest: NAME ok` or `qtest: NAME FAILED why`; the last line is the sum.
 #![cfg_attr(target_os = "redox", no_std, no_main)]
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "tests put paths together with `+`, and a test may stop on a mistake"
+)]
 
 extern crate alloc;
 

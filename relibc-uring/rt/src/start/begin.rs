@@ -12,7 +12,7 @@ use core::ptr;
 /// Starts a program: `ring` is its first ring, `stack` what lies there at its start (System V).
 pub fn begin(ring: usize, stack: usize, main: fn() -> u8) -> ! {
     env::set_stack(stack);
-    enter(ring, || main())
+    enter(ring, main)
 }
 
 /// Starts the first program, which has no arguments but the two words that the kernel gives it.

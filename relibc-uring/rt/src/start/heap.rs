@@ -46,7 +46,6 @@ struct Lock(AtomicU32);
 
 // SAFETY: only one `compare_exchange` from 0 or `swap` that finds 0 succeeds until `unlock` stores 0.
 unsafe impl RawMutex for Lock {
-    #[expect(clippy::declare_interior_mutable_const, reason = "`lock_api` asks for it")]
     const INIT: Lock = Lock(AtomicU32::new(0));
     type GuardMarker = GuardSend;
 
