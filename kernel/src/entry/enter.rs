@@ -75,7 +75,9 @@ fn fail(error: Errno) -> Then {
 }
 
 /// Takes every reply that the daemon has shown. `false` if the budget ran out or the queue is corrupt.
-#[inline(always)]
+///
+/// A function of its own, so that the loop has the registers for itself.
+#[inline(never)]
 fn take_replies(s: &State, ring: &Ring, link_id: u32, budget: &Budget) -> bool {
     let memory = ring.memory.get();
     let Some(replies) = memory.replies() else { return true };

@@ -15,9 +15,7 @@ use ring_abi::opcode::Payload;
 use ring_abi::{Cqe, CqeKind, Errno, Opcode};
 
 /// Takes one reply of the daemon behind `link`.
-///
-/// A function of its own, so that the loop of replies has few registers to save.
-#[inline(never)]
+#[inline(always)]
 pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
     let [head, _] = words;
     let tag = (head >> 32) as u32;
