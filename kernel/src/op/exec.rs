@@ -92,7 +92,7 @@ fn enter_space(cx: &Cx<'_>, old: u32, new: u32) {
 impl State {
     /// Ends all contexts of an address space but one.
     ///
-    /// Each takes a few dozen instructions here; the rest of its end comes in slices.
+    /// Each takes about 150 instructions here, all in this step; the rest of its end comes in slices.
     pub fn end_others(&self, space: u32, but: u32, end: End) {
         let mut at = self.memory.space(space).contexts.first();
         while at != NONE {

@@ -22,7 +22,7 @@ use ring_abi::{Errno, Opcode, enter};
 /// Starts a forwarded operation on a handle. Its five arguments come as the program wrote them.
 #[inline(always)]
 pub fn start(cx: &Cx<'_>, opcode: Opcode, args: [u64; 5]) -> OpResult {
-    let [fd, buffer, length, offset, _] = args;
+    let [fd, _, _, offset, _] = args;
     let (file_id, file) = cx.file(fd)?;
     if file.kind.get() != Kind::Daemon {
         return super::kernel_scheme::start(*cx, opcode, file_id, file, args);
@@ -33,7 +33,6 @@ pub fn start(cx: &Cx<'_>, opcode: Opcode, args: [u64; 5]) -> OpResult {
     if cursor && !super::cursor::take_turn(cx.s, id, op, file) {
         return Ok(Outcome::Parked);
     }
-    let _ = (buffer, length);
     submit(cx.s, cx.ring, id, op).map(|()| Outcome::Parked)
 }
 
