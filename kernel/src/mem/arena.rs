@@ -9,7 +9,6 @@
 use super::frames::Memory;
 use crate::arch::{Machine, Slab};
 use crate::base::NONE;
-use crate::bug;
 use core::cell::Cell;
 use ring_abi::Errno;
 
@@ -17,14 +16,6 @@ use ring_abi::Errno;
 pub trait Record: Default {
     /// The cell that threads the free list while the record is free.
     fn free_link(&self) -> &Cell<u32>;
-}
-
-/// Stops because the kernel holds an index of nothing. Takes it by value, so that looking a record up never has
-/// to put its index into memory.
-#[cold]
-#[inline(never)]
-pub(super) fn missing(index: u32) -> ! {
-    bug!("no record {index}")
 }
 
 /// All records of one kind.
@@ -54,16 +45,13 @@ impl<T: Record> Arena<T> {
     /// The record under an index that the kernel holds.
     #[inline(always)]
     pub fn at(&self, index: u32) -> &T {
-        match self.slab.get(index) {
-            Some(record) => record,
-            None => missing(index),
-        }
+        self.slab.at(index)
     }
 
-    /// The record under an index that may be none.
+    /// The record under an index that the kernel holds, or nothing under `NONE`.
     #[inline(always)]
     pub fn get(&self, index: u32) -> Option<&T> {
-        self.slab.get(index)
+        (index != NONE).then(|| self.slab.at(index))
     }
 
     /// Takes a record. `ENOMEM` leaves everything as it was.

@@ -12,7 +12,7 @@ use super::wired::Block;
 use crate::arch::{FrameSource, Machine, Slab};
 use crate::base::list::List;
 use crate::bug;
-use core::cell::Cell;
+use core::cell::{Cell, OnceCell};
 use core::ops::Deref;
 use ring_abi::Errno;
 use rmm::{Discarded, Frame, FrameInfo, Frames, KernelFrame, KernelHalf, Misuse, Owner, Released};
@@ -69,7 +69,7 @@ pub struct Memory {
     pub(super) dying_spaces: List,
     /// Large blocks that nobody uses any more.
     pub(super) dying_blocks: List,
-    half: KernelHalf,
+    half: OnceCell<KernelHalf>,
     used: [Cell<u32>; Use::ALL.len()],
     reserved: Cell<u32>,
     #[cfg(any(test, not(target_os = "none")))]
@@ -94,7 +94,6 @@ impl Memory {
         infos: &'static [FrameInfo],
         usable: impl IntoIterator<Item = (Frame, u32)>,
     ) -> Result<Memory, Misuse> {
-        let half = KernelHalf::new(machine.kernel_entries()).ok_or(Misuse::NotOurs)?;
         let frames = Frames::new(infos);
         for (first, count) in usable {
             frames.add_range(first, count)?;
@@ -106,7 +105,7 @@ impl Memory {
             blocks: Arena::on(&machine, MOST_BLOCKS),
             dying_spaces: List::new(),
             dying_blocks: List::new(),
-            half,
+            half: OnceCell::new(),
             used: [const { Cell::new(0) }; Use::ALL.len()],
             reserved: Cell::new(0),
             #[cfg(any(test, not(target_os = "none")))]
@@ -117,7 +116,10 @@ impl Memory {
 
     /// The kernel's half of every address space.
     pub(super) fn kernel_half(&self) -> &KernelHalf {
-        &self.half
+        self.half.get_or_init(|| match KernelHalf::new(self.core.machine.kernel_entries()) {
+            Some(half) => half,
+            None => bug!("a kernel half that no space can share"),
+        })
     }
 }
 

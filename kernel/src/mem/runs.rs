@@ -4,7 +4,6 @@
 //! recycled by size and never split or merged.
 #![forbid(unsafe_code)]
 
-use super::arena::missing;
 use super::frames::Memory;
 use crate::arch::Slab;
 use crate::base::NONE;
@@ -42,10 +41,7 @@ impl<T: Cellular> Runs<T> {
     /// The record under an index that the kernel holds.
     #[inline(always)]
     pub fn at(&self, index: u32) -> &T {
-        match self.slab.get(index) {
-            Some(record) => record,
-            None => missing(index),
-        }
+        self.slab.at(index)
     }
 
     /// Takes a row of `1 << log2` records; returns the index of its first.

@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// Print every instruction's place in the order of execution instead of sums
     #[arg(long)]
     sequence: bool,
+    /// Keep the log here: an address a line, in the order of execution
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
     #[command(flatten)]
     machine: MachineOptions,
 }
@@ -58,6 +61,9 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
         guest::run(&machine, options.machine.limits(), &mut Relay::new(Some(&guest.kernel)))?.status()?;
     ensure!(status == 0, "the guest's bench ended with status {status}: see its lines above");
     let text = fs::read_to_string(log.path()).context("QEMU's plugin wrote no log")?;
+    if let Some(file) = &options.log {
+        fs::write(file, &text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
     let program = |name: &str| guest.programs.iter().find(|program| program.name == name);
     let (Some(bench), Some(other)) = (program("bench"), program(&options.other)) else {
         bail!("--other {}: there is no such program", options.other);

@@ -50,7 +50,16 @@ impl<T: Default> Slab<T> {
         self.len() == 0
     }
 
-    /// Element `index`.
+    /// Element `index`, which is there.
+    #[inline]
+    pub fn at(&self, index: u32) -> &T {
+        match self.get(index) {
+            Some(element) => element,
+            None => panic!("no element {index}"),
+        }
+    }
+
+    /// Element `index`, if it is there.
     #[inline]
     pub fn get(&self, index: u32) -> Option<&T> {
         self.elements().get(index as usize)

@@ -3,7 +3,7 @@
 //! ```text
 //! ffff_8000_0000_0000  image, loader's stack, ramdisk    entries 256 to 271, placed by the loader
 //! ffff_8800_0000_0000  direct map of physical memory     entries 272 to 279
-//! ffff_8c00_0000_0000  growing tables                    entry   280
+//! ffff_8c00_0000_0000  growing tables                    entries from 280 on, see [`slab`](super::slab)
 //! ```
 
 use core::arch::asm;
@@ -15,9 +15,13 @@ use rmm::Frame;
 pub(super) const DIRECT_MAP: u64 = 0xffff_8800_0000_0000;
 /// The most physical memory that the direct map has room for.
 const DIRECT_LIMIT: u64 = 8 << 39;
-/// Where growing tables start, and how much room they have together.
+/// Where growing tables start, and where their room ends.
 pub(super) const TABLES: u64 = 0xffff_8c00_0000_0000;
-pub(super) const TABLES_BYTES: u64 = 1 << 39;
+pub(super) const TABLES_END: u64 = 0xffff_ff80_0000_0000;
+/// Bytes that one entry of a root maps.
+pub(super) const ROOT_ENTRY_BYTES: u64 = 1 << 39;
+/// How many growing tables there can be.
+const MOST_TABLES: usize = 20;
 
 /// Bits of a page-table entry.
 pub(super) mod entry {
@@ -31,9 +35,9 @@ pub(super) mod entry {
     pub(in super::super) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 }
 
-/// First entry of the root that belongs to the kernel, and the number of those that are ever used.
+/// First entry of the root that belongs to the kernel, and how many do.
 const KERNEL_FIRST: u64 = 256;
-const KERNEL_USED: u64 = 32;
+const KERNEL_USED: u64 = 256;
 
 /// A number written by the first CPU at boot and only read afterwards.
 pub(super) struct BootCell(Cell<u64>);
@@ -61,8 +65,9 @@ unsafe impl Sync for Table {}
 
 /// The root whose upper half every space shares; its lower half stays empty.
 static ROOT: Table = Table(UnsafeCell::new([0; 512]));
-/// The table below [`ROOT`] for growing tables.
-static TABLES_TABLE: Table = Table(UnsafeCell::new([0; 512]));
+/// The tables below [`ROOT`] for growing tables, and how many are in use.
+static TABLES_TABLES: [Table; MOST_TABLES] = [const { Table(UnsafeCell::new([0; 512])) }; MOST_TABLES];
+static TABLES_USED: BootCell = BootCell(Cell::new(0));
 
 /// Where the kernel reaches a physical address.
 #[inline(always)]
@@ -83,9 +88,24 @@ pub(super) fn kernel_entries() -> impl Iterator<Item = (u16, u64)> {
     entries.filter(|(_, value)| value & entry::PRESENT != 0)
 }
 
-/// The physical address of the table for growing tables.
-pub(super) fn tables_table() -> u64 {
-    physical_of(TABLES_TABLE.0.get() as u64).unwrap_or(0)
+/// Makes the first [`ROOT_ENTRY_BYTES`] of a growing table's room ready to be mapped into. To be done before the first
+/// space exists, since spaces share what the root has then.
+///
+/// # Panics
+///
+/// If there are more growing tables than the kernel's constants say.
+pub(super) fn add_growing_table(base: u64) {
+    let used = TABLES_USED.0.get();
+    let table = TABLES_TABLES.get(used as usize).and_then(|table| physical_of(table.0.get() as u64));
+    let Some(table) = table else { panic!("one growing table too many") };
+    let present = entry::PRESENT | entry::WRITABLE | entry::NO_EXECUTE;
+    write_entry(ROOT_ADDRESS.get(), base >> 39 & 511, table | present);
+    TABLES_USED.0.set(used.wrapping_add(1));
+}
+
+/// The physical address of the table below the root for a place in a growing table.
+pub(super) fn growing_table(address: u64) -> u64 {
+    read_entry(ROOT_ADDRESS.get(), address >> 39 & 511) & entry::ADDRESS
 }
 
 /// The frame around a physical address that is known to be memory.
@@ -175,16 +195,13 @@ pub(super) fn take_over(direct_bytes: u64) -> Result<(), &'static str> {
     DIRECT_BYTES.0.set(direct_bytes);
     let old = active_root();
     let root = physical_of(ROOT.0.get() as u64).ok_or("the root table is not mapped")?;
-    let tables = physical_of(TABLES_TABLE.0.get() as u64).ok_or("a kernel table is not mapped")?;
-    for index in KERNEL_FIRST..KERNEL_FIRST.wrapping_add(KERNEL_USED) {
+    for index in KERNEL_FIRST..TABLES >> 39 & 511 {
         let value = read_entry(old, index);
         if value & entry::PRESENT != 0 {
             make_global(value & entry::ADDRESS, 3);
             write_entry(root, index, value & !entry::USER);
         }
     }
-    let present = entry::PRESENT | entry::WRITABLE | entry::NO_EXECUTE;
-    write_entry(root, TABLES >> 39 & 511, tables | present);
     ROOT_ADDRESS.0.set(root);
     activate(frame_at(root));
     Ok(())

@@ -1,4 +1,7 @@
 //! Tables that grow and never move: kernel addresses reserved at first, frames mapped on growth.
+//!
+//! A table's room has an address for every index of 32 bits, and nothing else ever lies there. So a look-up needs no
+//! comparison: the page tables are the bounds check, and an index of nothing is a page fault, which stops the kernel.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -6,7 +9,9 @@ use core::marker::PhantomData;
 use rmm::Frame;
 
 use super::Machine;
-use super::memory::{TABLES, TABLES_BYTES, entry, read_entry, tables_table, write_entry, zero_frame};
+use super::memory::{
+    ROOT_ENTRY_BYTES, TABLES, TABLES_END, add_growing_table, entry, growing_table, read_entry, write_entry, zero_frame,
+};
 
 const PAGE: u64 = 4096;
 
@@ -43,19 +48,22 @@ pub struct Slab<T> {
 impl<T: Default> Slab<T> {
     const FITS: () =
         assert!(size_of::<T>() <= PAGE as usize && size_of::<T>() > 0, "a frame must add an element");
+    /// Bytes of room: one element for every index of 32 bits, in whole entries of the root.
+    const ROOM: u64 = ((size_of::<T>() as u64) << 32).next_multiple_of(ROOT_ENTRY_BYTES);
 
-    /// Reserves room for `most` elements; takes no memory yet.
+    /// Reserves room for `most` elements; takes no memory yet. All tables are made before the first space.
     ///
     /// # Panics
     ///
     /// If the room of all tables together is used up, which is a matter of the kernel's own constants.
     pub fn reserve(_machine: &Machine, most: u32) -> Self {
         const { Self::FITS };
-        let bytes = u64::from(most).wrapping_mul(size_of::<T>() as u64).next_multiple_of(PAGE);
+        let bytes = u64::from(most).wrapping_mul(size_of::<T>() as u64);
         let base = RESERVED.0.get();
-        let end = base.wrapping_add(bytes);
-        assert!(end <= TABLES.wrapping_add(TABLES_BYTES), "no room for another table of this size");
+        let end = base.wrapping_add(Self::ROOM);
+        assert!(bytes <= ROOT_ENTRY_BYTES && end <= TABLES_END, "no room for another table of this size");
         RESERVED.0.set(end);
+        add_growing_table(base);
         Self { base: base as *const T, len: Cell::new(0), most, pages: Cell::new(0), elements: PhantomData }
     }
 
@@ -70,7 +78,18 @@ impl<T: Default> Slab<T> {
         self.len() == 0
     }
 
-    /// The element at `index`.
+    /// The element at an index that the kernel holds and that is below [`len`](Self::len).
+    ///
+    /// Any other index is a bug of the kernel's, and stops it by a page fault.
+    #[inline(always)]
+    pub fn at(&self, index: u32) -> &T {
+        debug_assert!(index < self.len.get(), "no element {index}");
+        // SAFETY: below `len` every element lies in mapped memory, was written by `grow`, and never moves. At any other
+        // index this table's own room is not mapped: whenever the reference is used, the CPU stops us.
+        unsafe { &*self.base.wrapping_add(index as usize) }
+    }
+
+    /// The element at `index`, if there is one.
     #[inline(always)]
     pub fn get(&self, index: u32) -> Option<&T> {
         if index >= self.len.get() {
@@ -117,7 +136,7 @@ fn map(page: u64, frames: &dyn FrameSource) -> Result<(), NoMemory> {
         taken.into_iter().flatten().for_each(|frame| frames.give(frame));
         return Err(NoMemory);
     }
-    let mut table = tables_table();
+    let mut table = growing_table(page);
     let mut stock = taken.into_iter().flatten().inspect(|frame| zero_frame(*frame));
     for shift in TABLE_SHIFTS {
         let index = page >> shift & 511;
@@ -133,12 +152,12 @@ fn map(page: u64, frames: &dyn FrameSource) -> Result<(), NoMemory> {
     Ok(())
 }
 
-/// The address bits that choose an entry of each table above a leaf, from the one that exists from the start.
+/// The address bits that choose an entry of each table above a leaf, below the one that exists from the start.
 const TABLE_SHIFTS: [u32; 2] = [30, 21];
 
 /// How many page tables above a page do not exist yet.
 fn missing_tables(page: u64) -> usize {
-    let mut table = tables_table();
+    let mut table = growing_table(page);
     for (above, shift) in TABLE_SHIFTS.into_iter().enumerate() {
         let value = read_entry(table, page >> shift & 511);
         if value & entry::PRESENT == 0 {
