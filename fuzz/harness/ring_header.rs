@@ -176,10 +176,9 @@ impl<'m, const P: usize, const C: usize> Ends<'m, P, C> {
             match script.byte() % 16 {
                 0..=3 => self.peer_writes_an_index(script),
                 4 => self.peer_writes_anywhere(script),
-                5 => self.push(),
+                5 | 8 => self.push(),
                 6 => self.claim(),
                 7 => self.fill(),
-                8 => self.unclaim(),
                 9 => self.publish(),
                 10 => self.look_for_room(),
                 11 => self.pop(),
@@ -296,14 +295,6 @@ impl<'m, const P: usize, const C: usize> Ends<'m, P, C> {
             self.held -= 1;
             let entry = self.entry();
             self.producer.fill(&self.out, entry);
-        }
-    }
-
-    fn unclaim(&mut self) {
-        if self.held > 0 {
-            self.held -= 1;
-            self.room += 1;
-            self.producer.unclaim();
         }
     }
 

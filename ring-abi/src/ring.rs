@@ -107,13 +107,17 @@ impl Producer {
     /// Promises a place.
     #[inline(always)]
     pub fn claim<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<(), PushError> {
-        let room = match self.room.get() {
-            0 => self.look_for_room(queue)?,
-            room => room,
-        };
-        self.room.set(room.wrapping_sub(1));
-        self.held.set(self.held.get().wrapping_add(1));
+        self.ensure_room(queue)?;
+        self.claim_known();
         Ok(())
+    }
+
+    /// Promises a place that is known to be free: [`known_room`](Self::known_room) is not zero.
+    #[inline(always)]
+    pub fn claim_known(&self) {
+        debug_assert!(self.room.get() != 0, "no slot is known to be free");
+        self.room.set(self.room.get().wrapping_sub(1));
+        self.held.set(self.held.get().wrapping_add(1));
     }
 
     #[cold]
@@ -125,13 +129,6 @@ impl Producer {
         }
     }
 
-    /// Gives a promised place back unused.
-    #[inline]
-    pub fn unclaim(&self) {
-        self.held.set(self.held.get().wrapping_sub(1));
-        self.room.set(self.room.get().wrapping_add(1));
-    }
-
     /// Fills a promised place. The peer sees it only after [`publish`](Self::publish).
     #[inline(always)]
     pub fn fill<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) {
@@ -141,11 +138,28 @@ impl Producer {
         self.tail.set(tail.wrapping_add(1));
     }
 
+    /// Makes sure that the next [`put`](Self::put) finds a free slot.
+    #[inline(always)]
+    pub fn ensure_room<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<(), PushError> {
+        if self.room.get() == 0 { self.look_for_room(queue).map(|_| ()) } else { Ok(()) }
+    }
+
+    /// Fills the next slot, which is known to be free: [`known_room`](Self::known_room) is not zero. The peer sees it
+    /// only after [`publish`](Self::publish).
+    #[inline(always)]
+    pub fn put<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) {
+        debug_assert!(self.room.get() != 0, "no slot is known to be free");
+        self.room.set(self.room.get().wrapping_sub(1));
+        let tail = self.tail.get();
+        store(queue.slot(tail), entry);
+        self.tail.set(tail.wrapping_add(1));
+    }
+
     /// Fills the next slot. The peer sees it only after [`publish`](Self::publish).
     #[inline(always)]
     pub fn push<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) -> Result<(), PushError> {
-        self.claim(queue)?;
-        self.fill(queue, entry);
+        self.ensure_room(queue)?;
+        self.put(queue, entry);
         Ok(())
     }
 

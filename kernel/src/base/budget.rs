@@ -23,6 +23,12 @@ impl Budget {
         Budget(Cell::new(STEP))
     }
 
+    /// A step begins: it may do a step's worth again.
+    #[inline(always)]
+    pub fn refill(&self) {
+        self.0.set(STEP);
+    }
+
     /// So many units.
     pub const fn of(units: u32) -> Budget {
         Budget(Cell::new(units))

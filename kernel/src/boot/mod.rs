@@ -20,6 +20,7 @@ use crate::mem::frames::Memory;
 use crate::mem::runs::Runs;
 use crate::op::state::State;
 use crate::op::stats::Stats;
+use crate::op::step::Step;
 use core::cell::Cell;
 use ring_abi::Errno;
 
@@ -62,6 +63,7 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         timers: Timers::new(&memory, MOST_OPS),
         halt: Cell::new(None),
         cpus: core::array::from_fn(|_| Cpu::default()),
+        step: Step::default(),
         cpu: Cell::new(0),
         stats: Stats::new(&memory)?,
         trace: Trace::default(),

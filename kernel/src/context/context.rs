@@ -43,8 +43,8 @@ pub struct Context {
     pub regs: Regs,
     /// What it does.
     pub state: Cell<State>,
-    /// The ring it waits on, as an index into `rings`.
-    pub waiting: Cell<u8>,
+    /// The ring it waits on.
+    pub waiting: Cell<u32>,
     /// It was started at least once.
     pub started: Cell<bool>,
     /// It is to stop instead of running again.
@@ -80,8 +80,8 @@ pub struct Context {
 /// A `ring_enter` that ran out of budget and goes on when its context has its next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfinished {
-    /// Which ring.
-    pub ring: u8,
+    /// The ring.
+    pub ring: u32,
     /// Flags.
     pub flags: u8,
     /// Submissions still to take.
@@ -97,7 +97,7 @@ impl Default for Context {
         Context {
             regs: Regs::default(),
             state: Cell::default(),
-            waiting: Cell::new(0),
+            waiting: Cell::new(NONE),
             started: Cell::new(false),
             stop: Cell::new(false),
             unfinished: Cell::new(None),

@@ -1,4 +1,4 @@
-//! One processor: who runs on it, who is ready, and what its step decided so far.
+//! One processor: who runs on it, and who is ready.
 #![forbid(unsafe_code)]
 
 use crate::base::NONE;
@@ -18,8 +18,6 @@ pub struct Cpu {
     pub current: Cell<u32>,
     /// Contexts that wait for their turn.
     pub ready: List,
-    /// A context that was just woken and runs next, without a trip through the queue.
-    pub handoff: Cell<u32>,
     /// Handoffs since the run queue was last looked at; limits how long two programs can hand to each other.
     pub donated: Cell<u32>,
     /// The state block that the next preemption uses, or `NONE`.
@@ -28,12 +26,6 @@ pub struct Cpu {
     pub slice_end: Cell<u64>,
     /// What the timer is set to.
     pub timer: Cell<u64>,
-    /// The timer, or who is ready, has to be looked at before this step ends.
-    pub rearm: Cell<bool>,
-    /// The step did something off the shortest paths: how long it takes is looked at.
-    pub measure: Cell<bool>,
-    /// Time of the step that runs, in ticks of the processor.
-    pub step_start: Cell<u64>,
 }
 
 impl Default for Cpu {
@@ -41,14 +33,10 @@ impl Default for Cpu {
         Cpu {
             current: Cell::new(NONE),
             ready: List::new(),
-            handoff: Cell::new(NONE),
             donated: Cell::new(0),
             spare: Cell::new(NONE),
             slice_end: Cell::new(0),
             timer: Cell::new(u64::MAX),
-            rearm: Cell::new(false),
-            measure: Cell::new(false),
-            step_start: Cell::new(0),
         }
     }
 }

@@ -104,9 +104,9 @@ fn contexts(s: &State) -> Result<(), String> {
             }
             at = ByTurn(&s.contexts).link(at).next();
         }
-        if cpu.handoff.get() != NONE {
-            return Err(format!("context {} was woken and forgotten", cpu.handoff.get()));
-        }
+    }
+    if s.step.handoff.get() != NONE {
+        return Err(format!("context {} was woken and forgotten", s.step.handoff.get()));
     }
     let ready = (0..s.contexts.capacity()).filter(|&id| s.contexts.at(id).state.get() == Run::Ready).count();
     let queued: usize = s.cpus.iter().map(|cpu| length(s, cpu.ready.first())).sum();

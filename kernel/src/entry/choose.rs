@@ -5,8 +5,8 @@
 //! there is somebody to give a turn to or a deadline to meet.
 #![forbid(unsafe_code)]
 
-use super::enter::Then;
-use super::event::{Enter, Resume};
+use super::enter::{Then, Wait};
+use super::event::Resume;
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use crate::context::context::State as Run;
@@ -18,22 +18,16 @@ use crate::op::{death, graph, work};
 /// Handoffs in a row before the run queue is looked at.
 const DONATIONS: u32 = 64;
 
-/// Whether anything but the running context wants this processor's attention.
+/// Whether the next one to run was handed the processor.
 #[inline(always)]
-pub fn is_pressed(cpu: &Cpu) -> bool {
-    cpu.rearm.get() || cpu.handoff.get() != NONE
-}
-
-/// Whether the next one to run was handed the processor, with nothing else to see to.
-#[inline(always)]
-pub fn is_handed(cpu: &Cpu) -> bool {
-    !cpu.rearm.get() && cpu.handoff.get() != NONE && cpu.donated.get() < DONATIONS
+pub fn is_handed(s: &State, cpu: &Cpu) -> bool {
+    s.step.handoff.get() != NONE && cpu.donated.get() < DONATIONS
 }
 
 /// Goes on with the context that was handed the processor.
 #[inline(always)]
 pub fn hand_over(s: &State, cpu: &Cpu) -> Resume {
-    let next = cpu.handoff.replace(NONE);
+    let next = s.step.handoff.replace(NONE);
     if !cpu.ready.is_empty() {
         cpu.donated.set(cpu.donated.get().wrapping_add(1));
     }
@@ -44,18 +38,16 @@ pub fn hand_over(s: &State, cpu: &Cpu) -> Resume {
 }
 
 /// The general road after a `ring_enter`.
-#[cold]
-#[inline(never)]
-pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then, budget: &Budget) -> Resume {
+pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then) -> Resume {
     match then {
         Then::Go(value) if s.halt.get().is_none() => {
             if s.contexts.at(current).stop.get() {
                 s.contexts.at(current).regs.set_result(i64::from(value) as u64);
                 s.contexts.at(current).state.set(Run::Stopped);
                 cpu.current.set(NONE);
-                return next(s, cpu, budget);
+                return next(s, cpu, &s.step.budget);
             }
-            queue_handoff(s, cpu);
+            queue_handoff(s);
             set_timer(s, cpu);
             if s.reload.replace(false) {
                 s.contexts.at(current).regs.set_result(i64::from(value) as u64);
@@ -71,7 +63,7 @@ pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then, budget: &Budg
         }
     }
     cpu.current.set(NONE);
-    next(s, cpu, budget)
+    next(s, cpu, &s.step.budget)
 }
 
 /// Takes the running context off its processor; its full registers were saved in the spare block.
@@ -85,8 +77,8 @@ pub fn pause(s: &State, cpu: &Cpu) {
 }
 
 /// A context that was woken but cannot run at once takes its turn.
-fn queue_handoff(s: &State, cpu: &Cpu) {
-    let id = cpu.handoff.replace(NONE);
+fn queue_handoff(s: &State) {
+    let id = s.step.handoff.replace(NONE);
     if id != NONE {
         s.make_ready(id);
     }
@@ -103,11 +95,11 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
         return Resume::Again;
     }
     if cpu.donated.replace(0) >= DONATIONS {
-        queue_handoff(s, cpu);
+        queue_handoff(s);
     }
     let worked = work::slice(s, budget);
     loop {
-        let handed = cpu.handoff.replace(NONE);
+        let handed = s.step.handoff.replace(NONE);
         let id = if handed != NONE { Some(handed) } else { cpu.ready.pop_front(&ByTurn(&s.contexts)) };
         let Some(id) = id else { break };
         let context = s.contexts.at(id);
@@ -124,7 +116,7 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
             set_timer(s, cpu);
             return Resume::Again;
         }
-        if let Some(resume) = go_on(s, cpu, id, left, budget) {
+        if let Some(resume) = go_on(s, cpu, id, left) {
             return resume;
         }
     }
@@ -138,26 +130,18 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
 }
 
 /// Goes on with a `ring_enter` that ran out of budget.
-fn go_on(
-    s: &State,
-    cpu: &Cpu,
-    id: u32,
-    left: crate::context::context::Unfinished,
-    budget: &Budget,
-) -> Option<Resume> {
+fn go_on(s: &State, cpu: &Cpu, id: u32, left: crate::context::context::Unfinished) -> Option<Resume> {
     cpu.current.set(id);
     s.contexts.at(id).state.set(Run::Running);
-    let args = Enter {
-        ring: u64::from(left.ring),
-        to_submit: u64::from(left.to_submit),
+    let then = Wait {
         min_complete: u64::from(left.min_complete),
         flags: u64::from(left.flags),
         deadline: left.deadline,
     };
-    match super::enter::enter(s, id, args, budget) {
+    match super::enter::long(s, s.rings.at(left.ring), u64::from(left.to_submit), then) {
         Then::Go(value) => {
             s.contexts.at(id).regs.set_result(i64::from(value) as u64);
-            queue_handoff(s, cpu);
+            queue_handoff(s);
             return Some(run(s, cpu, id));
         }
         Then::Later => {
@@ -172,7 +156,7 @@ fn go_on(
 
 /// Runs a context: a fresh slice, and the timer if somebody else waits.
 fn run(s: &State, cpu: &Cpu, id: u32) -> Resume {
-    queue_handoff(s, cpu);
+    queue_handoff(s);
     cpu.current.set(id);
     s.contexts.at(id).state.set(Run::Running);
     count(&s.stats.switches);
@@ -182,7 +166,7 @@ fn run(s: &State, cpu: &Cpu, id: u32) -> Resume {
 
 /// Sets the timer to the soonest of the deadlines and, if anybody waits for a turn, the end of the slice.
 fn set_timer(s: &State, cpu: &Cpu) {
-    cpu.rearm.set(false);
+    s.step.rearmed();
     let mut wanted = s.timers.soonest(s);
     if !cpu.ready.is_empty() || !s.work_is_done() {
         let now = s.memory.machine.now();

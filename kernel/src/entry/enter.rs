@@ -1,18 +1,23 @@
 //! A ring was entered: take the replies, take the submissions, then wait if asked.
 //!
-//! The same loop serves one entry and many. What exceeds the step's budget stays in the rings and is
-//! taken up when the context has its next turn; the program notices nothing of it.
+//! There are three roads. What a nop needs is done by [`look`] itself, without a frame. A single submission whose
+//! program waits for completions takes [`alone`], in a straight line. Everything else takes [`long`]: replies first,
+//! then any number of submissions, then any wait.
+//!
+//! What exceeds the step's budget stays in the rings and is taken up when the context has its next turn; the
+//! program notices nothing of it.
 #![forbid(unsafe_code)]
 
 use super::event::Enter;
 use crate::base::NONE;
-use crate::base::budget::{Budget, ENTRY};
+use crate::base::budget::ENTRY;
 use crate::context::context::{Context, State as Run, Unfinished};
 use crate::context::timers::CONTEXT;
 use crate::op::cx::Cx;
 use crate::op::state::State;
-use crate::op::{Outcome, dispatch, forward, nop, reply, tracer};
+use crate::op::{OpResult, Outcome, dispatch, forward, nop, reply, tracer};
 use crate::ring::duplex::Ring;
+use crate::scheme::link::Link;
 use ring_abi::ring::{Entry, PushError};
 use ring_abi::sqe::{Head, Words};
 use ring_abi::{Cqe, Errno, enter};
@@ -33,92 +38,117 @@ pub enum Then {
     Gone,
 }
 
-/// Handles one `ring_enter` of the running context.
+/// Which road an entry takes.
+pub enum Road<'a> {
+    /// None: it was a nop, which is answered.
+    Done,
+    /// None: the arguments make no sense.
+    Refused(Errno),
+    /// One submission, which was looked at but not taken, and a wait for completions.
+    Alone(&'a Ring, Head),
+    /// Any other.
+    Long(&'a Ring),
+}
+
+/// Looks at what the running context entered with.
 #[inline(always)]
-pub fn enter(s: &State, context_id: u32, args: Enter, budget: &Budget) -> Then {
-    let context = s.contexts.at(context_id);
-    let ring_id = context.ring(args.ring);
-    let Some(ring) = s.rings.get(ring_id) else { return fail(Errno::BADF) };
-    if args.flags & !enter::ALL != 0 {
+pub fn look<'a>(s: &'a State, context: &Context, args: &Enter) -> Road<'a> {
+    let Some(ring) = s.rings.get(context.ring(args.ring)) else { return Road::Refused(Errno::BADF) };
+    let is_plain = ring.link.get() == NONE
+        && s.traced.get() == 0
+        && args.flags == enter::COMPLETIONS
+        && args.to_submit != 0;
+    if !is_plain {
+        return Road::Long(ring);
+    }
+    let memory = ring.memory.get();
+    let sq = memory.sq();
+    if ring.sq.ready(&sq) != Ok(1) || ring.cq.known_room() == 0 {
+        return Road::Long(ring);
+    }
+    let head = Head(ring.sq.peek(&sq, 0).word(0));
+    if head.shape() != dispatch::NOP || args.min_complete > 1 {
+        return Road::Alone(ring, head);
+    }
+    ring.sq.advance(1);
+    ring.sq.publish(&sq);
+    s.stats.start(head.opcode());
+    let cq = memory.cq();
+    // Nobody waits for it: the owner runs.
+    ring.cq.put(&cq, Cqe::new(head.tag(), Ok(nop::ANSWER)).to_words());
+    ring.cq.publish(&cq);
+    Road::Done
+}
+
+/// Takes the one submission that [`look`] has seen, and waits for completions.
+#[inline(always)]
+pub fn alone(s: &State, ring: &Ring, head: Head, then: Wait) -> Then {
+    let memory = ring.memory.get();
+    let sq = memory.sq();
+    let entry = ring.sq.peek(&sq, 0);
+    ring.sq.advance(1);
+    ring.cq.claim_known();
+    let context = s.contexts.at(ring.owner.get());
+    match start(s, context, ring, head, entry) {
+        Ok(Outcome::Parked) => {}
+        Ok(Outcome::Gone) => return Then::Gone,
+        other => {
+            answer(s, ring, head, other);
+            if context.state.get() != Run::Running {
+                return Then::Gone;
+            }
+        }
+    }
+    ring.sq.publish(&sq);
+    wait_for_completions(s, context, ring, then)
+}
+
+/// What a `ring_enter` waits for when its submissions are taken.
+#[derive(Clone, Copy)]
+pub struct Wait {
+    /// Completions that end the wait.
+    pub min_complete: u64,
+    /// Flags of [`ring_abi::enter`].
+    pub flags: u64,
+    /// When it ends, in nanoseconds of the monotonic clock.
+    pub deadline: u64,
+}
+
+/// Handles an entry of any kind.
+#[inline(always)]
+pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
+    let context = s.contexts.at(ring.owner.get());
+    if then.flags & !enter::ALL != 0 {
         return fail(Errno::INVAL);
     }
-
     if s.traced.get() != 0 {
-        tracer::entered(s, context, ring, args.to_submit);
+        tracer::entered(s, context, ring, to_submit);
     }
-    let before = ring.cq.position();
     let link_id = ring.link.get();
-    if link_id != NONE && !take_replies(s, ring, link_id, budget) {
-        return if is_corrupt(ring) { condemn(s, context_id) } else { postpone(context, rest(&args, 0)) };
+    if link_id != NONE {
+        match take_replies(s, ring, link_id) {
+            Taken::All => {}
+            other => return stop(s, context, ring, other, to_submit, then),
+        }
     }
-    match submit(s, ring_id, ring, args, budget) {
-        Submitted::All => {}
-        Submitted::Some(taken) => return postpone(context, rest(&args, taken)),
-        Submitted::Corrupt => return condemn(s, context_id),
-        Submitted::Gone => return Then::Gone,
+    if to_submit != 0 {
+        let memory = ring.memory.get();
+        match ring.sq.ready(&memory.sq()) {
+            Ok(0) => {}
+            Ok(ready) => match take_submissions(s, context, ring, u64::from(ready).min(to_submit) as u32) {
+                Taken::All => {}
+                other => return stop(s, context, ring, other, to_submit, then),
+            },
+            Err(_) => return condemn(s, ring.owner.get()),
+        }
     }
-    if context.state.get() != Run::Running {
-        return Then::Gone;
-    }
-    // What completed in this very step cannot have been taken: then there is nothing to wait for.
-    let completed = u64::from(ring.cq.position().wrapping_sub(before));
-    if args.flags == 0 || args.flags == enter::COMPLETIONS && completed >= args.min_complete {
-        return Then::Go(0);
-    }
-    wait(s, context_id, context, ring, args)
+    wait(s, context, ring, then)
 }
 
-/// The context goes on, and its `ring_enter` fails.
-#[cold]
-fn fail(error: Errno) -> Then {
-    Then::Go(i32::from(error.raw()).wrapping_neg())
-}
-
-/// Takes every reply that the daemon has shown. `false` if the budget ran out or the queue is corrupt.
-///
-/// A function of its own, so that the loop has the registers for itself.
-#[inline(never)]
-fn take_replies(s: &State, ring: &Ring, link_id: u32, budget: &Budget) -> bool {
-    let memory = ring.memory.get();
-    let Some(replies) = memory.replies() else { return true };
-    let Ok(ready) = ring.rp.ready(&replies) else { return false };
-    let link = s.links.at(link_id);
-    let count = budget.afford(ready, ENTRY);
-    if count > BRIEF {
-        s.this_cpu().measure.set(true);
-    }
-    for _ in 0..count {
-        let words = ring.rp.peek(&replies, 0).copy();
-        ring.rp.advance(1);
-        reply::take(s, link_id, link, words);
-    }
-    ring.rp.publish(&replies);
-    forward::refill(s, link_id);
-    count == ready
-}
-
-/// The replies were not all taken: whether that is because the daemon's index cannot be.
-#[cold]
-#[inline(never)]
-fn is_corrupt(ring: &Ring) -> bool {
-    let memory = ring.memory.get();
-    memory.replies().is_some_and(|replies| ring.rp.ready(&replies).is_err())
-}
-
-/// What is left of a `ring_enter` after it took some submissions.
-#[inline(always)]
-fn rest(args: &Enter, taken: u32) -> Unfinished {
-    Unfinished {
-        ring: args.ring as u8,
-        flags: args.flags as u8,
-        to_submit: args.to_submit.saturating_sub(u64::from(taken)).min(u64::from(u32::MAX)) as u32,
-        min_complete: args.min_complete.min(u64::from(u32::MAX)) as u32,
-        deadline: args.deadline,
-    }
-}
-
-enum Submitted {
-    /// As many as asked for, or as there were, or as there was room for.
+/// How far a queue was taken.
+#[derive(Clone, Copy)]
+enum Taken {
+    /// As far as asked for, or as there was room for.
     All,
     /// The budget ran out after so many.
     Some(u32),
@@ -128,75 +158,151 @@ enum Submitted {
     Gone,
 }
 
-/// Takes submissions.
+/// The entry ends here, for now or for good.
+#[cold]
+#[inline(never)]
+fn stop(s: &State, context: &Context, ring: &Ring, taken: Taken, to_submit: u64, then: Wait) -> Then {
+    let taken = match taken {
+        Taken::Gone => return Then::Gone,
+        Taken::Corrupt => return condemn(s, ring.owner.get()),
+        Taken::All => 0,
+        Taken::Some(taken) => taken,
+    };
+    if context.state.get() != Run::Running {
+        // It was ended by what it just did.
+        return Then::Gone;
+    }
+    let clamp = |number: u64| number.min(u64::from(u32::MAX)) as u32;
+    context.unfinished.set(Some(Unfinished {
+        ring: ring.id.get(),
+        flags: then.flags as u8,
+        to_submit: clamp(to_submit.saturating_sub(u64::from(taken))),
+        min_complete: clamp(then.min_complete),
+        deadline: then.deadline,
+    }));
+    Then::Later
+}
+
+/// Takes every reply that the daemon has shown.
 #[inline(always)]
-fn submit(s: &State, ring_id: u32, ring: &Ring, args: Enter, budget: &Budget) -> Submitted {
-    if args.to_submit == 0 {
-        return Submitted::All;
-    }
+fn take_replies(s: &State, ring: &Ring, link_id: u32) -> Taken {
     let memory = ring.memory.get();
-    let sq = memory.sq();
-    let Ok(ready) = ring.sq.ready(&sq) else { return Submitted::Corrupt };
-    let wanted = u64::from(ready).min(args.to_submit) as u32;
-    let count = budget.afford(wanted, ENTRY);
-    if count > BRIEF {
-        s.this_cpu().measure.set(true);
+    let Some(replies) = memory.replies() else { return Taken::All };
+    let link = s.links.at(link_id);
+    match ring.rp.ready(&replies) {
+        Ok(0) => {}
+        Ok(1) => {
+            let words = ring.rp.peek(&replies, 0).copy();
+            ring.rp.advance(1);
+            reply::take(s, link_id, link, words);
+            ring.rp.publish(&replies);
+        }
+        Ok(ready) => return take_many_replies(s, ring, link_id, link, ready),
+        Err(_) => return Taken::Corrupt,
     }
-    let cq = memory.cq();
+    forward::refill(s, link);
+    Taken::All
+}
+
+/// A function of its own, so that the loop has the registers for itself.
+#[inline(never)]
+fn take_many_replies(s: &State, ring: &Ring, link_id: u32, link: &Link, ready: u32) -> Taken {
+    let memory = ring.memory.get();
+    let Some(replies) = memory.replies() else { return Taken::All };
+    let count = s.step.budget.afford(ready, ENTRY);
+    if count > BRIEF {
+        s.step.measure(&s.memory.machine);
+    }
+    for _ in 0..count {
+        let words = ring.rp.peek(&replies, 0).copy();
+        ring.rp.advance(1);
+        reply::take(s, link_id, link, words);
+    }
+    ring.rp.publish(&replies);
+    forward::refill(s, link);
+    if count == ready { Taken::All } else { Taken::Some(0) }
+}
+
+/// Takes submissions, of which so many are there.
+#[inline(never)]
+fn take_submissions(s: &State, context: &Context, ring: &Ring, wanted: u32) -> Taken {
+    let memory = ring.memory.get();
+    let (sq, cq) = (memory.sq(), memory.cq());
+    let count = s.step.budget.afford(wanted, ENTRY);
+    if count > BRIEF {
+        s.step.measure(&s.memory.machine);
+    }
     for _ in 0..count {
         match ring.cq.claim(&cq) {
             Ok(()) => {}
             Err(PushError::Full) => {
                 ring.starve(true);
                 ring.sq.publish(&sq);
-                return Submitted::All;
+                return Taken::All;
             }
-            Err(PushError::Corrupt) => return Submitted::Corrupt,
+            Err(PushError::Corrupt) => return Taken::Corrupt,
         }
         let entry = ring.sq.peek(&sq, 0);
         ring.sq.advance(1);
         let head = Head(entry.word(0));
-        s.stats.start(head.opcode());
-        if head.shape() == dispatch::NOP {
-            s.post(ring, Cqe::new(head.tag(), Ok(nop::ANSWER)));
-        } else if !one(s, ring_id, ring, budget, head, entry) {
-            return Submitted::Gone;
+        match start(s, context, ring, head, entry) {
+            Ok(Outcome::Parked) => {}
+            Ok(Outcome::Gone) => return Taken::Gone,
+            other => answer(s, ring, head, other),
         }
     }
     ring.sq.publish(&sq);
     if ring.starved.get() {
         ring.starve(false);
     }
-    if count == wanted { Submitted::All } else { Submitted::Some(count) }
-}
-
-/// Starts one operation. `false`: the context has ended.
-///
-/// A function of its own, so that the loops of nops and of replies have the registers for themselves.
-#[inline(never)]
-fn one(s: &State, ring_id: u32, ring: &Ring, budget: &Budget, head: Head, entry: Entry<'_, 8>) -> bool {
-    let context_id = ring.owner.get();
-    let context = s.contexts.at(context_id);
-    let cx = Cx { s, ring_id, ring, context_id, context, budget, tag: head.tag() };
-    match dispatch::start(cx, head, entry) {
-        Ok(Outcome::Parked) => {}
-        Ok(Outcome::Done(value)) => s.post(ring, Cqe::new(head.tag(), Ok(value))),
-        Err(error) => s.post(ring, Cqe::new(head.tag(), Err(error))),
-        Ok(Outcome::Gone) => return false,
-    }
-    true
-}
-
-/// The step's budget is spent: the context goes on with the rest in its next turn.
-#[cold]
-#[inline(never)]
-fn postpone(context: &Context, rest: Unfinished) -> Then {
     if context.state.get() != Run::Running {
-        // It was ended by what it just did.
-        return Then::Gone;
+        return Taken::Gone;
     }
-    context.unfinished.set(Some(rest));
-    Then::Later
+    if count == wanted { Taken::All } else { Taken::Some(count) }
+}
+
+/// Starts one operation, whose completion has its place.
+#[inline(always)]
+fn start<'a>(
+    s: &'a State,
+    context: &'a Context,
+    ring: &'a Ring,
+    head: Head,
+    entry: Entry<'_, 8>,
+) -> OpResult {
+    s.stats.start(head.opcode());
+    let cx = Cx {
+        s,
+        ring_id: ring.id.get(),
+        ring,
+        context_id: ring.owner.get(),
+        context,
+        budget: &s.step.budget,
+        tag: head.tag(),
+    };
+    dispatch::start(cx, head, entry)
+}
+
+/// Completes an operation that did not wait.
+#[inline(always)]
+fn answer(s: &State, ring: &Ring, head: Head, outcome: OpResult) {
+    let result = match outcome {
+        Ok(Outcome::Done(value)) => Ok(value),
+        Err(error) => Err(error),
+        Ok(Outcome::Parked | Outcome::Gone) => return,
+    };
+    s.post(ring, Cqe::new(head.tag(), result));
+}
+
+/// The context goes on, and its `ring_enter` fails.
+#[cold]
+fn fail(error: Errno) -> Then {
+    Then::Go(refusal(error))
+}
+
+/// What a `ring_enter` returns that failed.
+pub fn refusal(error: Errno) -> i32 {
+    i32::from(error.raw()).wrapping_neg()
 }
 
 /// A program wrote an index that cannot be: it ends.
@@ -207,33 +313,43 @@ fn condemn(s: &State, context_id: u32) -> Then {
     Then::Gone
 }
 
-/// Lets the context wait for what `args` names, unless it is there already.
+/// Lets the context wait for what it asked for, unless it is there already.
 #[inline(always)]
-fn wait(s: &State, context_id: u32, context: &Context, ring: &Ring, args: Enter) -> Then {
-    if args.flags & enter::COMPLETIONS != 0 {
-        let wanted = args.min_complete.min(u64::from(u32::MAX)) as u32;
-        match ring.aim(wanted, args.flags & enter::REQUESTS == 0) {
-            Ok(true) => return Then::Go(0),
-            Ok(false) => {}
-            Err(_) => return condemn(s, context_id),
-        }
-    }
-    if args.flags & enter::REQUESTS != 0 {
+fn wait(s: &State, context: &Context, ring: &Ring, then: Wait) -> Then {
+    if then.flags & enter::REQUESTS != 0 {
         let memory = ring.memory.get();
         let Some(requests) = memory.requests() else { return fail(Errno::INVAL) };
         match ring.rq.untaken(&requests) {
             Ok(0) => {}
             Ok(_) => return Then::Go(0),
-            Err(_) => return condemn(s, context_id),
+            Err(_) => return condemn(s, ring.owner.get()),
         }
     }
-    if args.deadline != enter::NO_DEADLINE
-        && let Err(error) = wait_until(s, context_id, args.deadline)
+    if then.flags & enter::COMPLETIONS != 0 {
+        return wait_for_completions(s, context, ring, then);
+    }
+    if then.flags == 0 { Then::Go(0) } else { park(s, context, ring, then) }
+}
+
+#[inline(always)]
+fn wait_for_completions(s: &State, context: &Context, ring: &Ring, then: Wait) -> Then {
+    let wanted = then.min_complete.min(u64::from(u32::MAX)) as u32;
+    match ring.aim(wanted, then.flags & enter::REQUESTS == 0) {
+        Ok(true) => Then::Go(0),
+        Ok(false) => park(s, context, ring, then),
+        Err(_) => condemn(s, ring.owner.get()),
+    }
+}
+
+#[inline(always)]
+fn park(s: &State, context: &Context, ring: &Ring, then: Wait) -> Then {
+    if then.deadline != enter::NO_DEADLINE
+        && let Err(error) = wait_until(s, ring.owner.get(), then.deadline)
     {
         return fail(error);
     }
-    ring.waits.set(args.flags as u8);
-    context.waiting.set(args.ring as u8);
+    ring.waits.set(then.flags as u8);
+    context.waiting.set(ring.id.get());
     context.state.set(Run::Waiting);
     Then::Wait
 }
@@ -247,6 +363,6 @@ fn wait_until(s: &State, context_id: u32, deadline: u64) -> Result<(), Errno> {
     }
     s.timers.ensure_one(&s.memory)?;
     s.timers.add(s, context_id | CONTEXT, deadline);
-    s.this_cpu().rearm.set(true);
+    s.step.rearm();
     Ok(())
 }

@@ -12,12 +12,13 @@ use ring_abi::Errno;
 /// The timer: deadlines that have come, and the end of a slice.
 pub fn timer(s: &State, cpu: &Cpu, budget: &Budget) {
     cpu.timer.set(u64::MAX);
-    cpu.rearm.set(true);
+    s.step.rearm();
     let now = s.memory.machine.now();
     while budget.spend(ENTRY) {
         let Some(item) = s.timers.expired(s, now) else { break };
         if item & CONTEXT != 0 {
-            s.wake_with(item & !CONTEXT, Err(Errno::TIMEDOUT));
+            let context = s.contexts.at(item & !CONTEXT);
+            s.wake_with(s.rings.at(context.waiting.get()), Err(Errno::TIMEDOUT));
         } else {
             timeout::expired(s, item);
         }

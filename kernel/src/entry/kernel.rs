@@ -1,12 +1,15 @@
 //! The kernel as a value: one event in, what to run next out.
 #![forbid(unsafe_code)]
 
+use super::choose;
+use super::enter::{self, Road, Then, Wait};
 use super::event::{Enter, Event, Resume};
 use crate::base::NONE;
-use crate::base::budget::Budget;
 use crate::context::cpu::Cpu;
 use crate::op::state::State;
 use crate::op::stats::count;
+use crate::ring::duplex::Ring;
+use ring_abi::sqe::Head;
 
 /// The kernel.
 pub struct Kernel {
@@ -28,35 +31,72 @@ impl Kernel {
 
     /// The running context entered a ring: [`step`](Self::step) for that event.
     #[inline(always)]
-    pub fn enter(&self, cpu: usize, enter: Enter) -> Resume {
-        let s = &self.state;
-        let cpu = self.begin(cpu);
-        count(&s.stats.enters);
-        let budget = Budget::step();
-        let current = cpu.current.get();
-        match super::enter::enter(s, current, enter, &budget) {
-            super::enter::Then::Go(value) if !super::choose::is_pressed(cpu) => {
-                self.end_brief(cpu);
-                Resume::Same(value)
-            }
-            super::enter::Then::Wait if super::choose::is_handed(cpu) => {
-                self.end_brief(cpu);
-                super::choose::hand_over(s, cpu)
-            }
-            then => {
-                let resume = super::choose::after_enter(s, cpu, current, then, &budget);
-                self.end(cpu, 0);
-                resume
-            }
+    pub fn enter(&self, cpu: usize, args: Enter) -> Resume {
+        let then = Wait { min_complete: args.min_complete, flags: args.flags, deadline: args.deadline };
+        match self.look(cpu, &args) {
+            Road::Done => Resume::Same(0),
+            Road::Refused(error) => Resume::Same(enter::refusal(error)),
+            Road::Alone(ring, head) => self.alone(cpu, ring, head, then),
+            Road::Long(ring) => self.long(cpu, ring, args.to_submit, then),
         }
     }
 
-    /// Ends a step that most often was too short to be looked at.
+    /// First part of [`enter`](Self::enter): which of the two others follows, if any.
     #[inline(always)]
-    fn end_brief(&self, cpu: &Cpu) {
-        if cpu.measure.get() {
-            self.end(cpu, 0);
+    pub fn look(&self, cpu: usize, args: &Enter) -> Road<'_> {
+        let s = &self.state;
+        count(&s.stats.enters);
+        let Some(cpu) = s.cpus.get(cpu) else { crate::bug!("no such cpu") };
+        enter::look(s, s.contexts.at(cpu.current.get()), args)
+    }
+
+    /// Second part, for a single submission and a wait for completions.
+    #[inline(always)]
+    pub fn alone(&self, cpu: usize, ring: &Ring, head: Head, then: Wait) -> Resume {
+        let cpu = self.begin(cpu);
+        let current = ring.owner.get();
+        self.finish(cpu, current, enter::alone(&self.state, ring, head, then))
+    }
+
+    /// Second part, for anything.
+    #[inline(always)]
+    pub fn long(&self, cpu: usize, ring: &Ring, to_submit: u64, then: Wait) -> Resume {
+        let cpu = self.begin(cpu);
+        let current = ring.owner.get();
+        self.finish(cpu, current, enter::long(&self.state, ring, to_submit, then))
+    }
+
+    /// The end of a step in which a ring was entered.
+    #[inline(always)]
+    fn finish(&self, cpu: &Cpu, current: u32, then: Then) -> Resume {
+        let s = &self.state;
+        if s.step.is_brief() || self.end_brief() {
+            match then {
+                Then::Go(value) if s.step.handoff.get() == NONE => return Resume::Same(value),
+                Then::Wait if choose::is_handed(s, cpu) => return choose::hand_over(s, cpu),
+                _ => {}
+            }
         }
+        self.finish_slowly(cpu, current, then)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn finish_slowly(&self, cpu: &Cpu, current: u32, then: Then) -> Resume {
+        let resume = choose::after_enter(&self.state, cpu, current, then);
+        self.end(0);
+        resume
+    }
+
+    /// Ends a step that has to be measured but not looked after. `false`: it has to be looked after.
+    #[cold]
+    #[inline(never)]
+    fn end_brief(&self) -> bool {
+        if self.state.step.is_looked_after() {
+            return false;
+        }
+        self.end(0);
+        true
     }
 
     /// Anything else.
@@ -64,15 +104,15 @@ impl Kernel {
     fn other(&self, cpu: usize, event: Event) -> Resume {
         let s = &self.state;
         let cpu = self.begin(cpu);
+        s.step.measure(&s.memory.machine);
         count(&s.stats.events);
-        let budget = Budget::step();
         if cpu.current.get() != NONE {
-            super::choose::pause(s, cpu);
+            choose::pause(s, cpu);
         }
         let kind = match event {
             Event::Enter(_) | Event::Again => 1,
             Event::Timer => {
-                super::interrupt::timer(s, cpu, &budget);
+                super::interrupt::timer(s, cpu, &s.step.budget);
                 2
             }
             Event::Interrupt(line) => {
@@ -88,8 +128,8 @@ impl Kernel {
                 5
             }
         };
-        let resume = super::choose::next(s, cpu, &budget);
-        self.end(cpu, kind);
+        let resume = choose::next(s, cpu, &s.step.budget);
+        self.end(kind);
         resume
     }
 
@@ -97,19 +137,16 @@ impl Kernel {
     fn begin(&self, cpu: usize) -> &Cpu {
         let s = &self.state;
         s.cpu.set(cpu);
-        let cpu = s.this_cpu();
-        cpu.step_start.set(s.memory.machine.ticks());
-        cpu
+        s.step.budget.refill();
+        s.this_cpu()
     }
 
     /// Remembers the longest step.
-    #[cold]
-    #[inline(never)]
-    fn end(&self, cpu: &Cpu, kind: u8) {
+    fn end(&self, kind: u8) {
         let s = &self.state;
-        cpu.measure.set(false);
-        let ticks = s.memory.machine.ticks().wrapping_sub(cpu.step_start.get());
-        if ticks > s.stats.longest_step.get() {
+        if let Some(ticks) = s.step.measured(&s.memory.machine)
+            && ticks > s.stats.longest_step.get()
+        {
             s.stats.longest_step.set(ticks);
             s.stats.longest_kind.set(kind);
         }

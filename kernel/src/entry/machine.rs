@@ -3,23 +3,64 @@
 //! `main.rs` gives these functions the symbols that the stubs know.
 #![forbid(unsafe_code)]
 
+use super::enter::{self, Road, Wait};
 use super::event::{Enter, Event, Fault, Resume};
 use super::kernel::Kernel;
 use crate::arch::{self, x86_64::Place};
 use crate::base::trace;
+use crate::ring::duplex::Ring;
+use ring_abi::sqe::Head;
+
+/// The processor that runs the kernel.
+const CPU: usize = 0;
 
 /// The kernel of this machine; filled at boot.
 pub static KERNEL: Place<Kernel> = Place::empty();
 
 /// A ring was entered. Returns to the same context with this value, or does not return.
+///
+/// The first look needs no frame; what follows it is called in its place, with what is still of use in registers.
 #[inline(always)]
 pub fn enter(ring: u64, to_submit: u64, min_complete: u64, flags: u64, deadline: u64) -> u64 {
+    match KERNEL.get().look(CPU, &Enter { ring, to_submit, min_complete, flags, deadline }) {
+        Road::Done => 0,
+        Road::Refused(error) => to_value(enter::refusal(error)),
+        Road::Alone(ring, head) => alone(ring, head.0, min_complete, deadline),
+        Road::Long(ring) => long(ring, to_submit, min_complete, flags, deadline),
+    }
+}
+
+#[inline(never)]
+extern "sysv64" fn alone(ring: &'static Ring, head: u64, min_complete: u64, deadline: u64) -> u64 {
     let kernel = KERNEL.get();
-    let enter = Enter { ring, to_submit, min_complete, flags, deadline };
-    match kernel.enter(0, enter) {
-        Resume::Same(value) => i64::from(value) as u64,
+    let then = Wait { min_complete, flags: ring_abi::enter::COMPLETIONS, deadline };
+    return_to(kernel, kernel.alone(CPU, ring, Head(head), then))
+}
+
+#[inline(never)]
+extern "sysv64" fn long(
+    ring: &'static Ring,
+    to_submit: u64,
+    min_complete: u64,
+    flags: u64,
+    deadline: u64,
+) -> u64 {
+    let kernel = KERNEL.get();
+    return_to(kernel, kernel.long(CPU, ring, to_submit, Wait { min_complete, flags, deadline }))
+}
+
+/// To the same context by returning, to any other by leaving.
+#[inline(always)]
+fn return_to(kernel: &'static Kernel, resume: Resume) -> u64 {
+    match resume {
+        Resume::Same(value) => to_value(value),
+        Resume::Context(id) => go_to(kernel, id),
         other => leave(kernel, other),
     }
+}
+
+fn to_value(value: i32) -> u64 {
+    i64::from(value) as u64
 }
 
 /// Something else happened; the numbers are those of the stubs.
@@ -32,7 +73,7 @@ pub fn event(kind: u64, a: u64, b: u64, c: u64) -> ! {
         3 => Event::Call,
         _ => Event::Again,
     };
-    let resume = kernel.step(0, event);
+    let resume = kernel.step(CPU, event);
     leave(kernel, resume)
 }
 
@@ -45,21 +86,13 @@ pub fn dump(out: &mut dyn core::fmt::Write) {
 }
 
 /// Does what a step said.
-#[inline(always)]
+#[cold]
+#[inline(never)]
 pub fn leave(kernel: &'static Kernel, resume: Resume) -> ! {
     let s = &kernel.state;
     let machine = &s.memory.machine;
     match resume {
-        Resume::Context(id) => {
-            let context = s.contexts.at(id);
-            let root = s.memory.space(context.space.get()).root();
-            let block = context.regs.detach().map(|block| {
-                // Nobody takes the block before the registers are loaded: interrupts are off.
-                s.blocks.give(block);
-                &s.blocks.at(block).state
-            });
-            arch::resume(machine, &context.regs, block, root)
-        }
+        Resume::Context(id) => go_to(kernel, id),
         Resume::Same(_) => crate::bug!("nobody to return to"),
         Resume::Again => arch::again(machine),
         Resume::Idle => arch::idle(machine),
@@ -68,4 +101,18 @@ pub fn leave(kernel: &'static Kernel, resume: Resume) -> ! {
             arch::exit(status)
         }
     }
+}
+
+/// Goes on with a context.
+#[inline(always)]
+fn go_to(kernel: &'static Kernel, id: u32) -> ! {
+    let s = &kernel.state;
+    let context = s.contexts.at(id);
+    let root = s.memory.space(context.space.get()).root();
+    let block = context.regs.detach().map(|block| {
+        // Nobody takes the block before the registers are loaded: interrupts are off.
+        s.blocks.give(block);
+        &s.blocks.at(block).state
+    });
+    arch::resume(&s.memory.machine, &context.regs, block, root)
 }

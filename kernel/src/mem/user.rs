@@ -101,7 +101,7 @@ pub fn page_place(memory: &Memory, space: &Space, address: u64, access: Access) 
 #[inline(always)]
 pub fn copy_out(
     memory: &Memory,
-    space: &Space,
+    space: u32,
     cache: &PageCache,
     address: u64,
     from: Fixed,
@@ -111,7 +111,7 @@ pub fn copy_out(
         memory.machine.copy(place, from, length);
         return Ok(());
     }
-    copy_out_slowly(memory, space, cache, address, from, length)
+    copy_out_slowly(memory, memory.space(space), cache, address, from, length)
 }
 
 #[cold]
@@ -141,7 +141,7 @@ fn copy_out_slowly(
 #[inline(always)]
 pub fn copy_in(
     memory: &Memory,
-    space: &Space,
+    space: u32,
     cache: &PageCache,
     to: Fixed,
     address: u64,
@@ -151,7 +151,7 @@ pub fn copy_in(
         memory.machine.copy(to, place, length);
         return Ok(());
     }
-    copy_in_slowly(memory, space, to, address, length)
+    copy_in_slowly(memory, memory.space(space), to, address, length)
 }
 
 #[cold]

@@ -56,7 +56,7 @@ fn ask(s: &State, id: u32, grace: u64) -> bool {
         s.timers.remove(s, id);
     }
     s.timers.add(s, id, s.memory.machine.now().saturating_add(grace));
-    s.this_cpu().rearm.set(true);
+    s.step.rearm();
     notify(s, id);
     true
 }
@@ -154,7 +154,7 @@ pub fn abandon(s: &State, id: u32) {
 #[inline(never)]
 pub fn late_reply(s: &State, link: &Link, id: u32, entry: Cqe) {
     let op = s.ops.at(id);
-    link.answered(&s.slots, op.slot_tag.get());
+    link.take_back(&s.slots, op.slot_tag.get());
     forget_notice(s, link, id);
     if let (true, Ok(file), 0) = (forward::makes_file(op.opcode.get()), entry.result(), entry.flags & 7) {
         let made = open::use_reserve(s, op, file);

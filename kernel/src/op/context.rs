@@ -142,7 +142,7 @@ pub fn registers(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         }
         context.regs.set_fs_base(registers.fs_base);
         // The new base takes effect when the context is resumed as another one would be.
-        s.this_cpu().rearm.set(true);
+        s.step.rearm();
         cx.s.reload.set(true);
     } else {
         context.regs.write(block, &registers)?;
@@ -173,17 +173,16 @@ pub fn stop(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     match context.state.get() {
         Run::Stopped => return Err(Errno::INVAL),
         Run::Ready => {
-            let cpu = s.this_cpu();
-            if cpu.handoff.get() == id {
-                cpu.handoff.set(NONE);
+            if s.step.handoff.get() == id {
+                s.step.handoff.set(NONE);
             } else {
-                cpu.ready.remove(&ByTurn(&s.contexts), id);
+                s.this_cpu().ready.remove(&ByTurn(&s.contexts), id);
             }
             context.state.set(Run::Stopped);
         }
         _ => {
             context.stop.set(true);
-            s.this_cpu().rearm.set(true);
+            s.step.rearm();
         }
     }
     Ok(Outcome::Done(0))

@@ -97,6 +97,6 @@ pub fn seek(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 pub fn refill(s: &State) {
     let link = s.to_refill.replace(NONE);
     if link != NONE {
-        forward::refill(s, link);
+        forward::refill(s, s.links.at(link));
     }
 }

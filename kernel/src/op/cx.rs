@@ -3,6 +3,7 @@
 //! It is made anew for each submission and handed on by value, so that on the fast path it stays in registers.
 #![forbid(unsafe_code)]
 
+use super::inflight::Op;
 use super::state::State;
 use crate::base::budget::Budget;
 use crate::context::context::Context;
@@ -81,6 +82,12 @@ impl<'a> Cx<'a> {
     /// Starts an operation that waits; see [`State::start_op`].
     #[inline(always)]
     pub fn start_op(&self, opcode: ring_abi::Opcode) -> Result<u32, Errno> {
-        self.s.start_op(self.ring_id, self.ring, self.tag, opcode)
+        Ok(self.start(opcode)?.0)
+    }
+
+    /// The same; its index and itself.
+    #[inline(always)]
+    pub fn start(&self, opcode: ring_abi::Opcode) -> Result<(u32, &'a Op), Errno> {
+        self.s.start_op(self.ring, self.tag, opcode)
     }
 }

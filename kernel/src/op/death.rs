@@ -30,12 +30,11 @@ impl State {
             return;
         }
         self.note(What::Ended, [u64::from(id), end.to_raw()]);
-        let cpu = self.this_cpu();
         match context.state.get() {
-            Run::Ready if cpu.handoff.get() == id => cpu.handoff.set(NONE),
-            Run::Ready => cpu.ready.remove(&ByTurn(&self.contexts), id),
+            Run::Ready if self.step.handoff.get() == id => self.step.handoff.set(NONE),
+            Run::Ready => self.this_cpu().ready.remove(&ByTurn(&self.contexts), id),
             Run::Waiting => {
-                if let Some(ring) = self.rings.get(context.ring(u64::from(context.waiting.get()))) {
+                if let Some(ring) = self.rings.get(context.waiting.get()) {
                     ring.waits.set(0);
                 }
             }
@@ -56,7 +55,7 @@ impl State {
             }
         }
         self.ending.push_back(&ByTurn(&self.contexts), id);
-        cpu.rearm.set(true);
+        self.step.rearm();
         if id == self.first_context.get() {
             self.say(format_args!("the first program ended ({end:?}): nothing is left to run"));
             self.halt.set(Some(match end {
@@ -149,7 +148,7 @@ impl State {
 /// in line, which gives memory back.
 pub fn no_memory(s: &State) {
     let first = s.this_cpu().ready.first();
-    let id = if first == NONE { s.this_cpu().handoff.get() } else { first };
+    let id = if first == NONE { s.step.handoff.get() } else { first };
     if id != NONE {
         s.note(What::OutOfMemory, [u64::from(id), 0]);
         s.end_context(id, End::Ended(Reason::OutOfMemory));
@@ -243,7 +242,7 @@ pub fn slice_links(s: &State, budget: &Budget) -> bool {
         let index = link.progress.replace(link.progress.get().wrapping_add(1));
         if let Some(op_id) = link.owed_at(&s.slots, index) {
             let op = s.ops.at(op_id);
-            link.answered(&s.slots, op.slot_tag.get());
+            link.take_back(&s.slots, op.slot_tag.get());
             cancel::forget_notice(s, link, op_id);
             super::cursor::release(s, op_id);
             if op.is_detached() { s.drop_op(op_id) } else { s.end_op(op_id, Err(Errno::CONNRESET), 0) }

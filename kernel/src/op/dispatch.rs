@@ -15,15 +15,16 @@ use ring_abi::opcode::Origin;
 use ring_abi::sqe::Head;
 use ring_abi::{Errno, Opcode, Words};
 
-/// Shape of a nop without flags, which the loop of submissions answers by itself.
+/// Shape of a nop without flags.
 pub const NOP: u32 = Opcode::Nop as u32;
 const READ: u32 = Opcode::Read as u32;
 
-/// Starts an operation. The one that is asked for without flags most often comes first; it takes the same
+/// Starts an operation. Those that are asked for without flags most often come first; they take the same
 /// road as all others.
 #[inline(always)]
 pub fn start(cx: Cx<'_>, head: Head, entry: impl Words + Copy) -> OpResult {
     match head.shape() {
+        NOP => nop::start(),
         READ => read(&cx, entry),
         _ => start_other(cx, head, entry),
     }
@@ -38,7 +39,7 @@ fn read(cx: &Cx<'_>, entry: impl Words) -> OpResult {
 #[inline(never)]
 fn start_other(cx: Cx<'_>, head: Head, entry: impl Words + Copy) -> OpResult {
     let (cx, entry) = (&cx, &entry);
-    cx.s.this_cpu().measure.set(true);
+    cx.s.step.measure(&cx.s.memory.machine);
     let opcode = Opcode::from_raw(head.opcode()).ok_or(Errno::INVAL)?;
     // No flag has a meaning yet, and a group only has one with a flag.
     if head.flags() != 0 || head.group() != 0 {

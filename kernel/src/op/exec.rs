@@ -46,7 +46,7 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     cx.context.regs.start(&Start { rip: args.entry, rsp: args.stack, rdi: ring, rsi: args.argument, rdx: 0 });
     cx.context.state.set(Run::Ready);
     s.this_cpu().ready.push_front(&ByTurn(&s.contexts), cx.context_id);
-    s.this_cpu().rearm.set(true);
+    s.step.rearm();
     Ok(Outcome::Gone)
 }
 

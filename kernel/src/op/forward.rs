@@ -10,10 +10,12 @@ use super::inflight::{Op, Wait};
 use super::state::{ByWait, State};
 use super::{OpResult, Outcome};
 use crate::base::NONE;
+use crate::context::context::Context;
 use crate::context::file::{File, Kind};
 use crate::mem::user::{self, UserRange};
 use crate::ring::duplex::Ring;
 use crate::scheme::link::Link;
+use core::cell::Cell;
 use ring_abi::args::CURSOR;
 use ring_abi::opcode::Payload;
 use ring_abi::ring::PushError;
@@ -27,17 +29,20 @@ pub fn start(cx: &Cx<'_>, opcode: Opcode, args: [u64; 5]) -> OpResult {
     if file.kind.get() != Kind::Daemon {
         return super::kernel_scheme::start(*cx, opcode, file_id, file, args);
     }
-    let id = start_on(cx, opcode, file_id, file, args)?;
-    let op = cx.s.ops.at(id);
-    let cursor = matches!(opcode, Opcode::Read | Opcode::Write) && offset == CURSOR && file.positioned.get();
-    if cursor && !super::cursor::take_turn(cx.s, id, op, file) {
-        return Ok(Outcome::Parked);
+    let link = cx.s.links.at(file.object.get());
+    let (id, op) = take_record(cx, opcode, file_id, file, link, args)?;
+    let mut request = Request::new(opcode, args);
+    if matches!(opcode, Opcode::Read | Opcode::Write) && offset == CURSOR && file.positioned.get() {
+        if !super::cursor::take_turn(cx.s, id, op, file) {
+            return Ok(Outcome::Parked);
+        }
+        request.offset = op.arg(3);
     }
-    submit(cx.s, cx.ring, id, op).map(|()| Outcome::Parked)
+    let asked = Asked { ring: cx.ring, context: cx.context, id, op, file };
+    submit_as(cx.s, &asked, link, request).map(|()| Outcome::Parked)
 }
 
 /// Checks a forwarded operation and takes its record.
-#[inline(always)]
 pub fn start_on(
     cx: &Cx<'_>,
     opcode: Opcode,
@@ -45,16 +50,29 @@ pub fn start_on(
     file: &File,
     args: [u64; 5],
 ) -> Result<u32, Errno> {
-    let [_, buffer, length, _, _] = args;
+    let link = cx.s.links.at(file.object.get());
+    Ok(take_record(cx, opcode, file_id, file, link, args)?.0)
+}
+
+#[inline(always)]
+fn take_record<'a>(
+    cx: &Cx<'a>,
+    opcode: Opcode,
+    file_id: u32,
+    file: &File,
+    link: &Link,
+    args: [u64; 5],
+) -> Result<(u32, &'a Op), Errno> {
+    let [_, buffer, length, offset, more] = args;
     if opcode.payload() != Payload::None {
         UserRange::new(buffer, length)?;
     }
-    if !cx.s.links.at(file.object.get()).lives() {
+    if !link.lives() {
         return Err(Errno::NODEV);
     }
     let reserve = if makes_file(opcode) { cx.s.files.take(&cx.s.memory)? } else { NONE };
-    let id = match cx.start_op(opcode) {
-        Ok(id) => id,
+    let (id, op) = match cx.start(opcode) {
+        Ok(started) => started,
         Err(error) => {
             if reserve != NONE {
                 cx.s.files.give(reserve);
@@ -62,11 +80,9 @@ pub fn start_on(
             return Err(error);
         }
     };
-    let op = cx.s.ops.at(id);
     op.file.set(file_id);
     file.hold();
     op.object.set(file.object.get());
-    let [_, buffer, length, offset, more] = args;
     let [a, b, c, d, e] = &op.args;
     // A path's capacity is the kernel's to know: it stays beside the reserve, and the daemon sees a zero.
     let (kept, more) = if opcode == Opcode::OpenAt { (capacity(more), 0) } else { (0, more) };
@@ -75,7 +91,7 @@ pub fn start_on(
     c.set(length);
     d.set(offset);
     e.set(more);
-    Ok(id)
+    Ok((id, op))
 }
 
 /// Whether success of an operation makes a file, whose record is then reserved in its first argument.
@@ -104,29 +120,69 @@ pub fn path_buffer(op: &Op) -> (u64, u64) {
     (op.arg(1).wrapping_sub(kept >> SKIPPED & 0xff), kept >> CAPACITY)
 }
 
+/// A forwarded operation and what belongs to it.
+struct Asked<'a> {
+    ring: &'a Ring,
+    context: &'a Context,
+    id: u32,
+    op: &'a Op,
+    file: &'a File,
+}
+
+/// What a daemon is asked, with the asker's addresses.
+#[derive(Clone, Copy)]
+struct Request {
+    opcode: Opcode,
+    buffer: u64,
+    length: u64,
+    offset: u64,
+    more: u64,
+}
+
+impl Request {
+    #[inline(always)]
+    fn new(opcode: Opcode, args: [u64; 5]) -> Request {
+        let [_, buffer, length, offset, more] = args;
+        Request { opcode, buffer, length, offset, more }
+    }
+
+    /// What an operation's record says.
+    fn of(op: &Op) -> Request {
+        Request::new(op.opcode.get(), op.args.each_ref().map(Cell::get))
+    }
+}
+
 /// Sends an operation to its link, or parks it for room. An error means that the record is gone again and
 /// the submission completes with it.
-#[inline(always)]
 pub fn submit(s: &State, ring: &Ring, id: u32, op: &Op) -> Result<(), Errno> {
-    let link = s.links.at(op.object.get());
+    submit_as(s, &asked(s, ring, id, op), s.links.at(op.object.get()), Request::of(op))
+}
+
+fn asked<'a>(s: &'a State, ring: &'a Ring, id: u32, op: &'a Op) -> Asked<'a> {
+    Asked { ring, context: s.contexts.at(ring.owner.get()), id, op, file: s.files.at(op.file.get()) }
+}
+
+#[inline(always)]
+fn submit_as(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<(), Errno> {
     if !link.has_slot() || !link.waiting.is_empty() {
-        wait_for_room(s, id, op, link);
+        wait_for_room(s, asked.id, asked.op, link);
         return Ok(());
     }
-    match send(s, ring, id, op, link) {
+    match send(s, asked, link, request) {
         Ok(true) => Ok(()),
         Ok(false) => {
-            wait_for_room(s, id, op, link);
+            wait_for_room(s, asked.id, asked.op, link);
             Ok(())
         }
         Err(error) => {
-            abandon(s, ring, id);
+            abandon(s, asked.ring, asked.id);
             Err(error)
         }
     }
 }
 
 #[cold]
+#[inline(never)]
 fn wait_for_room(s: &State, id: u32, op: &Op, link: &Link) {
     op.wait.set(Wait::Room);
     link.waiting.push_back(&ByWait(&s.ops), id);
@@ -134,78 +190,73 @@ fn wait_for_room(s: &State, id: u32, op: &Op, link: &Link) {
 
 /// Frees the record of an operation whose submission fails after it was taken.
 #[cold]
+#[inline(never)]
 fn abandon(s: &State, ring: &Ring, id: u32) {
     ring.ops.remove(&super::state::ByRing(&s.ops), id);
     super::cursor::release(s, id);
     s.drop_op(id);
 }
 
-/// Puts a request into the daemon's queue. `false`: the queue has no room just now.
+/// Puts a request into the daemon's queue; there is a slot for it. `false`: the queue has no room just now.
 #[inline(always)]
-pub fn send(s: &State, ring: &Ring, id: u32, op: &Op, link: &Link) -> Result<bool, Errno> {
+fn send(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<bool, Errno> {
     let daemon = s.rings.at(link.ring.get());
     let memory = daemon.memory.get();
     let Some(requests) = memory.requests() else { return Err(Errno::NODEV) };
-    match daemon.rq.claim(&requests) {
+    match daemon.rq.ensure_room(&requests) {
         Ok(()) => {}
-        Err(PushError::Full) => return Ok(false),
-        Err(PushError::Corrupt) => {
-            s.condemn(daemon.owner.get());
-            return Ok(false);
-        }
+        Err(error) => return Ok(no_room(s, daemon, error)),
     }
-    let tag = link.ask(&s.slots, id);
-    let opcode = op.opcode.get();
-    let (buffer, length) = match payload(s, ring, op, link, tag, opcode) {
+    let op = asked.op;
+    let tag = link.ask(&s.slots, asked.id);
+    let (buffer, length) = match payload(s, asked, link, tag, request) {
         Ok(pair) => pair,
         Err(error) => {
-            link.answered(&s.slots, tag);
-            daemon.rq.unclaim();
+            link.take_back(&s.slots, tag);
             return Err(error);
         }
     };
     op.wait.set(Wait::Reply);
     op.slot_tag.set(tag);
 
-    let file = s.files.at(op.file.get());
-    let owner = s.contexts.at(ring.owner.get());
-    let head = u64::from(opcode.raw()) | u64::from(tag) << 32;
-    let words = [
-        head,
-        file.id.get(),
-        buffer,
-        length,
-        op.arg(3),
-        op.arg(4),
-        owner.owner.get(),
-        u64::from(owner.pid.get()),
-    ];
-    daemon.rq.fill(&requests, words);
+    let head = u64::from(request.opcode.raw()) | u64::from(tag) << 32;
+    let (owner, pid) = (asked.context.owner.get(), u64::from(asked.context.pid.get()));
+    let id = asked.file.id.get();
+    daemon.rq.put(&requests, [head, id, buffer, length, request.offset, request.more, owner, pid]);
     daemon.rq.publish(&requests);
     if daemon.waits_for(enter::REQUESTS) {
-        s.wake(daemon.owner.get());
+        s.wake(daemon);
     }
     Ok(true)
+}
+
+/// A daemon's queue takes nothing just now, or never again: then the daemon ends. Always `false`.
+#[cold]
+#[inline(never)]
+fn no_room(s: &State, daemon: &Ring, error: PushError) -> bool {
+    if error == PushError::Corrupt {
+        s.condemn(daemon.owner.get());
+    }
+    false
 }
 
 /// What the daemon sees as second and third argument; copies the bytes that go to it into the slot.
 #[inline(always)]
 fn payload(
     s: &State,
-    ring: &Ring,
-    op: &Op,
+    asked: &Asked<'_>,
     link: &Link,
     tag: u32,
-    opcode: Opcode,
+    request: Request,
 ) -> Result<(u64, u64), Errno> {
-    let way = opcode.payload();
+    let way = request.opcode.payload();
     if way == Payload::None {
-        return Ok((op.arg(1), op.arg(2)));
+        return Ok((request.buffer, request.length));
     }
     let offset = link.offset(tag);
-    let length = op.arg(2).min(link.slot_bytes());
+    let length = request.length.min(link.slot_bytes());
     if matches!(way, Payload::In | Payload::InOut) {
-        copy_in(s, ring, op, link.arena.get().add(offset), length)?;
+        copy_in(s, asked.ring, asked.op, link.arena.get().add(offset), length)?;
     }
     Ok((link.arena_address.get().wrapping_add(offset as u64), length))
 }
@@ -216,9 +267,8 @@ fn copy_in(s: &State, ring: &Ring, op: &Op, slot: crate::arch::UserPtr, length: 
     if opcode != Opcode::Write && length < op.arg(2) {
         return Err(Errno::NAMETOOLONG);
     }
-    let space = s.memory.space(ring.space.get());
     let length = length as usize;
-    user::copy_in(&s.memory, space, &ring.cache, slot, op.arg(1), length)?;
+    user::copy_in(&s.memory, ring.space.get(), &ring.cache, slot, op.arg(1), length)?;
     if is_path(opcode) && !s.memory.machine.is_utf8(slot, length) {
         return Err(Errno::ILSEQ);
     }
@@ -233,8 +283,7 @@ fn is_path(opcode: Opcode) -> bool {
 /// Sends what waited for room, as far as there is room now. Called when the daemon took requests or
 /// answered some.
 #[inline(always)]
-pub fn refill(s: &State, link_id: u32) {
-    let link = s.links.at(link_id);
+pub fn refill(s: &State, link: &Link) {
     if link.waiting.is_empty() && link.cancels.is_empty() && link.closings.is_empty() {
         return;
     }
@@ -242,6 +291,7 @@ pub fn refill(s: &State, link_id: u32) {
 }
 
 #[cold]
+#[inline(never)]
 fn refill_slowly(s: &State, link: &Link) {
     if !link.lives() {
         // A dead link's slice fails what waits (`death::slice_links`), unless that is over: then it is up to us.
@@ -257,7 +307,7 @@ fn refill_slowly(s: &State, link: &Link) {
         let op = s.ops.at(id);
         let ring = s.rings.at(op.ring.get());
         link.waiting.remove(&ByWait(&s.ops), id);
-        match send(s, ring, id, op, link) {
+        match send(s, &asked(s, ring, id, op), link, Request::of(op)) {
             Ok(true) => {}
             Ok(false) => {
                 link.waiting.push_front(&ByWait(&s.ops), id);

@@ -44,7 +44,7 @@ pub fn wait(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     channel::join(s, channel, id, Wait::Channel);
     if timed {
         s.timers.add(s, id, args.deadline);
-        s.this_cpu().rearm.set(true);
+        s.step.rearm();
     }
     Ok(Outcome::Parked)
 }

@@ -13,6 +13,7 @@ use ring_abi::Opcode;
 
 /// What an operation waits for, and so where its `queue` link is filed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Wait {
     /// Nothing: the record is free.
     #[default]
@@ -35,6 +36,7 @@ pub enum Wait {
 
 /// How far the notice of a cancel has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Notice {
     /// There is none.
     #[default]
@@ -47,6 +49,7 @@ pub enum Notice {
 
 /// An operation that waits.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Op {
     /// What it waits for.
     pub wait: Cell<Wait>,
@@ -107,6 +110,12 @@ impl Record for Op {
 
 const _: () = assert!(size_of::<Op>() <= 96);
 
+/// The number that [`Op::shape`] makes of these.
+#[inline(always)]
+pub const fn shape(wait: Wait, opcode: Opcode, notice: Notice, has_turn: bool) -> u32 {
+    u32::from_le_bytes([wait as u8, opcode as u8, notice as u8, has_turn as u8])
+}
+
 impl Op {
     /// Argument `index`, 0 where there is none.
     #[inline(always)]
@@ -120,6 +129,12 @@ impl Op {
         if let Some(cell) = self.args.get(index) {
             cell.set(value);
         }
+    }
+
+    /// What it waits for, what was asked, its notice and its turn in one number, for one compare on the fast path.
+    #[inline(always)]
+    pub fn shape(&self) -> u32 {
+        shape(self.wait.get(), self.opcode.get(), self.notice.get(), self.has_turn.get())
     }
 
     /// Whether nobody waits for its completion any more.

@@ -1,7 +1,7 @@
 //! Layer 7: what a program can ask.
 //!
 //! - [`dispatch`]: the list of operations: start, finish, cancel.
-//! - [`state`]: all that operations may touch; [`cx`]: one submission's view of it.
+//! - [`state`]: all that operations may touch; [`cx`]: one submission's view of it; [`step`]: what the step decided.
 //! - [`inflight`]: the record of an operation that waits.
 //!
 //! The rule of every handler: check everything, then commit. A `?` leaves the kernel as it was; after the
@@ -49,6 +49,7 @@ pub mod reply;
 pub mod space;
 pub mod state;
 pub mod stats;
+pub mod step;
 pub mod sys;
 pub mod tell;
 pub mod timeout;

@@ -153,7 +153,7 @@ impl Registration {
         let link = s.links.at(self.link);
         link.open(&s.slots, self.row, self.log2);
         link.ring.set(ring_id);
-        link.slot_log2.set(self.slot_log2);
+        link.set_slot_bytes(self.slot_log2);
         link.arena.set(arena.place);
         link.arena_address.set(arena.address);
         link.block.set(arena.block);
@@ -234,6 +234,7 @@ fn save_ring(op: &Op, memory: &Making, ring_id: u32, sizes: Sizes) {
 fn finish_ring(s: &State, owner: u32, id: u32, memory: &Making, sizes: Sizes) -> Result<u64, Errno> {
     let ring = s.rings.at(id);
     place::open(&s.memory, ring, (memory.block, NONE), sizes);
+    ring.id.set(id);
     ring.owner.set(owner);
     ring.space.set(s.contexts.at(owner).space.get());
     attach(s, owner, id)

@@ -4,33 +4,70 @@
 //! what was asked is an error of the daemon (`EIO`), and bytes go only where the program asked for them.
 #![forbid(unsafe_code)]
 
-use super::inflight::{Notice, Op};
+use super::inflight::{self, Notice, Op, Wait};
 use super::state::State;
 use super::stats::count;
 use crate::base::NONE;
 use crate::base::trace::What;
 use crate::mem::user;
-use crate::scheme::link::Link;
+use crate::ring::duplex::Ring;
+use crate::scheme::link::{Link, Slot};
 use ring_abi::opcode::Payload;
 use ring_abi::{Cqe, CqeKind, Errno, Opcode};
+
+/// An operation in a daemon's hands that nothing special is about: a read with its own offset.
+const PLAIN_READ: u32 = inflight::shape(Wait::Reply, Opcode::Read, Notice::None, false);
 
 /// Takes one reply of the daemon behind `link`.
 #[inline(always)]
 pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
-    let [head, _] = words;
+    let [head, result] = words;
     let tag = (head >> 32) as u32;
-    if head as u8 & 7 == CqeKind::SendFevent as u8 {
-        return super::poll::on_event(s, link_id, Cqe::from_words(words));
+    let slot = link.find(&s.slots, tag);
+    if let Some(slot) = slot
+        && head as u8 == CqeKind::Regular as u8
+    {
+        let id = slot.op();
+        let op = s.ops.at(id);
+        if op.shape() == PLAIN_READ
+            && let Some(ring) = s.rings.get(op.ring.get())
+        {
+            let result =
+                ring_abi::errno::demux(result).and_then(|count| out_to(s, link, ring, op, tag, count));
+            link.answered(slot, tag);
+            return end_read(s, id, op, ring, result);
+        }
     }
-    let Some(id) = link.asked(&s.slots, tag) else {
-        return stale(s, link_id, tag);
+    take_other(s, link_id, link, slot, Cqe::from_words(words));
+}
+
+/// Ends a read whose slot was taken back.
+#[inline(always)]
+fn end_read(s: &State, id: u32, op: &Op, ring: &Ring, result: Result<u64, Errno>) {
+    s.complete(id, op, ring, Opcode::Read, result, 0);
+    if op.timer.get() != NONE {
+        s.timers.remove(s, id);
+    }
+    s.let_go(s.free_op(id, op));
+}
+
+/// Any reply but that to a plain read.
+#[cold]
+#[inline(never)]
+fn take_other(s: &State, link_id: u32, link: &Link, slot: Option<&Slot>, entry: Cqe) {
+    if entry.flags & 7 == CqeKind::SendFevent as u8 {
+        return super::poll::on_event(s, link_id, entry);
+    }
+    let Some(slot) = slot else {
+        return stale(s, link_id, entry.tag);
     };
+    let id = slot.op();
     let op = s.ops.at(id);
     if op.is_detached() {
-        return super::cancel::late_reply(s, link, id, Cqe::from_words(words));
+        return super::cancel::late_reply(s, link, id, entry);
     }
-    let (result, extra) = finish(s, link, op, tag, words);
-    link.answered(&s.slots, tag);
+    let (result, extra) = finish(s, link, op, entry.tag, entry);
+    link.answered(slot, entry.tag);
     if op.notice.get() != Notice::None {
         super::cancel::forget_notice(s, link, id);
     }
@@ -58,32 +95,24 @@ fn stale(s: &State, link: u32, tag: u32) {
     s.note(What::StaleTag, [u64::from(link), u64::from(tag)]);
 }
 
-/// What an operation completes with, given the daemon's answer.
-#[inline(always)]
-fn finish(s: &State, link: &Link, op: &Op, tag: u32, words: [u64; 2]) -> (Result<u64, Errno>, u32) {
-    let [head, result] = words;
-    if op.opcode.get() == Opcode::Read && head as u8 == 0 && !op.has_turn.get() {
-        return (ring_abi::errno::demux(result).and_then(|count| out(s, link, op, tag, count)), 0);
-    }
-    finish_other(s, link, op, tag, Cqe::from_words(words))
+/// Copies `count` bytes of the slot out to the program.
+fn out(s: &State, link: &Link, op: &Op, tag: u32, count: u64) -> Result<u64, Errno> {
+    out_to(s, link, s.rings.at(op.ring.get()), op, tag, count)
 }
 
-/// Copies `count` bytes of the slot out to the program.
+/// The same, with the program's ring in hand.
 #[inline(always)]
-fn out(s: &State, link: &Link, op: &Op, tag: u32, count: u64) -> Result<u64, Errno> {
+fn out_to(s: &State, link: &Link, ring: &Ring, op: &Op, tag: u32, count: u64) -> Result<u64, Errno> {
     if count > op.arg(2).min(link.slot_bytes()) {
         return Err(Errno::IO);
     }
-    let ring = s.rings.at(op.ring.get());
-    let space = s.memory.space(ring.space.get());
     let slot = link.arena.get().add(link.offset(tag));
-    user::copy_out(&s.memory, space, &ring.cache, op.arg(1), slot, count as usize)?;
+    user::copy_out(&s.memory, ring.space.get(), &ring.cache, op.arg(1), slot, count as usize)?;
     Ok(count)
 }
 
-#[cold]
-#[inline(never)]
-fn finish_other(s: &State, link: &Link, op: &Op, tag: u32, entry: Cqe) -> (Result<u64, Errno>, u32) {
+/// What an operation completes with, given the daemon's answer.
+fn finish(s: &State, link: &Link, op: &Op, tag: u32, entry: Cqe) -> (Result<u64, Errno>, u32) {
     let answer = match (op.opcode.get(), entry.result()) {
         _ if entry.flags & 7 == CqeKind::WithFd as u8 => super::pass::answer_with_handle(s, link, op, entry),
         _ if entry.flags != 0 => Err(Errno::IO),
@@ -113,9 +142,8 @@ fn leads_on(s: &State, link: &Link, op: &Op, tag: u32, entry: Cqe) -> (Result<u6
         return (Err(Errno::NAMETOOLONG), 0);
     }
     let ring = s.rings.at(op.ring.get());
-    let space = s.memory.space(ring.space.get());
     let slot = link.arena.get().add(link.offset(tag));
-    match user::copy_out(&s.memory, space, &ring.cache, buffer, slot, length as usize) {
+    match user::copy_out(&s.memory, ring.space.get(), &ring.cache, buffer, slot, length as usize) {
         Ok(()) => (Err(Errno::XDEV), entry.extra()),
         Err(error) => (Err(error), 0),
     }

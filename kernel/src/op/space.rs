@@ -169,5 +169,5 @@ pub fn slice_ending(s: &State, budget: &Budget) -> bool {
 /// Ends an address space that nobody holds any more; the rest follows in slices.
 pub fn end(s: &State, id: u32) {
     s.memory.end_space(id);
-    s.this_cpu().rearm.set(true);
+    s.step.rearm();
 }

@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 use super::channel::Channel;
+use super::forward;
 use super::inflight::{Op, Wait};
 use super::stats::Stats;
+use super::step::Step;
 use crate::arch::{IRQ_LINES, Machine, StateBlock};
 use crate::base::NONE;
 use crate::base::list::{Chain, Link as Neighbours, List};
@@ -26,7 +28,7 @@ use crate::scheme::names::Name;
 use core::cell::Cell;
 use core::fmt::Write;
 use ring_abi::errno::mux;
-use ring_abi::{Cqe, Errno};
+use ring_abi::{Cqe, Errno, Opcode};
 
 /// The state of the system.
 pub struct State {
@@ -92,6 +94,8 @@ pub struct State {
     pub cpus: [Cpu; MOST],
     /// The processor that runs this step.
     pub cpu: Cell<usize>,
+    /// What the step that runs decided so far.
+    pub step: Step,
     /// Counters.
     pub stats: Stats,
     /// Recent events.
@@ -187,24 +191,23 @@ impl State {
     #[inline(always)]
     pub fn post(&self, ring: &Ring, entry: Cqe) {
         if ring.complete(entry) {
-            self.wake(ring.owner.get());
+            self.wake(ring);
         }
     }
 
-    /// Lets a context that waits in `ring_enter` run again: at once after this step if it is the first one
+    /// Lets the context that waits in a ring run again: at once after this step if it is the first one
     /// woken, otherwise in its turn.
     #[inline(always)]
-    pub fn wake(&self, context: u32) {
-        self.wake_with(context, Ok(0));
+    pub fn wake(&self, ring: &Ring) {
+        self.wake_with(ring, Ok(0));
     }
 
     /// The same, with the value that `ring_enter` returns.
     #[inline(always)]
-    pub fn wake_with(&self, id: u32, result: Result<u64, Errno>) {
+    pub fn wake_with(&self, ring: &Ring, result: Result<u64, Errno>) {
+        let id = ring.owner.get();
         let context = self.contexts.at(id);
-        if let Some(ring) = self.rings.get(context.ring(u64::from(context.waiting.get()))) {
-            ring.waits.set(0);
-        }
+        ring.waits.set(0);
         context.regs.set_result(mux(result));
         if context.timer.get() != NONE {
             self.timers.remove(self, id | CONTEXT);
@@ -213,10 +216,9 @@ impl State {
             context.state.set(Run::Stopped);
             return;
         }
-        let cpu = self.this_cpu();
         context.state.set(Run::Ready);
-        if cpu.handoff.get() == NONE {
-            cpu.handoff.set(id);
+        if self.step.handoff.get() == NONE {
+            self.step.handoff.set(id);
         } else {
             self.make_ready(id);
         }
@@ -224,73 +226,82 @@ impl State {
 
     /// Puts a context whose state is `Ready` at the end of the ready queue.
     pub fn make_ready(&self, id: u32) {
-        let cpu = self.this_cpu();
-        cpu.ready.push_back(&ByTurn(&self.contexts), id);
-        cpu.rearm.set(true);
+        self.this_cpu().ready.push_back(&ByTurn(&self.contexts), id);
+        self.step.rearm();
     }
 
     /// Takes a record for an operation of `ring` and files it in the ring's list. The completion's place
     /// is promised already.
     #[inline(always)]
-    pub fn start_op(
-        &self,
-        ring_id: u32,
-        ring: &Ring,
-        tag: u32,
-        opcode: ring_abi::Opcode,
-    ) -> Result<u32, Errno> {
+    pub fn start_op(&self, ring: &Ring, tag: u32, opcode: Opcode) -> Result<(u32, &Op), Errno> {
         let id = self.ops.take(&self.memory)?;
         let op = self.ops.at(id);
         op.opcode.set(opcode);
-        op.ring.set(ring_id);
+        op.ring.set(ring.id.get());
         op.tag.set(tag);
-        op.started.set(self.this_cpu().step_start.get() as u32);
+        op.started.set(self.memory.machine.ticks() as u32);
         ring.ops.push_back(&ByRing(&self.ops), id);
-        Ok(id)
+        Ok((id, op))
     }
 
     /// Ends an operation that is filed nowhere but in its ring: completes it, if anybody still waits for
     /// that, and frees its record.
-    #[inline(always)]
     pub fn end_op(&self, id: u32, result: Result<u64, Errno>, extra: u32) {
         let op = self.ops.at(id);
-        let ring_id = op.ring.get();
-        if ring_id != NONE {
-            let ring = self.rings.at(ring_id);
-            ring.ops.remove(&ByRing(&self.ops), id);
-            let ticks = (self.this_cpu().step_start.get() as u32).wrapping_sub(op.started.get());
-            self.stats.end(op.opcode.get().raw(), ticks);
-            self.post(ring, Cqe::new(op.tag.get(), result).with_extra(extra));
+        if let Some(ring) = self.rings.get(op.ring.get()) {
+            self.complete(id, op, ring, op.opcode.get(), result, extra);
         }
         self.drop_op(id);
     }
 
-    /// Frees the record of an operation that is filed nowhere, and lets go of its file.
+    /// Completes an operation that is filed nowhere but in its ring. Its record stays, in no list.
     #[inline(always)]
+    pub fn complete(
+        &self,
+        id: u32,
+        op: &Op,
+        ring: &Ring,
+        opcode: Opcode,
+        result: Result<u64, Errno>,
+        extra: u32,
+    ) {
+        ring.ops.remove(&ByRing(&self.ops), id);
+        let ticks = (self.memory.machine.ticks() as u32).wrapping_sub(op.started.get());
+        self.stats.end(opcode.raw(), ticks);
+        self.post(ring, Cqe::new(op.tag.get(), result).with_extra(extra));
+    }
+
+    /// Frees the record of an operation that is filed nowhere, and lets go of its file.
     pub fn drop_op(&self, id: u32) {
         let op = self.ops.at(id);
         if op.timer.get() != NONE {
             self.timers.remove(self, id);
         }
-        if op.opcode.get() != ring_abi::Opcode::Read {
-            self.drop_reserve(op);
+        self.drop_reserve(op);
+        let file = self.free_op(id, op);
+        if file != NONE {
+            self.let_go(file);
         }
+    }
+
+    /// Frees the record of an operation that has neither a deadline nor a reserve; its file, if it has one, is the
+    /// caller's to let go.
+    #[inline(always)]
+    pub fn free_op(&self, id: u32, op: &Op) -> u32 {
         let file = op.file.replace(NONE);
         op.wait.set(Wait::Free);
         op.ring.set(NONE);
         self.ops.give(id);
-        if file != NONE {
-            self.let_go(file);
-        }
+        file
     }
 
     /// Gives back what an operation holds in its first argument: the record of a file that it did not make, or
     /// a file that it sent.
     fn drop_reserve(&self, op: &Op) {
         let opcode = op.opcode.get();
-        if super::forward::makes_file(opcode) && op.arg(0) as u32 != NONE {
+        if forward::makes_file(opcode) && op.arg(0) as u32 != NONE {
             self.files.give(op.arg(0) as u32);
-        } else if opcode == ring_abi::Opcode::Sendfd {
+        } else if opcode == Opcode::Sendfd {
             super::pass::let_go(self, op);
         }
     }

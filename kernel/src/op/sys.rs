@@ -176,7 +176,7 @@ pub fn write(cx: &Cx<'_>, part: u8, buffer: u64, length: u64) -> OpResult {
         STEP => cx.s.stats.longest_step.set(0),
         _ => return Err(Errno::ROFS),
     }
-    cx.s.this_cpu().rearm.set(true);
+    cx.s.step.rearm();
     Ok(Outcome::Done(length))
 }
 

@@ -60,7 +60,7 @@ fn push(s: &State, daemon: &Ring, opcode: Opcode, tag: u32, file: u64) -> bool {
     }
     daemon.rq.publish(&requests);
     if daemon.waits_for(enter::REQUESTS) {
-        s.wake(daemon.owner.get());
+        s.wake(daemon);
     }
     true
 }

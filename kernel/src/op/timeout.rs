@@ -26,7 +26,7 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 
     s.ops.at(id).wait.set(Wait::Time);
     s.timers.add(s, id, deadline);
-    s.this_cpu().rearm.set(true);
+    s.step.rearm();
     Ok(Outcome::Parked)
 }
 

@@ -69,7 +69,7 @@ fn slice_ops(s: &State, budget: &Budget) -> bool {
 pub fn add(s: &State, id: u32) {
     s.ops.at(id).wait.set(Wait::Work);
     s.work.push_back(&ByWait(&s.ops), id);
-    s.this_cpu().rearm.set(true);
+    s.step.rearm();
 }
 
 /// Cancels an operation that works: it undoes or finishes what it must, and completes with `error` now.

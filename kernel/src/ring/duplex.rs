@@ -33,6 +33,8 @@ pub struct Ring {
     pub cache: PageCache,
     /// Operations in flight.
     pub ops: List,
+    /// Its own index.
+    pub id: Cell<u32>,
     /// The context that owns it.
     pub owner: Cell<u32>,
     /// The owner's address space.
@@ -70,6 +72,7 @@ impl Default for Ring {
             starved: Cell::new(false),
             cache: PageCache::default(),
             ops: List::new(),
+            id: Cell::new(NONE),
             owner: Cell::new(NONE),
             space: Cell::new(NONE),
             waits: Cell::new(0),
@@ -131,8 +134,8 @@ impl Ring {
     #[inline(always)]
     pub fn aim(&self, min_complete: u32, alone: bool) -> Result<bool, Corrupt> {
         let untaken = self.cq.untaken(&self.memory.get().cq())?;
-        let most = if alone { untaken.wrapping_add(self.cq.held()) } else { i32::MAX as u32 };
-        let missing = min_complete.min(most).saturating_sub(untaken);
+        let most = if alone { self.cq.held() } else { i32::MAX as u32 };
+        let missing = min_complete.saturating_sub(untaken).min(most);
         self.wake_at.set(self.cq.position().wrapping_add(missing));
         Ok(missing == 0)
     }

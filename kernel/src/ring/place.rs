@@ -42,6 +42,7 @@ pub fn make(
 
     let ring = rings.at(id);
     open(memory, ring, place, sizes);
+    ring.id.set(id);
     ring.owner.set(owner);
     ring.space.set(space_id);
     Ok(id)

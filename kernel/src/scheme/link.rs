@@ -36,6 +36,14 @@ pub struct Slot {
     op: Cell<u32>,
 }
 
+impl Slot {
+    /// The operation, while the tag is out.
+    #[inline(always)]
+    pub fn op(&self) -> u32 {
+        self.op.get()
+    }
+}
+
 impl Cellular for Slot {
     fn free_link(&self) -> &Cell<u32> {
         &self.op
@@ -57,8 +65,8 @@ pub struct Link {
     free: Cell<u32>,
     /// Slots in the daemon's hands.
     pub owed: Cell<u32>,
-    /// log2 of the bytes of a slot of the arena.
-    pub slot_log2: Cell<u8>,
+    /// Bytes of a slot of the arena.
+    slot_bytes: Cell<u32>,
     /// The arena, as the kernel reaches it.
     pub arena: Cell<UserPtr>,
     /// The arena, as the daemon sees it.
@@ -88,7 +96,7 @@ impl Default for Link {
             mask: Cell::new(0),
             free: Cell::new(NONE),
             owed: Cell::new(0),
-            slot_log2: Cell::new(0),
+            slot_bytes: Cell::new(0),
             arena: Cell::default(),
             arena_address: Cell::new(0),
             block: Cell::new(NONE),
@@ -125,6 +133,11 @@ impl Link {
         self.free.set(0);
     }
 
+    /// Sets the bytes of a slot of the arena: `1 << log2`.
+    pub fn set_slot_bytes(&self, log2: u8) {
+        self.slot_bytes.set(1 << log2);
+    }
+
     /// First slot of its row.
     pub fn row(&self) -> u32 {
         self.slots.get()
@@ -155,22 +168,31 @@ impl Link {
     /// The operation behind a tag, if that tag is out.
     #[inline(always)]
     pub fn asked(&self, table: &Runs<Slot>, tag: u32) -> Option<u32> {
+        Some(self.find(table, tag)?.op.get())
+    }
+
+    /// The slot behind a tag, if that tag is out.
+    #[inline(always)]
+    pub fn find<'a>(&self, table: &'a Runs<Slot>, tag: u32) -> Option<&'a Slot> {
         let index = tag & 0xffff;
         if index > self.mask.get() {
             return None;
         }
         let slot = table.at(self.slots.get().wrapping_add(index));
-        (slot.tag.get() == tag).then(|| slot.op.get())
+        (slot.tag.get() == tag).then_some(slot)
+    }
+
+    /// Takes the slot of a tag back, which is out: it goes stale.
+    pub fn take_back(&self, table: &Runs<Slot>, tag: u32) {
+        let index = tag & self.mask.get();
+        self.answered(table.at(self.slots.get().wrapping_add(index)), tag);
     }
 
     /// Takes a slot back: its tag goes stale.
     #[inline(always)]
-    pub fn answered(&self, table: &Runs<Slot>, tag: u32) {
-        let index = tag & self.mask.get();
-        let slot = table.at(self.slots.get().wrapping_add(index));
+    pub fn answered(&self, slot: &Slot, tag: u32) {
         slot.tag.set(tag.wrapping_add(GENERATION) | FREE);
-        slot.op.set(self.free.get());
-        self.free.set(index);
+        slot.op.set(self.free.replace(tag & 0xffff));
         self.owed.set(self.owed.get().wrapping_sub(1));
     }
 
@@ -183,13 +205,13 @@ impl Link {
     /// Byte offset of a tag's part of the arena.
     #[inline(always)]
     pub fn offset(&self, tag: u32) -> usize {
-        ((tag & self.mask.get()) as usize) << self.slot_log2.get()
+        ((tag & self.mask.get()) as usize).wrapping_mul(self.slot_bytes.get() as usize)
     }
 
     /// Bytes of a slot.
     #[inline(always)]
     pub fn slot_bytes(&self) -> u64 {
-        1 << self.slot_log2.get()
+        u64::from(self.slot_bytes.get())
     }
 
     /// Whether the daemon lives.

@@ -10,7 +10,8 @@ use rmm::Frame;
 
 use super::Machine;
 use super::memory::{
-    ROOT_ENTRY_BYTES, TABLES, TABLES_END, add_growing_table, entry, growing_table, read_entry, write_entry, zero_frame,
+    ROOT_ENTRY_BYTES, TABLES, TABLES_END, add_growing_table, entry, growing_table, read_entry, write_entry,
+    zero_frame,
 };
 
 const PAGE: u64 = 4096;

@@ -1,0 +1,71 @@
+//! What the step that runs has found out and decided so far. There is one: the kernel takes one step at a time.
+#![forbid(unsafe_code)]
+
+use crate::arch::Machine;
+use crate::base::NONE;
+use crate::base::budget::Budget;
+use core::cell::Cell;
+
+/// The timer, or who is ready, has to be looked at before the step ends.
+const TIMER: u8 = 1;
+/// The step did something off the shortest roads: how long it takes is looked at.
+const MEASURED: u8 = 2;
+
+/// The step that runs.
+#[derive(Debug)]
+pub struct Step {
+    /// What it may still do.
+    pub budget: Budget,
+    /// A context that it woke and that runs next, without a trip through the queue; or `NONE`.
+    pub handoff: Cell<u32>,
+    /// What is to be done at its end; zero if it is over without that.
+    chores: Cell<u8>,
+    /// When it left the shortest roads, in ticks of the processor.
+    start: Cell<u64>,
+}
+
+impl Default for Step {
+    fn default() -> Self {
+        Step { budget: Budget::step(), handoff: Cell::new(NONE), chores: Cell::new(0), start: Cell::new(0) }
+    }
+}
+
+impl Step {
+    /// The timer, or who is ready, has to be looked at before the step ends.
+    pub fn rearm(&self) {
+        self.chores.set(self.chores.get() | TIMER);
+    }
+
+    /// The timer is about to be looked at.
+    pub fn rearmed(&self) {
+        self.chores.set(self.chores.get() & !TIMER);
+    }
+
+    /// Whether the step ends here, with nothing to see to.
+    #[inline(always)]
+    pub fn is_brief(&self) -> bool {
+        self.chores.get() == 0
+    }
+
+    /// Whether the timer, or who is ready, has to be looked at.
+    pub fn is_looked_after(&self) -> bool {
+        self.chores.get() & TIMER != 0
+    }
+
+    /// The step leaves the shortest roads: its time counts from here. Before this it took some hundred instructions
+    /// at most.
+    #[inline(always)]
+    pub fn measure(&self, machine: &Machine) {
+        if self.chores.get() & MEASURED == 0 {
+            self.chores.set(self.chores.get() | MEASURED);
+            self.start.set(machine.ticks());
+        }
+    }
+
+    /// The ticks that the step took, if it is measured. It is over.
+    pub fn measured(&self, machine: &Machine) -> Option<u64> {
+        let measured = self.chores.get() & MEASURED != 0;
+        self.chores.set(self.chores.get() & !MEASURED);
+        measured.then(|| machine.ticks().wrapping_sub(self.start.get()))
+    }
+}
