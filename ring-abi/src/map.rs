@@ -119,6 +119,12 @@ impl Ring {
     /// program reaches except through such views. Other programs may do with it what they want.
     pub unsafe fn from_raw(base: NonNull<u8>, sizes: Sizes) -> Ring {
         let mask = |entries: usize| (entries as u16).wrapping_sub(1);
+        // Without a service pair, its queues are one slot each, in the SQ: so every view stays inside the memory.
+        let (rq_offset, rp_offset) = if sizes.service.is_some() {
+            (sizes.rq_offset(), sizes.rp_offset())
+        } else {
+            (HEADER_BYTES, HEADER_BYTES)
+        };
         Ring {
             base,
             sq_mask: mask(sizes.sq_entries()),
@@ -126,8 +132,8 @@ impl Ring {
             service_mask: sizes.service.map_or(0, |_| mask(sizes.service_entries())),
             has_service: sizes.service.is_some(),
             cq_offset: sizes.cq_offset() as u32,
-            rq_offset: sizes.rq_offset() as u32,
-            rp_offset: sizes.rp_offset() as u32,
+            rq_offset: rq_offset as u32,
+            rp_offset: rp_offset as u32,
         }
     }
 
@@ -162,18 +168,34 @@ impl Ring {
         self.queue([word::CQ_HEAD, word::CQ_TAIL, word::CQ_SLEEPS], self.cq_offset, self.cq_mask)
     }
 
+    /// Whether the ring has a service pair.
+    #[inline(always)]
+    pub fn has_service(&self) -> bool {
+        self.has_service
+    }
+
     /// Requests, if the ring has a service pair.
     #[inline(always)]
     pub fn requests(&self) -> Option<SqeQueue<'_>> {
-        let words = [word::RQ_HEAD, word::RQ_TAIL, word::RQ_SLEEPS];
-        self.has_service.then(|| self.queue(words, self.rq_offset, self.service_mask))
+        self.has_service.then(|| self.service_requests())
     }
 
     /// Replies, if the ring has a service pair.
     #[inline(always)]
     pub fn replies(&self) -> Option<CqeQueue<'_>> {
-        let words = [word::RP_HEAD, word::RP_TAIL, word::RP_SLEEPS];
-        self.has_service.then(|| self.queue(words, self.rp_offset, self.service_mask))
+        self.has_service.then(|| self.service_replies())
+    }
+
+    /// Requests of a ring that is known to have a service pair. (Of any other, a queue of one slot that lies in the SQ.)
+    #[inline(always)]
+    pub fn service_requests(&self) -> SqeQueue<'_> {
+        self.queue([word::RQ_HEAD, word::RQ_TAIL, word::RQ_SLEEPS], self.rq_offset, self.service_mask)
+    }
+
+    /// Replies of a ring that is known to have a service pair. (Of any other, a queue of one slot that lies in the SQ.)
+    #[inline(always)]
+    pub fn service_replies(&self) -> CqeQueue<'_> {
+        self.queue([word::RP_HEAD, word::RP_TAIL, word::RP_SLEEPS], self.rp_offset, self.service_mask)
     }
 
     /// `offset` and `mask` come from the `Sizes` that `from_raw` was given.

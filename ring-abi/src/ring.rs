@@ -97,10 +97,16 @@ impl Producer {
         Ok(room)
     }
 
+    /// Entries that the peer has not taken yet, if its index can be; otherwise any number.
+    #[inline(always)]
+    pub fn lag<const W: usize>(&self, queue: &Queue<'_, W>) -> u32 {
+        self.tail.get().wrapping_sub(queue.head().load(Acquire))
+    }
+
     /// Entries that the peer has not taken yet.
     #[inline(always)]
     pub fn untaken<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, Corrupt> {
-        let untaken = self.tail.get().wrapping_sub(queue.head().load(Acquire));
+        let untaken = self.lag(queue);
         if untaken <= queue.capacity() { Ok(untaken) } else { Err(Corrupt) }
     }
 

@@ -18,15 +18,15 @@ use crate::op::{death, graph, work};
 /// Handoffs in a row before the run queue is looked at.
 const DONATIONS: u32 = 64;
 
-/// Whether the next one to run was handed the processor.
+/// Whether the next one to run was handed the processor, and nobody in the queue has waited too long for it.
 #[inline(always)]
 pub fn is_handed(s: &State, cpu: &Cpu) -> bool {
-    s.step.handoff.get() != NONE && cpu.donated.get() < DONATIONS
+    s.step.handoff.get() != NONE && (cpu.ready.is_empty() || cpu.donated.get() < DONATIONS)
 }
 
-/// Goes on with the context that was handed the processor.
+/// Goes on with the context that was handed the processor: which.
 #[inline(always)]
-pub fn hand_over(s: &State, cpu: &Cpu) -> Resume {
+pub fn hand_over(s: &State, cpu: &Cpu) -> u32 {
     let next = s.step.handoff.replace(NONE);
     if !cpu.ready.is_empty() {
         cpu.donated.set(cpu.donated.get().wrapping_add(1));
@@ -34,7 +34,7 @@ pub fn hand_over(s: &State, cpu: &Cpu) -> Resume {
     cpu.current.set(next);
     s.contexts.at(next).state.set(Run::Running);
     count(&s.stats.switches);
-    Resume::Context(next)
+    next
 }
 
 /// The general road after a `ring_enter`.

@@ -13,14 +13,12 @@ use crate::base::NONE;
 use crate::base::budget::ENTRY;
 use crate::context::context::{Context, State as Run, Unfinished};
 use crate::context::timers::CONTEXT;
-use crate::op::cx::Cx;
 use crate::op::state::State;
-use crate::op::{OpResult, Outcome, dispatch, forward, nop, reply, tracer};
+use crate::op::{dispatch, forward, nop, reply, tracer};
 use crate::ring::duplex::Ring;
-use crate::scheme::link::Link;
-use ring_abi::ring::{Entry, PushError};
+use ring_abi::ring::PushError;
 use ring_abi::sqe::{Head, Words};
-use ring_abi::{Cqe, Errno, enter};
+use ring_abi::{Cqe, Errno, Opcode, enter};
 
 /// So many entries in one step are too few for it to be the longest.
 const BRIEF: u32 = 4;
@@ -58,49 +56,38 @@ pub fn look<'a>(s: &'a State, context: &Context, args: &Enter) -> Road<'a> {
         && s.traced.get() == 0
         && args.flags == enter::COMPLETIONS
         && args.to_submit != 0;
-    if !is_plain {
+    // The view is fetched anew for each queue: it is less to keep in registers.
+    if !is_plain || ring.sq.ready(&ring.memory.get().sq()) != Ok(1) || ring.cq.known_room() == 0 {
         return Road::Long(ring);
     }
     let memory = ring.memory.get();
-    let sq = memory.sq();
-    if ring.sq.ready(&sq) != Ok(1) || ring.cq.known_room() == 0 {
-        return Road::Long(ring);
-    }
-    let head = Head(ring.sq.peek(&sq, 0).word(0));
+    let head = Head(ring.sq.peek(&memory.sq(), 0).word(0));
     if head.shape() != dispatch::NOP || args.min_complete > 1 {
         return Road::Alone(ring, head);
     }
     ring.sq.advance(1);
-    ring.sq.publish(&sq);
-    s.stats.start(head.opcode());
-    let cq = memory.cq();
+    ring.sq.publish(&memory.sq());
+    s.stats.start(Opcode::Nop as u8);
+    let memory = ring.memory.get();
     // Nobody waits for it: the owner runs.
-    ring.cq.put(&cq, Cqe::new(head.tag(), Ok(nop::ANSWER)).to_words());
-    ring.cq.publish(&cq);
+    ring.cq.put(&memory.cq(), Cqe::new(head.tag(), Ok(nop::ANSWER)).to_words());
+    ring.cq.publish(&memory.cq());
     Road::Done
 }
 
 /// Takes the one submission that [`look`] has seen, and waits for completions.
 #[inline(always)]
 pub fn alone(s: &State, ring: &Ring, head: Head, then: Wait) -> Then {
+    let context = s.contexts.at(ring.owner.get());
     let memory = ring.memory.get();
-    let sq = memory.sq();
-    let entry = ring.sq.peek(&sq, 0);
+    let entry = ring.sq.peek(&memory.sq(), 0);
     ring.sq.advance(1);
     ring.cq.claim_known();
-    let context = s.contexts.at(ring.owner.get());
-    match start(s, context, ring, head, entry) {
-        Ok(Outcome::Parked) => {}
-        Ok(Outcome::Gone) => return Then::Gone,
-        other => {
-            answer(s, ring, head, other);
-            if context.state.get() != Run::Running {
-                return Then::Gone;
-            }
-        }
+    if !dispatch::start(s, context, ring, head, entry) {
+        return Then::Gone;
     }
-    ring.sq.publish(&sq);
-    wait_for_completions(s, context, ring, then)
+    ring.sq.publish(&ring.memory.get().sq());
+    wait_for_completions(s, ring, then)
 }
 
 /// What a `ring_enter` waits for when its submissions are taken.
@@ -117,32 +104,27 @@ pub struct Wait {
 /// Handles an entry of any kind.
 #[inline(always)]
 pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
-    let context = s.contexts.at(ring.owner.get());
-    if then.flags & !enter::ALL != 0 {
+    let Wait { min_complete, flags, deadline } = then;
+    if flags & !enter::ALL != 0 {
         return fail(Errno::INVAL);
     }
     if s.traced.get() != 0 {
-        tracer::entered(s, context, ring, to_submit);
+        tracer::entered(s, s.contexts.at(ring.owner.get()), ring, to_submit);
     }
     let link_id = ring.link.get();
     if link_id != NONE {
         match take_replies(s, ring, link_id) {
             Taken::All => {}
-            other => return stop(s, context, ring, other, to_submit, then),
+            other => return stop(s, ring, other, to_submit, min_complete, flags, deadline),
         }
     }
-    if to_submit != 0 {
-        let memory = ring.memory.get();
-        match ring.sq.ready(&memory.sq()) {
-            Ok(0) => {}
-            Ok(ready) => match take_submissions(s, context, ring, u64::from(ready).min(to_submit) as u32) {
-                Taken::All => {}
-                other => return stop(s, context, ring, other, to_submit, then),
-            },
-            Err(_) => return condemn(s, ring.owner.get()),
+    if to_submit != 0 && !ring.sq.is_empty(&ring.memory.get().sq()) {
+        match take_submissions(s, ring, to_submit) {
+            Taken::All => {}
+            other => return stop(s, ring, other, to_submit, min_complete, flags, deadline),
         }
     }
-    wait(s, context, ring, then)
+    wait(s, ring, then)
 }
 
 /// How far a queue was taken.
@@ -161,13 +143,22 @@ enum Taken {
 /// The entry ends here, for now or for good.
 #[cold]
 #[inline(never)]
-fn stop(s: &State, context: &Context, ring: &Ring, taken: Taken, to_submit: u64, then: Wait) -> Then {
+fn stop(
+    s: &State,
+    ring: &Ring,
+    taken: Taken,
+    to_submit: u64,
+    min_complete: u64,
+    flags: u64,
+    deadline: u64,
+) -> Then {
     let taken = match taken {
         Taken::Gone => return Then::Gone,
         Taken::Corrupt => return condemn(s, ring.owner.get()),
         Taken::All => 0,
         Taken::Some(taken) => taken,
     };
+    let context = s.contexts.at(ring.owner.get());
     if context.state.get() != Run::Running {
         // It was ended by what it just did.
         return Then::Gone;
@@ -175,10 +166,10 @@ fn stop(s: &State, context: &Context, ring: &Ring, taken: Taken, to_submit: u64,
     let clamp = |number: u64| number.min(u64::from(u32::MAX)) as u32;
     context.unfinished.set(Some(Unfinished {
         ring: ring.id.get(),
-        flags: then.flags as u8,
+        flags: flags as u8,
         to_submit: clamp(to_submit.saturating_sub(u64::from(taken))),
-        min_complete: clamp(then.min_complete),
-        deadline: then.deadline,
+        min_complete: clamp(min_complete),
+        deadline,
     }));
     Then::Later
 }
@@ -187,47 +178,48 @@ fn stop(s: &State, context: &Context, ring: &Ring, taken: Taken, to_submit: u64,
 #[inline(always)]
 fn take_replies(s: &State, ring: &Ring, link_id: u32) -> Taken {
     let memory = ring.memory.get();
-    let Some(replies) = memory.replies() else { return Taken::All };
-    let link = s.links.at(link_id);
+    let replies = memory.service_replies();
     match ring.rp.ready(&replies) {
         Ok(0) => {}
         Ok(1) => {
             let words = ring.rp.peek(&replies, 0).copy();
             ring.rp.advance(1);
-            reply::take(s, link_id, link, words);
             ring.rp.publish(&replies);
+            reply::take(s, link_id, s.links.at(link_id), words);
         }
-        Ok(ready) => return take_many_replies(s, ring, link_id, link, ready),
+        Ok(ready) => return take_many_replies(s, ring, link_id, ready),
         Err(_) => return Taken::Corrupt,
     }
-    forward::refill(s, link);
+    forward::refill(s, s.links.at(link_id));
     Taken::All
 }
 
 /// A function of its own, so that the loop has the registers for itself.
 #[inline(never)]
-fn take_many_replies(s: &State, ring: &Ring, link_id: u32, link: &Link, ready: u32) -> Taken {
-    let memory = ring.memory.get();
-    let Some(replies) = memory.replies() else { return Taken::All };
+fn take_many_replies(s: &State, ring: &Ring, link_id: u32, ready: u32) -> Taken {
+    let link = s.links.at(link_id);
     let count = s.step.budget.afford(ready, ENTRY);
     if count > BRIEF {
         s.step.measure(&s.memory.machine);
     }
     for _ in 0..count {
-        let words = ring.rp.peek(&replies, 0).copy();
+        let words = ring.rp.peek(&ring.memory.get().service_replies(), 0).copy();
         ring.rp.advance(1);
         reply::take(s, link_id, link, words);
     }
-    ring.rp.publish(&replies);
+    ring.rp.publish(&ring.memory.get().service_replies());
     forward::refill(s, link);
     if count == ready { Taken::All } else { Taken::Some(0) }
 }
 
-/// Takes submissions, of which so many are there.
+/// Takes submissions, of which there are some.
 #[inline(never)]
-fn take_submissions(s: &State, context: &Context, ring: &Ring, wanted: u32) -> Taken {
+fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     let memory = ring.memory.get();
     let (sq, cq) = (memory.sq(), memory.cq());
+    let Ok(ready) = ring.sq.ready(&sq) else { return Taken::Corrupt };
+    let context = s.contexts.at(ring.owner.get());
+    let wanted = u64::from(ready).min(to_submit) as u32;
     let count = s.step.budget.afford(wanted, ENTRY);
     if count > BRIEF {
         s.step.measure(&s.memory.machine);
@@ -244,54 +236,15 @@ fn take_submissions(s: &State, context: &Context, ring: &Ring, wanted: u32) -> T
         }
         let entry = ring.sq.peek(&sq, 0);
         ring.sq.advance(1);
-        let head = Head(entry.word(0));
-        match start(s, context, ring, head, entry) {
-            Ok(Outcome::Parked) => {}
-            Ok(Outcome::Gone) => return Taken::Gone,
-            other => answer(s, ring, head, other),
+        if !dispatch::start(s, context, ring, Head(entry.word(0)), entry) {
+            return Taken::Gone;
         }
     }
     ring.sq.publish(&sq);
     if ring.starved.get() {
         ring.starve(false);
     }
-    if context.state.get() != Run::Running {
-        return Taken::Gone;
-    }
     if count == wanted { Taken::All } else { Taken::Some(count) }
-}
-
-/// Starts one operation, whose completion has its place.
-#[inline(always)]
-fn start<'a>(
-    s: &'a State,
-    context: &'a Context,
-    ring: &'a Ring,
-    head: Head,
-    entry: Entry<'_, 8>,
-) -> OpResult {
-    s.stats.start(head.opcode());
-    let cx = Cx {
-        s,
-        ring_id: ring.id.get(),
-        ring,
-        context_id: ring.owner.get(),
-        context,
-        budget: &s.step.budget,
-        tag: head.tag(),
-    };
-    dispatch::start(cx, head, entry)
-}
-
-/// Completes an operation that did not wait.
-#[inline(always)]
-fn answer(s: &State, ring: &Ring, head: Head, outcome: OpResult) {
-    let result = match outcome {
-        Ok(Outcome::Done(value)) => Ok(value),
-        Err(error) => Err(error),
-        Ok(Outcome::Parked | Outcome::Gone) => return,
-    };
-    s.post(ring, Cqe::new(head.tag(), result));
 }
 
 /// The context goes on, and its `ring_enter` fails.
@@ -315,34 +268,47 @@ fn condemn(s: &State, context_id: u32) -> Then {
 
 /// Lets the context wait for what it asked for, unless it is there already.
 #[inline(always)]
-fn wait(s: &State, context: &Context, ring: &Ring, then: Wait) -> Then {
+fn wait(s: &State, ring: &Ring, then: Wait) -> Then {
     if then.flags & enter::REQUESTS != 0 {
         let memory = ring.memory.get();
-        let Some(requests) = memory.requests() else { return fail(Errno::INVAL) };
-        match ring.rq.untaken(&requests) {
-            Ok(0) => {}
-            Ok(_) => return Then::Go(0),
-            Err(_) => return condemn(s, ring.owner.get()),
+        if !memory.has_service() {
+            return fail(Errno::INVAL);
+        }
+        if ring.rq.lag(&memory.service_requests()) != 0 {
+            return requests_are_there(s, ring);
         }
     }
     if then.flags & enter::COMPLETIONS != 0 {
-        return wait_for_completions(s, context, ring, then);
+        return wait_for_completions(s, ring, then);
     }
-    if then.flags == 0 { Then::Go(0) } else { park(s, context, ring, then) }
+    if then.flags == 0 { Then::Go(0) } else { park(s, ring, then) }
 }
 
-#[inline(always)]
-fn wait_for_completions(s: &State, context: &Context, ring: &Ring, then: Wait) -> Then {
-    let wanted = then.min_complete.min(u64::from(u32::MAX)) as u32;
-    match ring.aim(wanted, then.flags & enter::REQUESTS == 0) {
-        Ok(true) => Then::Go(0),
-        Ok(false) => park(s, context, ring, then),
+#[cold]
+#[inline(never)]
+fn requests_are_there(s: &State, ring: &Ring) -> Then {
+    match ring.rq.untaken(&ring.memory.get().service_requests()) {
+        Ok(_) => Then::Go(0),
         Err(_) => condemn(s, ring.owner.get()),
     }
 }
 
 #[inline(always)]
-fn park(s: &State, context: &Context, ring: &Ring, then: Wait) -> Then {
+fn wait_for_completions(s: &State, ring: &Ring, then: Wait) -> Then {
+    match ring.aim(then.min_complete, then.flags & enter::REQUESTS == 0) {
+        Ok(true) => Then::Go(0),
+        Ok(false) => park(s, ring, then),
+        Err(_) => condemn(s, ring.owner.get()),
+    }
+}
+
+#[inline(always)]
+fn park(s: &State, ring: &Ring, then: Wait) -> Then {
+    let context = s.contexts.at(ring.owner.get());
+    if context.state.get() != Run::Running {
+        // It was ended by what it just did.
+        return Then::Gone;
+    }
     if then.deadline != enter::NO_DEADLINE
         && let Err(error) = wait_until(s, ring.owner.get(), then.deadline)
     {

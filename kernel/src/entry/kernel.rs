@@ -5,6 +5,7 @@ use super::choose;
 use super::enter::{self, Road, Then, Wait};
 use super::event::{Enter, Event, Resume};
 use crate::base::NONE;
+use crate::context::context::State as Run;
 use crate::context::cpu::Cpu;
 use crate::op::state::State;
 use crate::op::stats::count;
@@ -30,14 +31,13 @@ impl Kernel {
     }
 
     /// The running context entered a ring: [`step`](Self::step) for that event.
-    #[inline(always)]
     pub fn enter(&self, cpu: usize, args: Enter) -> Resume {
         let then = Wait { min_complete: args.min_complete, flags: args.flags, deadline: args.deadline };
         match self.look(cpu, &args) {
             Road::Done => Resume::Same(0),
             Road::Refused(error) => Resume::Same(enter::refusal(error)),
-            Road::Alone(ring, head) => self.alone(cpu, ring, head, then),
-            Road::Long(ring) => self.long(cpu, ring, args.to_submit, then),
+            Road::Alone(ring, head) => self.alone(cpu, ring, head, then, |resume| resume),
+            Road::Long(ring) => self.long(cpu, ring, args.to_submit, then, |resume| resume),
         }
     }
 
@@ -50,53 +50,66 @@ impl Kernel {
         enter::look(s, s.contexts.at(cpu.current.get()), args)
     }
 
-    /// Second part, for a single submission and a wait for completions.
+    /// Second part, for a single submission and a wait for completions. `end` does what the step says.
     #[inline(always)]
-    pub fn alone(&self, cpu: usize, ring: &Ring, head: Head, then: Wait) -> Resume {
+    pub fn alone<R>(
+        &self,
+        cpu: usize,
+        ring: &Ring,
+        head: Head,
+        then: Wait,
+        end: impl FnOnce(Resume) -> R,
+    ) -> R {
         let cpu = self.begin(cpu);
-        let current = ring.owner.get();
-        self.finish(cpu, current, enter::alone(&self.state, ring, head, then))
+        self.finish(cpu, enter::alone(&self.state, ring, head, then), end)
     }
 
-    /// Second part, for anything.
+    /// Second part, for anything. `end` does what the step says.
     #[inline(always)]
-    pub fn long(&self, cpu: usize, ring: &Ring, to_submit: u64, then: Wait) -> Resume {
+    pub fn long<R>(
+        &self,
+        cpu: usize,
+        ring: &Ring,
+        to_submit: u64,
+        then: Wait,
+        end: impl FnOnce(Resume) -> R,
+    ) -> R {
         let cpu = self.begin(cpu);
-        let current = ring.owner.get();
-        self.finish(cpu, current, enter::long(&self.state, ring, to_submit, then))
+        self.finish(cpu, enter::long(&self.state, ring, to_submit, then), end)
     }
 
     /// The end of a step in which a ring was entered.
+    ///
+    /// `end` is called in each branch, so that on the shortest roads there is no answer to look at again.
     #[inline(always)]
-    fn finish(&self, cpu: &Cpu, current: u32, then: Then) -> Resume {
+    fn finish<R>(&self, cpu: &Cpu, then: Then, end: impl FnOnce(Resume) -> R) -> R {
         let s = &self.state;
-        if s.step.is_brief() || self.end_brief() {
-            match then {
-                Then::Go(value) if s.step.handoff.get() == NONE => return Resume::Same(value),
-                Then::Wait if choose::is_handed(s, cpu) => return choose::hand_over(s, cpu),
-                _ => {}
+        match then {
+            Then::Wait if s.step.is_brief() && choose::is_handed(s, cpu) => {
+                end(Resume::Context(choose::hand_over(s, cpu)))
             }
+            Then::Go(value) if s.step.is_brief() && s.step.handoff.get() == NONE => end(Resume::Same(value)),
+            then => end(self.finish_slowly(cpu, cpu.current.get(), then)),
         }
-        self.finish_slowly(cpu, current, then)
     }
 
     #[cold]
     #[inline(never)]
     fn finish_slowly(&self, cpu: &Cpu, current: u32, then: Then) -> Resume {
-        let resume = choose::after_enter(&self.state, cpu, current, then);
+        let s = &self.state;
+        let has_ended = s.contexts.at(current).state.get() != Run::Running;
+        let resume = match then {
+            Then::Go(_) if has_ended => choose::after_enter(s, cpu, current, Then::Gone),
+            Then::Wait if !s.step.is_looked_after() && choose::is_handed(s, cpu) => {
+                Resume::Context(choose::hand_over(s, cpu))
+            }
+            Then::Go(value) if !s.step.is_looked_after() && s.step.handoff.get() == NONE => {
+                Resume::Same(value)
+            }
+            then => choose::after_enter(s, cpu, current, then),
+        };
         self.end(0);
         resume
-    }
-
-    /// Ends a step that has to be measured but not looked after. `false`: it has to be looked after.
-    #[cold]
-    #[inline(never)]
-    fn end_brief(&self) -> bool {
-        if self.state.step.is_looked_after() {
-            return false;
-        }
-        self.end(0);
-        true
     }
 
     /// Anything else.

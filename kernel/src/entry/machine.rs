@@ -21,32 +21,39 @@ pub static KERNEL: Place<Kernel> = Place::empty();
 ///
 /// The first look needs no frame; what follows it is called in its place, with what is still of use in registers.
 #[inline(always)]
-pub fn enter(ring: u64, to_submit: u64, min_complete: u64, flags: u64, deadline: u64) -> u64 {
-    match KERNEL.get().look(CPU, &Enter { ring, to_submit, min_complete, flags, deadline }) {
+pub fn enter(
+    kernel: &'static Kernel,
+    ring: u64,
+    to_submit: u64,
+    min_complete: u64,
+    flags: u64,
+    deadline: u64,
+) -> u64 {
+    match kernel.look(CPU, &Enter { ring, to_submit, min_complete, flags, deadline }) {
         Road::Done => 0,
         Road::Refused(error) => to_value(enter::refusal(error)),
-        Road::Alone(ring, head) => alone(ring, head.0, min_complete, deadline),
-        Road::Long(ring) => long(ring, to_submit, min_complete, flags, deadline),
+        Road::Alone(ring, head) => alone(kernel, ring, head.0, min_complete, deadline),
+        Road::Long(ring) => long(kernel, ring, to_submit, min_complete, flags, deadline),
     }
 }
 
 #[inline(never)]
-extern "sysv64" fn alone(ring: &'static Ring, head: u64, min_complete: u64, deadline: u64) -> u64 {
-    let kernel = KERNEL.get();
+fn alone(kernel: &'static Kernel, ring: &'static Ring, head: u64, min_complete: u64, deadline: u64) -> u64 {
     let then = Wait { min_complete, flags: ring_abi::enter::COMPLETIONS, deadline };
-    return_to(kernel, kernel.alone(CPU, ring, Head(head), then))
+    kernel.alone(CPU, ring, Head(head), then, |resume| return_to(kernel, resume))
 }
 
 #[inline(never)]
-extern "sysv64" fn long(
+fn long(
+    kernel: &'static Kernel,
     ring: &'static Ring,
     to_submit: u64,
     min_complete: u64,
     flags: u64,
     deadline: u64,
 ) -> u64 {
-    let kernel = KERNEL.get();
-    return_to(kernel, kernel.long(CPU, ring, to_submit, Wait { min_complete, flags, deadline }))
+    let then = Wait { min_complete, flags, deadline };
+    kernel.long(CPU, ring, to_submit, then, |resume| return_to(kernel, resume))
 }
 
 /// To the same context by returning, to any other by leaving.
@@ -64,8 +71,7 @@ fn to_value(value: i32) -> u64 {
 }
 
 /// Something else happened; the numbers are those of the stubs.
-pub fn event(kind: u64, a: u64, b: u64, c: u64) -> ! {
-    let kernel = KERNEL.get();
+pub fn event(kernel: &'static Kernel, kind: u64, a: u64, b: u64, c: u64) -> ! {
     let event = match kind {
         0 => Event::Timer,
         1 => Event::Interrupt(a as u8),
@@ -107,12 +113,9 @@ pub fn leave(kernel: &'static Kernel, resume: Resume) -> ! {
 #[inline(always)]
 fn go_to(kernel: &'static Kernel, id: u32) -> ! {
     let s = &kernel.state;
-    let context = s.contexts.at(id);
-    let root = s.memory.space(context.space.get()).root();
-    let block = context.regs.detach().map(|block| {
+    arch::resume(&s.memory.machine, &s.contexts.at(id).regs, |block| {
         // Nobody takes the block before the registers are loaded: interrupts are off.
         s.blocks.give(block);
         &s.blocks.at(block).state
-    });
-    arch::resume(&s.memory.machine, &context.regs, block, root)
+    })
 }

@@ -57,16 +57,22 @@ impl<T: Record> Arena<T> {
     /// Takes a record. `ENOMEM` leaves everything as it was.
     #[inline(always)]
     pub fn take(&self, memory: &Memory) -> Result<u32, Errno> {
-        if self.free.get() == NONE {
-            self.grow(memory)?;
-        }
+        self.ensure_one(memory)?;
+        Ok(self.take_ensured().0)
+    }
+
+    /// Takes a record that was [ensured](Self::ensure_one): its index and itself.
+    #[inline(always)]
+    pub fn take_ensured(&self) -> (u32, &T) {
         let index = self.free.get();
-        self.free.set(self.at(index).free_link().get());
+        let record = self.at(index);
+        self.free.set(record.free_link().get());
         self.live.set(self.live.get().wrapping_add(1));
-        Ok(index)
+        (index, record)
     }
 
     /// Makes sure that the next [`take`](Self::take) cannot fail.
+    #[inline(always)]
     pub fn ensure_one(&self, memory: &Memory) -> Result<(), Errno> {
         if self.free.get() == NONE { self.grow(memory) } else { Ok(()) }
     }

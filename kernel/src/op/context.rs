@@ -85,6 +85,7 @@ pub fn set_up(s: &State, id: u32, ring_id: u32, space: u32, table: u32, start: &
     context.refs.set(1);
     context.end_word.set(0);
     let holder = s.memory.space(space);
+    context.regs.set_root(holder.root());
     holder.refs.set(holder.refs.get().wrapping_add(1));
     holder.contexts.push_back(&BySpace(&s.contexts), id);
     let holder = s.tables.at(table);

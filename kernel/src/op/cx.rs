@@ -33,6 +33,13 @@ pub struct Cx<'a> {
 }
 
 impl<'a> Cx<'a> {
+    /// The view of a submission to a ring.
+    pub fn new(s: &'a State, ring: &'a Ring, tag: u32) -> Cx<'a> {
+        let context_id = ring.owner.get();
+        let context = s.contexts.at(context_id);
+        Cx { s, ring_id: ring.id.get(), ring, context_id, context, budget: &s.step.budget, tag }
+    }
+
     /// The asker's address space.
     #[inline(always)]
     pub fn space(&self) -> &'a Space {

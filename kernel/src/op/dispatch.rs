@@ -7,39 +7,64 @@
 #![forbid(unsafe_code)]
 
 use super::cx::Cx;
+use super::state::State;
 use super::{
-    OpResult, cancel, context, exec, forward, futex, handle, memory, nop, open, pass, poll, register, space,
-    timeout,
+    OpResult, Outcome, cancel, context, exec, forward, futex, handle, memory, nop, open, pass, poll, read,
+    register, space, timeout,
 };
+use crate::context::context::Context;
+use crate::ring::duplex::Ring;
 use ring_abi::opcode::Origin;
 use ring_abi::sqe::Head;
-use ring_abi::{Errno, Opcode, Words};
+use ring_abi::{Cqe, Errno, Opcode, Words};
 
 /// Shape of a nop without flags.
 pub const NOP: u32 = Opcode::Nop as u32;
-const READ: u32 = Opcode::Read as u32;
+/// Shape of a read without flags.
+pub const READ: u32 = Opcode::Read as u32;
 
-/// Starts an operation. Those that are asked for without flags most often come first; they take the same
-/// road as all others.
+/// Starts an operation, whose completion has its place. `false`: the asker is gone, and with it its ring.
+///
+/// What is asked for without flags most often comes first.
 #[inline(always)]
-pub fn start(cx: Cx<'_>, head: Head, entry: impl Words + Copy) -> OpResult {
+pub fn start(s: &State, context: &Context, ring: &Ring, head: Head, entry: impl Words + Copy) -> bool {
     match head.shape() {
-        NOP => nop::start(),
-        READ => read(&cx, entry),
-        _ => start_other(cx, head, entry),
+        READ => {
+            s.stats.start(Opcode::Read as u8);
+            read::start(s, context, ring, head.tag(), entry);
+            true
+        }
+        NOP => {
+            s.stats.start(Opcode::Nop as u8);
+            s.post(ring, Cqe::new(head.tag(), Ok(nop::ANSWER)));
+            true
+        }
+        _ => start_other(s, ring, head, entry),
     }
 }
 
-#[inline(always)]
-fn read(cx: &Cx<'_>, entry: impl Words) -> OpResult {
-    let args = [entry.arg(0), entry.arg(1), entry.arg(2), entry.arg(3), 0];
-    forward::start(cx, Opcode::Read, args)
+#[inline(never)]
+fn start_other(s: &State, ring: &Ring, head: Head, entry: impl Words + Copy) -> bool {
+    s.step.measure(&s.memory.machine);
+    s.stats.start(head.opcode());
+    let outcome = start_any(Cx::new(s, ring, head.tag()), head, entry);
+    answer(s, ring, head.tag(), outcome)
 }
 
-#[inline(never)]
-fn start_other(cx: Cx<'_>, head: Head, entry: impl Words + Copy) -> OpResult {
+/// Completes an operation that does not wait. `false`: the asker is gone.
+pub fn answer(s: &State, ring: &Ring, tag: u32, outcome: OpResult) -> bool {
+    let result = match outcome {
+        Ok(Outcome::Parked) => return true,
+        Ok(Outcome::Gone) => return false,
+        Ok(Outcome::Done(value)) => Ok(value),
+        Err(error) => Err(error),
+    };
+    s.post(ring, Cqe::new(tag, result));
+    true
+}
+
+fn start_any(cx: Cx<'_>, head: Head, entry: impl Words + Copy) -> OpResult {
     let (cx, entry) = (&cx, &entry);
-    cx.s.step.measure(&cx.s.memory.machine);
     let opcode = Opcode::from_raw(head.opcode()).ok_or(Errno::INVAL)?;
     // No flag has a meaning yet, and a group only has one with a flag.
     if head.flags() != 0 || head.group() != 0 {

@@ -86,6 +86,7 @@ fn enter_space(cx: &Cx<'_>, old: u32, new: u32) {
     space.refs.set(space.refs.get().wrapping_add(1));
     space.contexts.push_back(&BySpace(&s.contexts), cx.context_id);
     cx.context.space.set(new);
+    cx.context.regs.set_root(space.root());
     s.release_space(old);
 }
 

@@ -22,10 +22,15 @@ use ring_abi::ring::PushError;
 use ring_abi::{Errno, Opcode, enter};
 
 /// Starts a forwarded operation on a handle. Its five arguments come as the program wrote them.
-#[inline(always)]
 pub fn start(cx: &Cx<'_>, opcode: Opcode, args: [u64; 5]) -> OpResult {
-    let [fd, _, _, offset, _] = args;
+    let [fd, ..] = args;
     let (file_id, file) = cx.file(fd)?;
+    start_file(cx, opcode, file_id, file, args)
+}
+
+/// The same, with the file in hand; the first argument is of no use any more.
+pub fn start_file(cx: &Cx<'_>, opcode: Opcode, file_id: u32, file: &File, args: [u64; 5]) -> OpResult {
+    let [_, _, _, offset, _] = args;
     if file.kind.get() != Kind::Daemon {
         return super::kernel_scheme::start(*cx, opcode, file_id, file, args);
     }
@@ -54,7 +59,6 @@ pub fn start_on(
     Ok(take_record(cx, opcode, file_id, file, link, args)?.0)
 }
 
-#[inline(always)]
 fn take_record<'a>(
     cx: &Cx<'a>,
     opcode: Opcode,
@@ -162,7 +166,6 @@ fn asked<'a>(s: &'a State, ring: &'a Ring, id: u32, op: &'a Op) -> Asked<'a> {
     Asked { ring, context: s.contexts.at(ring.owner.get()), id, op, file: s.files.at(op.file.get()) }
 }
 
-#[inline(always)]
 fn submit_as(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<(), Errno> {
     if !link.has_slot() || !link.waiting.is_empty() {
         wait_for_room(s, asked.id, asked.op, link);
@@ -198,14 +201,10 @@ fn abandon(s: &State, ring: &Ring, id: u32) {
 }
 
 /// Puts a request into the daemon's queue; there is a slot for it. `false`: the queue has no room just now.
-#[inline(always)]
 fn send(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<bool, Errno> {
     let daemon = s.rings.at(link.ring.get());
-    let memory = daemon.memory.get();
-    let Some(requests) = memory.requests() else { return Err(Errno::NODEV) };
-    match daemon.rq.ensure_room(&requests) {
-        Ok(()) => {}
-        Err(error) => return Ok(no_room(s, daemon, error)),
+    if !has_room(s, daemon) {
+        return Ok(false);
     }
     let op = asked.op;
     let tag = link.ask(&s.slots, asked.id);
@@ -219,20 +218,49 @@ fn send(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<b
     op.wait.set(Wait::Reply);
     op.slot_tag.set(tag);
 
-    let head = u64::from(request.opcode.raw()) | u64::from(tag) << 32;
-    let (owner, pid) = (asked.context.owner.get(), u64::from(asked.context.pid.get()));
-    let id = asked.file.id.get();
-    daemon.rq.put(&requests, [head, id, buffer, length, request.offset, request.more, owner, pid]);
+    let file = asked.file.id.get();
+    let words = [head(request.opcode, tag), file, buffer, length, request.offset, request.more];
+    put(s, daemon, asked.context, words);
+    Ok(true)
+}
+
+/// First word of a request.
+#[inline(always)]
+pub fn head(opcode: Opcode, tag: u32) -> u64 {
+    u64::from(opcode.raw()) | u64::from(tag) << 32
+}
+
+/// Puts a request into a daemon's queue, which [has room](has_room): its first six words, and who asks.
+#[inline(always)]
+pub fn put(s: &State, daemon: &Ring, asker: &Context, words: [u64; 6]) {
+    let [head, file, buffer, length, offset, more] = words;
+    let memory = daemon.memory.get();
+    let requests = memory.service_requests();
+    let (owner, pid) = (asker.owner.get(), u64::from(asker.pid.get()));
+    daemon.rq.put(&requests, [head, file, buffer, length, offset, more, owner, pid]);
     daemon.rq.publish(&requests);
     if daemon.waits_for(enter::REQUESTS) {
         s.wake(daemon);
     }
-    Ok(true)
+}
+
+/// Whether a request finds a place in a daemon's queue. A daemon whose index cannot be ends.
+#[inline(always)]
+pub fn has_room(s: &State, daemon: &Ring) -> bool {
+    daemon.rq.known_room() != 0 || look_for_room(s, daemon)
+}
+
+#[cold]
+#[inline(never)]
+fn look_for_room(s: &State, daemon: &Ring) -> bool {
+    let memory = daemon.memory.get();
+    match daemon.rq.ensure_room(&memory.service_requests()) {
+        Ok(()) => true,
+        Err(error) => no_room(s, daemon, error),
+    }
 }
 
 /// A daemon's queue takes nothing just now, or never again: then the daemon ends. Always `false`.
-#[cold]
-#[inline(never)]
 fn no_room(s: &State, daemon: &Ring, error: PushError) -> bool {
     if error == PushError::Corrupt {
         s.condemn(daemon.owner.get());
@@ -241,7 +269,6 @@ fn no_room(s: &State, daemon: &Ring, error: PushError) -> bool {
 }
 
 /// What the daemon sees as second and third argument; copies the bytes that go to it into the slot.
-#[inline(always)]
 fn payload(
     s: &State,
     asked: &Asked<'_>,

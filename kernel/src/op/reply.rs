@@ -15,7 +15,8 @@ use crate::scheme::link::{Link, Slot};
 use ring_abi::opcode::Payload;
 use ring_abi::{Cqe, CqeKind, Errno, Opcode};
 
-/// An operation in a daemon's hands that nothing special is about: a read with its own offset.
+/// An operation in a daemon's hands that nothing special is about: a read with its own offset, whose asker waits for
+/// it. (One that was detached has a notice as long as its daemon lives.)
 const PLAIN_READ: u32 = inflight::shape(Wait::Reply, Opcode::Read, Notice::None, false);
 
 /// Takes one reply of the daemon behind `link`.
@@ -29,26 +30,26 @@ pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
     {
         let id = slot.op();
         let op = s.ops.at(id);
-        if op.shape() == PLAIN_READ
-            && let Some(ring) = s.rings.get(op.ring.get())
-        {
-            let result =
-                ring_abi::errno::demux(result).and_then(|count| out_to(s, link, ring, op, tag, count));
+        if op.shape() == PLAIN_READ {
             link.answered(slot, tag);
-            return end_read(s, id, op, ring, result);
+            return end_read(s, link, id, op, tag, result);
         }
     }
     take_other(s, link_id, link, slot, Cqe::from_words(words));
 }
 
-/// Ends a read whose slot was taken back.
+/// Ends a read whose slot was taken back just now.
 #[inline(always)]
-fn end_read(s: &State, id: u32, op: &Op, ring: &Ring, result: Result<u64, Errno>) {
-    s.complete(id, op, ring, Opcode::Read, result, 0);
+fn end_read(s: &State, link: &Link, id: u32, op: &Op, tag: u32, result: u64) {
+    let ring = s.rings.at(op.ring.get());
+    let result = ring_abi::errno::demux(result).and_then(|count| out_to(s, link, ring, op, tag, count));
+    s.unfile(id, op, ring, Opcode::Read);
     if op.timer.get() != NONE {
         s.timers.remove(s, id);
     }
+    let answer = Cqe::new(op.tag.get(), result);
     s.let_go(s.free_op(id, op));
+    s.post(ring, answer);
 }
 
 /// Any reply but that to a plain read.

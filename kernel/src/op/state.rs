@@ -234,41 +234,39 @@ impl State {
     /// is promised already.
     #[inline(always)]
     pub fn start_op(&self, ring: &Ring, tag: u32, opcode: Opcode) -> Result<(u32, &Op), Errno> {
-        let id = self.ops.take(&self.memory)?;
-        let op = self.ops.at(id);
+        self.ops.ensure_one(&self.memory)?;
+        Ok(self.start_ensured(ring, tag, opcode))
+    }
+
+    /// The same with a record that was ensured.
+    #[inline(always)]
+    pub fn start_ensured(&self, ring: &Ring, tag: u32, opcode: Opcode) -> (u32, &Op) {
+        let (id, op) = self.ops.take_ensured();
         op.opcode.set(opcode);
         op.ring.set(ring.id.get());
         op.tag.set(tag);
         op.started.set(self.memory.machine.ticks() as u32);
         ring.ops.push_back(&ByRing(&self.ops), id);
-        Ok((id, op))
+        (id, op)
     }
 
     /// Ends an operation that is filed nowhere but in its ring: completes it, if anybody still waits for
     /// that, and frees its record.
     pub fn end_op(&self, id: u32, result: Result<u64, Errno>, extra: u32) {
         let op = self.ops.at(id);
-        if let Some(ring) = self.rings.get(op.ring.get()) {
-            self.complete(id, op, ring, op.opcode.get(), result, extra);
-        }
+        let Some(ring) = self.rings.get(op.ring.get()) else { return self.drop_op(id) };
+        self.unfile(id, op, ring, op.opcode.get());
+        let answer = Cqe::new(op.tag.get(), result).with_extra(extra);
         self.drop_op(id);
+        self.post(ring, answer);
     }
 
-    /// Completes an operation that is filed nowhere but in its ring. Its record stays, in no list.
+    /// Takes an operation that is over out of its ring's list, and notes how long it took.
     #[inline(always)]
-    pub fn complete(
-        &self,
-        id: u32,
-        op: &Op,
-        ring: &Ring,
-        opcode: Opcode,
-        result: Result<u64, Errno>,
-        extra: u32,
-    ) {
+    pub fn unfile(&self, id: u32, op: &Op, ring: &Ring, opcode: Opcode) {
         ring.ops.remove(&ByRing(&self.ops), id);
         let ticks = (self.memory.machine.ticks() as u32).wrapping_sub(op.started.get());
         self.stats.end(opcode.raw(), ticks);
-        self.post(ring, Cqe::new(op.tag.get(), result).with_extra(extra));
     }
 
     /// Frees the record of an operation that is filed nowhere, and lets go of its file.

@@ -83,8 +83,8 @@ impl Stats {
     #[inline(always)]
     pub fn end(&self, opcode: u8, ticks: u32) {
         let class = 31_u32.wrapping_sub((ticks | 1).leading_zeros());
-        let row = self.latency.get(u32::from(opcode));
-        if let Some(cell) = row.and_then(|row| row.0.get(class as usize)) {
+        let row = self.latency.at(u32::from(opcode & 0x7f));
+        if let Some(cell) = row.0.get(class as usize) {
             cell.set(cell.get().wrapping_add(1));
         }
     }

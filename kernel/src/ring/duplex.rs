@@ -130,12 +130,17 @@ impl Ring {
     /// Sets the position at which a wait for `min_complete` completions ends, counted from what the program
     /// has taken. `true` if it has come already.
     ///
-    /// A wait that only completions can end (`alone`) is clamped to what can still come.
+    /// A wait that only completions can end (`alone`) is clamped to what can still come. An index that cannot be
+    /// is found when it matters: here if it says that there is enough, otherwise when room is looked for.
     #[inline(always)]
-    pub fn aim(&self, min_complete: u32, alone: bool) -> Result<bool, Corrupt> {
-        let untaken = self.cq.untaken(&self.memory.get().cq())?;
+    pub fn aim(&self, min_complete: u64, alone: bool) -> Result<bool, Corrupt> {
+        let memory = self.memory.get();
+        let untaken = u64::from(self.cq.lag(&memory.cq()));
+        if untaken >= min_complete {
+            return self.cq.untaken(&memory.cq()).map(|_| true);
+        }
         let most = if alone { self.cq.held() } else { i32::MAX as u32 };
-        let missing = min_complete.saturating_sub(untaken).min(most);
+        let missing = min_complete.wrapping_sub(untaken).min(u64::from(most)) as u32;
         self.wake_at.set(self.cq.position().wrapping_add(missing));
         Ok(missing == 0)
     }

@@ -154,6 +154,12 @@ impl Link {
         self.free.get() != NONE
     }
 
+    /// Whether a request goes out at once: the daemon lives, there is a slot, and nobody waits for one.
+    #[inline(always)]
+    pub fn takes_at_once(&self) -> bool {
+        self.lives() && self.has_slot() && self.waiting.is_empty()
+    }
+
     /// Hands a free slot to an operation; returns the tag that goes out. There must be one.
     #[inline(always)]
     pub fn ask(&self, table: &Runs<Slot>, op: u32) -> u32 {

@@ -7,6 +7,7 @@
 use ring_abi::Errno;
 use ring_abi::boot::USER_END;
 use ring_abi::context::Registers;
+use rmm::Frame;
 use std::cell::Cell;
 
 /// First address above the lower half.
@@ -37,6 +38,7 @@ pub struct Regs {
     kept: Cell<Kept>,
     fs_base: Cell<u64>,
     block: Cell<Option<u32>>,
+    root: Cell<Option<Frame>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,6 +95,16 @@ impl Regs {
     /// The base of segment `fs`.
     pub fn fs_base(&self) -> u64 {
         self.fs_base.get()
+    }
+
+    /// The root of the address space that the context is in.
+    pub fn set_root(&self, root: Frame) {
+        self.root.set(Some(root));
+    }
+
+    /// The same, once it is set.
+    pub fn root(&self) -> Option<Frame> {
+        self.root.get()
     }
 
     /// The full state lies in the block of this index from now on.

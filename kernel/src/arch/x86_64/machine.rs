@@ -242,25 +242,27 @@ fn word<'m>(at: UserPtr) -> &'m AtomicU32 {
     unsafe { &*place }
 }
 
-/// Leaves the kernel for a stopped context: through the block if it has one, else as a return from `ring_enter`.
+/// Leaves the kernel for a stopped context: as a return from `ring_enter` if it waits there, else with all its state,
+/// in the block of that number if it has one.
 #[inline(always)]
-pub fn resume(_machine: &Machine, regs: &Regs, block: Option<&StateBlock>, root: Frame) -> ! {
+pub fn resume<'b>(_machine: &Machine, regs: &Regs, block: impl FnOnce(u32) -> &'b StateBlock) -> ! {
     let cpu = this_cpu();
+    let root = regs.root();
     if cpu.root() != root {
         cpu.set_root(root);
         memory::activate(root);
     }
-    if let Some(block) = block {
-        // SAFETY: `Regs` and `StateBlock` keep only values that cannot fault, and the space was just made active.
-        unsafe { leave::full(regs, block) }
+    if regs.is_quick() {
+        // SAFETY: `Regs` keeps only values that cannot fault, the space was just made active, and the context waits in
+        // `ring_enter`.
+        unsafe { leave::quick(regs) }
     }
-    if regs.is_fresh() {
-        regs.set_running();
+    match regs.detach() {
+        // SAFETY: as above, for `StateBlock` too.
+        Some(number) => unsafe { leave::full(regs, block(number)) },
         // SAFETY: as above, and `Regs::start` made the context fresh.
-        unsafe { leave::fresh(regs) }
+        None => unsafe { leave::fresh(regs) },
     }
-    // SAFETY: as above; without a block and not fresh, the context waits in `ring_enter`.
-    unsafe { leave::quick(regs) }
 }
 
 /// Lets interrupts in for a moment; one that came is the next event, otherwise the event says that nothing happened.

@@ -29,20 +29,21 @@ impl<T> Place<T> {
         // SAFETY: the place is empty, so nobody has a reference into it.
         unsafe { self.value.get().write(MaybeUninit::new(value)) }
         self.full.set(true);
-        self.get()
+        // SAFETY: it was filled just now.
+        unsafe { self.filled() }
     }
 
     /// What is there.
     ///
-    /// # Panics
+    /// # Safety
     ///
-    /// If the place is empty.
+    /// The place must have been filled.
     #[inline(always)]
-    pub fn get(&'static self) -> &'static T {
-        match self.look() {
-            Some(value) => value,
-            None => empty(),
-        }
+    pub unsafe fn filled(&'static self) -> &'static T {
+        // SAFETY: nobody writes a full place.
+        let value = unsafe { &*self.value.get() };
+        // SAFETY: our caller's promise.
+        unsafe { value.assume_init_ref() }
     }
 
     /// What is there, if there is something.
@@ -51,14 +52,7 @@ impl<T> Place<T> {
         if !self.full.get() {
             return None;
         }
-        // SAFETY: nobody writes a full place.
-        let value = unsafe { &*self.value.get() };
-        // SAFETY: `fill` has written the value.
-        Some(unsafe { value.assume_init_ref() })
+        // SAFETY: it is full.
+        Some(unsafe { self.filled() })
     }
-}
-
-#[cold]
-fn empty() -> ! {
-    panic!("a place is filled before it is used")
 }

@@ -11,6 +11,7 @@ use core::cell::Cell;
 use ring_abi::boot::USER_END;
 use ring_abi::context::Registers;
 use ring_abi::errno::Errno;
+use rmm::Frame;
 
 use super::state::StateBlock;
 
@@ -18,8 +19,10 @@ use super::state::StateBlock;
 pub(super) const MXCSR_START: u32 = 0x1f80;
 pub(super) const FCW_START: u16 = 0x37f;
 
-/// No state block: the context waits in `ring_enter`.
-const NO_BLOCK: u32 = u32::MAX;
+/// Instead of a block's number: the context waits in `ring_enter`.
+const QUICK: u32 = u32::MAX;
+/// Instead of a block's number: the context never ran, and `r12` to `r14` hold its three arguments.
+const FRESH: u32 = u32::MAX - 1;
 
 /// Where and how a context starts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,9 +56,10 @@ pub struct Regs {
     pub(super) fs_base: Cell<u64>,
     pub(super) mxcsr: Cell<u32>,
     pub(super) fcw: Cell<u16>,
-    /// Never ran: `r12` to `r14` hold its three arguments.
-    fresh: Cell<bool>,
+    /// The number of the block with the rest of the state, or what there is instead.
     block: Cell<u32>,
+    /// The root of its address space.
+    root: Cell<Frame>,
 }
 
 const _: () = assert!(size_of::<Regs>() <= 104);
@@ -82,8 +86,8 @@ impl Regs {
             fs_base: Cell::new(0),
             mxcsr: Cell::new(MXCSR_START),
             fcw: Cell::new(FCW_START),
-            fresh: Cell::new(false),
-            block: Cell::new(NO_BLOCK),
+            block: Cell::new(QUICK),
+            root: Cell::new(Frame::new(0)),
         }
     }
 
@@ -101,8 +105,7 @@ impl Regs {
         }
         self.mxcsr.set(MXCSR_START);
         self.fcw.set(FCW_START);
-        self.fresh.set(true);
-        self.block.set(NO_BLOCK);
+        self.block.set(FRESH);
     }
 
     /// Whether a program can execute there: the last page of the lower half is never mapped.
@@ -148,26 +151,36 @@ impl Regs {
     #[inline(always)]
     pub fn block(&self) -> Option<u32> {
         let block = self.block.get();
-        if block == NO_BLOCK { None } else { Some(block) }
+        if block < FRESH { Some(block) } else { None }
     }
 
     /// Forgets the block: the context is about to run, or to end.
-    #[inline(always)]
     pub fn detach(&self) -> Option<u32> {
         let block = self.block();
-        self.block.set(NO_BLOCK);
+        self.block.set(QUICK);
         block
     }
 
-    /// Whether the context has never run.
+    /// Whether the context waits in `ring_enter`.
     #[inline(always)]
-    pub(super) fn is_fresh(&self) -> bool {
-        self.fresh.get()
+    pub(super) fn is_quick(&self) -> bool {
+        self.block.get() == QUICK
     }
 
-    /// Notes that the context runs now.
-    pub(super) fn set_running(&self) {
-        self.fresh.set(false);
+    /// Whether the context has never run.
+    fn is_fresh(&self) -> bool {
+        self.block.get() == FRESH
+    }
+
+    /// Puts the context into the address space with this root.
+    pub fn set_root(&self, root: Frame) {
+        self.root.set(root);
+    }
+
+    /// The root of its address space.
+    #[inline(always)]
+    pub(super) fn root(&self) -> Frame {
+        self.root.get()
     }
 
     /// What there is of the registers: all with the block, otherwise those that `ring_enter` keeps.
@@ -175,7 +188,7 @@ impl Regs {
         let fs_base = self.fs_base.get();
         match block {
             Some(block) => Registers { fs_base, ..block.registers() },
-            None if self.fresh.get() => {
+            None if self.is_fresh() => {
                 Registers { rip: self.rip.get(), rsp: self.rsp.get(), fs_base, ..Registers::default() }
             }
             None => Registers {
@@ -213,7 +226,7 @@ impl Regs {
     fn write_kept(&self, registers: &Registers) {
         self.rip.set(registers.rip);
         self.rsp.set(registers.rsp);
-        self.fresh.set(false);
+        self.block.set(QUICK);
         self.rbx.set(registers.rbx);
         self.rbp.set(registers.rbp);
         self.r12.set(registers.r12);

@@ -1,14 +1,15 @@
 //! The arrow that points up: the symbols that this layer calls and the layers above define.
 
-/// Defines what the machine calls: `boot(&BootInfo) -> !`, `enter(ring, to_submit, min_complete, flags,
-/// deadline) -> result`, `event(kind, a, b, c) -> !`, all of plain `u64`, and `dump(&mut dyn Write)` for a dying kernel.
+/// Defines what the machine calls: `boot(&BootInfo) -> !`, which fills the `kernel` and runs the first program;
+/// `enter(kernel, ring, to_submit, min_complete, flags, deadline) -> result` and `event(kernel, kind, a, b, c) -> !`,
+/// with plain `u64`; and `dump(&mut dyn Write)` for a dying kernel.
 ///
 /// `enter` may leave through [`resume`](super::resume) instead of returning. The kinds of `event`: 0 the timer, 1 the
 /// interrupt line `a`, 2 the fault `a` with error code `b` at address `c`, 3 a system call that is not `ring_enter`,
 /// 4 nothing.
 #[macro_export]
 macro_rules! entry_symbols {
-    (boot: $boot:path, enter: $enter:path, event: $event:path, dump: $dump:path $(,)?) => {
+    (kernel: $kernel:path, boot: $boot:path, enter: $enter:path, event: $event:path, dump: $dump:path $(,)?) => {
         #[unsafe(no_mangle)]
         fn kernel_boot(info: &'static $crate::arch::x86_64::BootInfo) -> ! {
             $boot(info)
@@ -22,12 +23,16 @@ macro_rules! entry_symbols {
             flags: u64,
             deadline: u64,
         ) -> u64 {
-            $enter(ring, submit, complete, flags, deadline)
+            // SAFETY: programs alone lead here, and the first one runs after the kernel was filled.
+            let kernel = unsafe { $kernel.filled() };
+            $enter(kernel, ring, submit, complete, flags, deadline)
         }
 
         #[unsafe(no_mangle)]
         extern "sysv64" fn kernel_event(kind: u64, a: u64, b: u64, c: u64) -> ! {
-            $event(kind, a, b, c)
+            // SAFETY: events are let in by a kernel that is filled, and come from its programs.
+            let kernel = unsafe { $kernel.filled() };
+            $event(kernel, kind, a, b, c)
         }
 
         #[unsafe(no_mangle)]
