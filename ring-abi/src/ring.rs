@@ -150,6 +150,22 @@ impl Producer {
         if self.room.get() == 0 { self.look_for_room(queue).map(|_| ()) } else { Ok(()) }
     }
 
+    /// Fills the slot `ahead` places after the next one, which is known to be free. It counts only after
+    /// [`advance`](Self::advance).
+    #[inline(always)]
+    pub fn put_ahead<const W: usize>(&self, queue: &Queue<'_, W>, ahead: u32, entry: [u64; W]) {
+        store(queue.slot(self.tail.get().wrapping_add(ahead)), entry);
+    }
+
+    /// Counts `count` slots that were filled by [`put_ahead`](Self::put_ahead). The peer sees them only after
+    /// [`publish`](Self::publish).
+    #[inline(always)]
+    pub fn advance(&self, count: u32) {
+        debug_assert!(self.room.get() >= count, "no more slots than are free");
+        self.room.set(self.room.get().wrapping_sub(count));
+        self.tail.set(self.tail.get().wrapping_add(count));
+    }
+
     /// Fills the next slot, which is known to be free: [`known_room`](Self::known_room) is not zero. The peer sees it
     /// only after [`publish`](Self::publish).
     #[inline(always)]

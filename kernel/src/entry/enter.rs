@@ -216,16 +216,17 @@ fn take_many_replies(s: &State, ring: &Ring, link_id: u32, ready: u32) -> Taken 
 #[inline(never)]
 fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     let memory = ring.memory.get();
-    let (sq, cq) = (memory.sq(), memory.cq());
+    let sq = memory.sq();
     let Ok(ready) = ring.sq.ready(&sq) else { return Taken::Corrupt };
-    let context = s.contexts.at(ring.owner.get());
     let wanted = u64::from(ready).min(to_submit) as u32;
     let count = s.step.budget.afford(wanted, ENTRY);
     if count > BRIEF {
         s.step.measure(&s.memory.machine);
     }
-    for _ in 0..count {
-        match ring.cq.claim(&cq) {
+    let context = s.contexts.at(ring.owner.get());
+    let mut left = count;
+    while left != 0 {
+        match ring.cq.ensure_room(&memory.cq()) {
             Ok(()) => {}
             Err(PushError::Full) => {
                 ring.starve(true);
@@ -234,9 +235,20 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
             }
             Err(PushError::Corrupt) => return Taken::Corrupt,
         }
+        let mut head = Head(ring.sq.peek(&sq, 0).word(0));
+        if head.shape() == dispatch::NOP {
+            let (done, next) = answer_nops(s, ring, head, left);
+            left = left.wrapping_sub(done);
+            match next {
+                Some(other) => head = other,
+                None => continue,
+            }
+        }
         let entry = ring.sq.peek(&sq, 0);
         ring.sq.advance(1);
-        if !dispatch::start(s, context, ring, Head(entry.word(0)), entry) {
+        ring.cq.claim_known();
+        left = left.wrapping_sub(1);
+        if !dispatch::start(s, context, ring, head, entry) {
             return Taken::Gone;
         }
     }
@@ -245,6 +257,34 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
         ring.starve(false);
     }
     if count == wanted { Taken::All } else { Taken::Some(count) }
+}
+
+/// Answers a nop, whose first word was read, and those that follow it, as far as there is room, but not more than
+/// `most`: how many. Also the first word of the next submission if it was read and there is room for that one.
+#[inline(never)]
+fn answer_nops(s: &State, ring: &Ring, first: Head, most: u32) -> (u32, Option<Head>) {
+    let memory = ring.memory.get();
+    let (sq, cq) = (memory.sq(), memory.cq());
+    let most = most.min(ring.cq.known_room());
+    let mut done = 0_u32;
+    let mut head = first;
+    let next = loop {
+        ring.cq.put_ahead(&cq, done, Cqe::new(head.tag(), Ok(nop::ANSWER)).to_words());
+        done = done.wrapping_add(1);
+        if done >= most {
+            break None;
+        }
+        head = Head(ring.sq.peek(&sq, done).word(0));
+        if head.shape() != dispatch::NOP {
+            break Some(head);
+        }
+    };
+    s.stats.start_many(Opcode::Nop as u8, done);
+    ring.sq.advance(done);
+    // Nobody waits for them: the owner runs.
+    ring.cq.advance(done);
+    ring.cq.publish(&cq);
+    (done, next)
 }
 
 /// The context goes on, and its `ring_enter` fails.

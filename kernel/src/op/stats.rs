@@ -79,6 +79,13 @@ impl Stats {
         }
     }
 
+    /// Notes that so many operations started.
+    pub fn start_many(&self, opcode: u8, number: u32) {
+        if let Some(counter) = self.started.get(usize::from(opcode & 0x7f)) {
+            counter.set(counter.get().wrapping_add(u64::from(number)));
+        }
+    }
+
     /// Notes that an operation that waited has completed after `ticks`.
     #[inline(always)]
     pub fn end(&self, opcode: u8, ticks: u32) {
