@@ -114,16 +114,16 @@ impl Producer {
     #[inline(always)]
     pub fn claim<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<(), PushError> {
         self.ensure_room(queue)?;
-        self.claim_known();
+        self.claim_known(1);
         Ok(())
     }
 
-    /// Promises a place that is known to be free: [`known_room`](Self::known_room) is not zero.
+    /// Promises places that are known to be free: [`known_room`](Self::known_room) is not below `count`.
     #[inline(always)]
-    pub fn claim_known(&self) {
-        debug_assert!(self.room.get() != 0, "no slot is known to be free");
-        self.room.set(self.room.get().wrapping_sub(1));
-        self.held.set(self.held.get().wrapping_add(1));
+    pub fn claim_known(&self, count: u32) {
+        debug_assert!(self.room.get() >= count, "no more slots than are free");
+        self.room.set(self.room.get().wrapping_sub(count));
+        self.held.set(self.held.get().wrapping_add(count));
     }
 
     #[cold]
@@ -138,10 +138,17 @@ impl Producer {
     /// Fills a promised place. The peer sees it only after [`publish`](Self::publish).
     #[inline(always)]
     pub fn fill<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) {
-        self.held.set(self.held.get().wrapping_sub(1));
-        let tail = self.tail.get();
-        store(queue.slot(tail), entry);
-        self.tail.set(tail.wrapping_add(1));
+        self.put_ahead(queue, 0, entry);
+        self.filled(1);
+    }
+
+    /// Counts `count` promised places that were filled by [`put_ahead`](Self::put_ahead). The peer sees them only
+    /// after [`publish`](Self::publish).
+    #[inline(always)]
+    pub fn filled(&self, count: u32) {
+        debug_assert!(self.held.get() >= count, "no more places than are promised");
+        self.held.set(self.held.get().wrapping_sub(count));
+        self.tail.set(self.tail.get().wrapping_add(count));
     }
 
     /// Makes sure that the next [`put`](Self::put) finds a free slot.
@@ -150,8 +157,8 @@ impl Producer {
         if self.room.get() == 0 { self.look_for_room(queue).map(|_| ()) } else { Ok(()) }
     }
 
-    /// Fills the slot `ahead` places after the next one, which is known to be free. It counts only after
-    /// [`advance`](Self::advance).
+    /// Fills the slot `ahead` places after the next one, which is known to be free or promised. It counts only after
+    /// [`advance`](Self::advance) or [`filled`](Self::filled).
     #[inline(always)]
     pub fn put_ahead<const W: usize>(&self, queue: &Queue<'_, W>, ahead: u32, entry: [u64; W]) {
         store(queue.slot(self.tail.get().wrapping_add(ahead)), entry);

@@ -78,10 +78,10 @@ impl Record for File {
 }
 
 impl File {
-    /// One more holder.
+    /// So many more holders.
     #[inline(always)]
-    pub fn hold(&self) {
-        self.refs.set(self.refs.get().wrapping_add(1));
+    pub fn hold(&self, count: u32) {
+        self.refs.set(self.refs.get().wrapping_add(count));
     }
 
     /// One holder fewer; `true` if that was the last.

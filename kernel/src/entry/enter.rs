@@ -14,7 +14,7 @@ use crate::base::budget::ENTRY;
 use crate::context::context::{Context, State as Run, Unfinished};
 use crate::context::timers::CONTEXT;
 use crate::op::state::State;
-use crate::op::{dispatch, forward, nop, reply, tracer};
+use crate::op::{dispatch, forward, nop, read, reply, tracer};
 use crate::ring::duplex::Ring;
 use ring_abi::ring::PushError;
 use ring_abi::sqe::{Head, Words};
@@ -82,7 +82,7 @@ pub fn alone(s: &State, ring: &Ring, head: Head, then: Wait) -> Then {
     let memory = ring.memory.get();
     let entry = ring.sq.peek(&memory.sq(), 0);
     ring.sq.advance(1);
-    ring.cq.claim_known();
+    ring.cq.claim_known(1);
     if !dispatch::start(s, context, ring, head, entry) {
         return Then::Gone;
     }
@@ -202,10 +202,9 @@ fn take_many_replies(s: &State, ring: &Ring, link_id: u32, ready: u32) -> Taken 
     if count > BRIEF {
         s.step.measure(&s.memory.machine);
     }
-    for _ in 0..count {
-        let words = ring.rp.peek(&ring.memory.get().service_replies(), 0).copy();
-        ring.rp.advance(1);
-        reply::take(s, link_id, link, words);
+    let mut left = count;
+    while left != 0 {
+        left = left.wrapping_sub(reply::take_run(s, link_id, link, ring, left));
     }
     ring.rp.publish(&ring.memory.get().service_replies());
     forward::refill(s, link);
@@ -225,6 +224,8 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     }
     let context = s.contexts.at(ring.owner.get());
     let mut left = count;
+    // First word of the oldest submission, if it was read already: nothing is read twice.
+    let mut seen = None;
     while left != 0 {
         match ring.cq.ensure_room(&memory.cq()) {
             Ok(()) => {}
@@ -235,22 +236,25 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
             }
             Err(PushError::Corrupt) => return Taken::Corrupt,
         }
-        let mut head = Head(ring.sq.peek(&sq, 0).word(0));
-        if head.shape() == dispatch::NOP {
-            let (done, next) = answer_nops(s, ring, head, left);
-            left = left.wrapping_sub(done);
-            match next {
-                Some(other) => head = other,
-                None => continue,
+        let head = match seen.take() {
+            Some(head) => head,
+            None => Head(ring.sq.peek(&sq, 0).word(0)),
+        };
+        let (done, next) = match head.shape() {
+            dispatch::NOP => answer_nops(s, ring, head, left),
+            dispatch::READ => read::start_run(s, context, ring, head, left),
+            _ => {
+                let entry = ring.sq.peek(&sq, 0);
+                ring.sq.advance(1);
+                ring.cq.claim_known(1);
+                if !dispatch::start_other(s, ring, head, entry) {
+                    return Taken::Gone;
+                }
+                (1, None)
             }
-        }
-        let entry = ring.sq.peek(&sq, 0);
-        ring.sq.advance(1);
-        ring.cq.claim_known();
-        left = left.wrapping_sub(1);
-        if !dispatch::start(s, context, ring, head, entry) {
-            return Taken::Gone;
-        }
+        };
+        left = left.wrapping_sub(done);
+        seen = next;
     }
     ring.sq.publish(&sq);
     if ring.starved.get() {

@@ -211,7 +211,7 @@ pub fn wait(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     op.wait.set(Wait::End);
     op.object.set(target_id);
     op.file.set(file_id);
-    file.hold();
+    file.hold(1);
     context.watchers.push_back(&ByWait(&cx.s.ops), id);
     Ok(Outcome::Parked)
 }

@@ -37,8 +37,9 @@ pub fn start(s: &State, context: &Context, ring: &Ring, head: Head, entry: impl 
     }
 }
 
+/// The same, for anything but a read.
 #[inline(never)]
-fn start_other(s: &State, ring: &Ring, head: Head, entry: impl Words + Copy) -> bool {
+pub fn start_other(s: &State, ring: &Ring, head: Head, entry: impl Words + Copy) -> bool {
     s.step.measure(&s.memory.machine);
     s.stats.start(head.opcode());
     let outcome = start_any(Cx::new(s, ring, head.tag()), head, entry);

@@ -85,9 +85,11 @@ fn take_record<'a>(
         }
     };
     op.file.set(file_id);
-    file.hold();
+    file.hold(1);
     op.object.set(file.object.get());
     let [a, b, c, d, e] = &op.args;
+    // No read gives more than a slot holds, so that what comes back has one bound.
+    let length = if opcode == Opcode::Read { length.min(link.slot_bytes()) } else { length };
     // A path's capacity is the kernel's to know: it stays beside the reserve, and the daemon sees a zero.
     let (kept, more) = if opcode == Opcode::OpenAt { (capacity(more), 0) } else { (0, more) };
     a.set(u64::from(reserve) | kept);
@@ -220,7 +222,8 @@ fn send(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<b
 
     let file = asked.file.id.get();
     let words = [head(request.opcode, tag), file, buffer, length, request.offset, request.more];
-    put(s, daemon, asked.context, words);
+    put_ahead(daemon, asked.context, 0, words);
+    publish(s, daemon, 1);
     Ok(true)
 }
 
@@ -230,15 +233,20 @@ pub fn head(opcode: Opcode, tag: u32) -> u64 {
     u64::from(opcode.raw()) | u64::from(tag) << 32
 }
 
-/// Puts a request into a daemon's queue, which [has room](has_room): its first six words, and who asks.
+/// Puts a request into a daemon's queue, which [has room](has_room), in the place `ahead` of the next: its first six
+/// words, and who asks. The daemon sees it when it is [published](publish).
 #[inline(always)]
-pub fn put(s: &State, daemon: &Ring, asker: &Context, words: [u64; 6]) {
+pub fn put_ahead(daemon: &Ring, asker: &Context, ahead: u32, words: [u64; 6]) {
     let [head, file, buffer, length, offset, more] = words;
-    let memory = daemon.memory.get();
-    let requests = memory.service_requests();
-    let (owner, pid) = (asker.owner.get(), u64::from(asker.pid.get()));
-    daemon.rq.put(&requests, [head, file, buffer, length, offset, more, owner, pid]);
-    daemon.rq.publish(&requests);
+    let words = [head, file, buffer, length, offset, more, asker.owner.get(), u64::from(asker.pid.get())];
+    daemon.rq.put_ahead(&daemon.memory.get().service_requests(), ahead, words);
+}
+
+/// Shows a daemon so many requests, and wakes it if it waits for them.
+#[inline(always)]
+pub fn publish(s: &State, daemon: &Ring, count: u32) {
+    daemon.rq.advance(count);
+    daemon.rq.publish(&daemon.memory.get().service_requests());
     if daemon.waits_for(enter::REQUESTS) {
         s.wake(daemon);
     }

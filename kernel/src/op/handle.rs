@@ -29,7 +29,7 @@ pub fn dup(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let table = table_of(cx, args.table)?;
     let place = place(cx.s, table, args.target)?;
 
-    file.hold();
+    file.hold(1);
     let before = table.put(&cx.s.chunks, place, file_id, args.flags as u32);
     if before != NONE {
         cx.s.let_go(before);
@@ -108,7 +108,7 @@ fn copy(cx: &Cx<'_>, table: &Table) {
     let mut at = 0;
     while let Some((number, file, flags)) = cx.table().next(&cx.s.chunks, at) {
         let Ok(place) = table.vacant_at(&cx.s.memory, &cx.s.chunks, number) else { return };
-        cx.s.files.at(file).hold();
+        cx.s.files.at(file).hold(1);
         let before = table.put(&cx.s.chunks, place, file, flags);
         debug_assert_eq!(before, NONE, "a fresh table is empty");
         at = number.wrapping_add(1);

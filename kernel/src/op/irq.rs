@@ -97,7 +97,7 @@ fn park(cx: &Cx<'_>, line: u8, file_id: u32, opcode: Opcode, args: [u64; 5]) -> 
     };
     let op = s.ops.at(id);
     op.file.set(file_id);
-    s.files.at(file_id).hold();
+    s.files.at(file_id).hold(1);
     for (index, value) in args.into_iter().enumerate() {
         op.set_arg(index, value);
     }

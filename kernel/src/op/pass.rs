@@ -28,7 +28,7 @@ pub fn start_send(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 
     let op = cx.s.ops.at(id);
     op.set_arg(0, u64::from(sent_id));
-    sent.hold();
+    sent.hold(1);
     forward::submit(cx.s, cx.ring, id, op).map(|()| Outcome::Parked)
 }
 
@@ -44,7 +44,7 @@ pub fn obtain(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let sent = op.arg(0) as u32;
     let place = cx.vacant()?;
 
-    s.files.at(sent).hold();
+    s.files.at(sent).hold(1);
     Ok(Outcome::Done(cx.put(place, sent, 0)))
 }
 

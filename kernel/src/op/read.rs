@@ -6,72 +6,166 @@ use super::cx::Cx;
 use super::inflight::Wait;
 use super::state::State;
 use super::{dispatch, forward};
-use crate::base::NONE;
 use crate::context::context::Context;
-use crate::context::file::Kind;
+use crate::context::file::{File, Kind};
 use crate::ring::duplex::Ring;
+use crate::scheme::link::Link;
 use ring_abi::args::CURSOR;
-use ring_abi::{Errno, Opcode, Words};
+use ring_abi::sqe::Head;
+use ring_abi::{Opcode, Words};
 
 /// Addresses and lengths from here on leave the lower half.
 const LOWER_HALF_LOG2: u32 = 47;
 
+/// What a program asks.
+#[derive(Clone, Copy)]
+struct Asked {
+    fd: u64,
+    buffer: u64,
+    length: u64,
+    offset: u64,
+}
+
+impl Asked {
+    /// Reads a submission's words.
+    #[inline(always)]
+    fn of(entry: &impl Words) -> Asked {
+        Asked { fd: entry.arg(0), buffer: entry.arg(1), length: entry.arg(2), offset: entry.arg(3) }
+    }
+
+    /// Whether it has an offset of its own and a buffer that can be.
+    #[inline(always)]
+    fn is_plain(self) -> bool {
+        (self.buffer | self.length) >> LOWER_HALF_LOG2 == 0 && self.offset != CURSOR
+    }
+}
+
+/// Where the reads of a handle go.
+struct Target<'a> {
+    file_id: u32,
+    file: &'a File,
+    link_id: u32,
+    link: &'a Link,
+    daemon: &'a Ring,
+}
+
+impl<'a> Target<'a> {
+    /// Where the reads of a handle go, if that is to a daemon that takes one at once.
+    #[inline(always)]
+    fn find(s: &'a State, context: &Context, fd: u64) -> Option<Target<'a>> {
+        let file_id = s.tables.at(context.table.get()).file(&s.chunks, fd).ok()?;
+        let file = s.files.at(file_id);
+        if file.kind.get() != Kind::Daemon {
+            return None;
+        }
+        let link_id = file.object.get();
+        let link = s.links.at(link_id);
+        if !link.takes_at_once() {
+            return None;
+        }
+        let daemon = s.rings.at(link.ring.get());
+        forward::has_room(s, daemon).then_some(Target { file_id, file, link_id, link, daemon })
+    }
+
+    /// Asks the daemon, in the place of its queue `ahead` of the next; all that needs is there. The file is not held
+    /// yet, and the daemon is not told.
+    #[inline(always)]
+    fn ask(&self, s: &State, context: &Context, ring: &Ring, tag: u32, asked: Asked, ahead: u32) {
+        let (id, op) = s.start_ensured(ring, tag, Opcode::Read);
+        let length = asked.length.min(self.link.slot_bytes());
+        op.file.set(self.file_id);
+        op.object.set(self.link_id);
+        let [_, b, c, d, e] = &op.args;
+        b.set(asked.buffer);
+        c.set(length);
+        d.set(asked.offset);
+        e.set(0);
+        op.wait.set(Wait::Reply);
+        let slot_tag = self.link.ask(&s.slots, id);
+        op.slot_tag.set(slot_tag);
+        let place = self.link.arena_address.get().wrapping_add(self.link.offset(slot_tag) as u64);
+        let head = forward::head(Opcode::Read, slot_tag);
+        forward::put_ahead(
+            self.daemon,
+            context,
+            ahead,
+            [head, self.file.id.get(), place, length, asked.offset, 0],
+        );
+    }
+
+    /// Holds the file for so many operations, and tells the daemon of them.
+    #[inline(always)]
+    fn tell(&self, s: &State, count: u32) {
+        self.file.hold(count);
+        forward::publish(s, self.daemon, count);
+    }
+}
+
 /// Starts a read, whose completion has its place.
 #[inline(always)]
 pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Words) {
-    let [fd, buffer, length, offset] = [0, 1, 2, 3].map(|index| entry.arg(index));
-    let Ok(file_id) = s.tables.at(context.table.get()).file(&s.chunks, fd) else {
-        return fail(s, ring, tag, Errno::BADF);
+    let asked = Asked::of(&entry);
+    match Target::find(s, context, asked.fd) {
+        Some(target) if asked.is_plain() && s.ops.ensure_one(&s.memory).is_ok() => {
+            target.ask(s, context, ring, tag, asked, 0);
+            target.tell(s, 1);
+        }
+        _ => start_slowly(s, ring, tag, asked.fd, asked.buffer, asked.length, asked.offset),
+    }
+}
+
+/// Starts a read, whose first word was read, and those of the same file that follow it, as far as there is room, but
+/// not more than `most`: how many. Also the first word of the next submission if it was read.
+#[inline(never)]
+pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u32) -> (u32, Option<Head>) {
+    let memory = ring.memory.get();
+    let sq = memory.sq();
+    let asked = Asked::of(&ring.sq.peek(&sq, 0));
+    let Some(target) = Target::find(s, context, asked.fd) else { return start_odd(s, ring, first, asked) };
+    let most = most.min(ring.cq.known_room());
+    let room = target.daemon.rq.known_room();
+    let (fd, mut asked, mut head, mut done) = (asked.fd, asked, first, 0_u32);
+    let next = loop {
+        let is_usual = asked.fd == fd && asked.is_plain() && done < room && target.link.has_slot();
+        if !is_usual || s.ops.ensure_one(&s.memory).is_err() {
+            break Err(());
+        }
+        target.ask(s, context, ring, head.tag(), asked, done);
+        done = done.wrapping_add(1);
+        if done >= most {
+            break Ok(None);
+        }
+        let entry = ring.sq.peek(&sq, done);
+        head = Head(entry.word(0));
+        if head.shape() != dispatch::READ {
+            break Ok(Some(head));
+        }
+        asked = Asked::of(&entry);
     };
-    let file = s.files.at(file_id);
-    let is_odd =
-        file.kind.get() != Kind::Daemon || (buffer | length) >> LOWER_HALF_LOG2 != 0 || offset == CURSOR;
-    if is_odd || s.ops.ensure_one(&s.memory).is_err() {
-        return start_slowly(s, ring, tag, file_id, buffer, length, offset);
+    s.stats.start_many(Opcode::Read as u8, done);
+    ring.sq.advance(done);
+    ring.cq.claim_known(done);
+    target.tell(s, done);
+    match next {
+        Ok(next) => (done, next),
+        Err(()) => (done.wrapping_add(start_odd(s, ring, head, asked).0), None),
     }
-    let link_id = file.object.get();
-    let link = s.links.at(link_id);
-    if !link.takes_at_once() {
-        return start_slowly(s, ring, tag, file_id, buffer, length, offset);
-    }
-    let daemon = s.rings.at(link.ring.get());
-    if !forward::has_room(s, daemon) {
-        return start_slowly(s, ring, tag, file_id, buffer, length, offset);
-    }
+}
 
-    let (id, op) = s.start_ensured(ring, tag, Opcode::Read);
-    op.file.set(file_id);
-    file.hold();
-    op.object.set(link_id);
-    let [_, b, c, d, e] = &op.args;
-    b.set(buffer);
-    c.set(length);
-    d.set(offset);
-    e.set(0);
-    op.wait.set(Wait::Reply);
-    let slot_tag = link.ask(&s.slots, id);
-    op.slot_tag.set(slot_tag);
-    let place = link.arena_address.get().wrapping_add(link.offset(slot_tag) as u64);
-    let length = length.min(link.slot_bytes());
-    forward::put(
-        s,
-        daemon,
-        context,
-        [forward::head(Opcode::Read, slot_tag), file.id.get(), place, length, offset, 0],
-    );
+/// Takes the oldest submission, a read that is not as usual and whose words were read.
+#[cold]
+#[inline(never)]
+fn start_odd(s: &State, ring: &Ring, head: Head, asked: Asked) -> (u32, Option<Head>) {
+    s.stats.start(Opcode::Read as u8);
+    ring.sq.advance(1);
+    ring.cq.claim_known(1);
+    start_slowly(s, ring, head.tag(), asked.fd, asked.buffer, asked.length, asked.offset);
+    (1, None)
 }
 
 #[cold]
 #[inline(never)]
-fn fail(s: &State, ring: &Ring, tag: u32, error: Errno) {
-    dispatch::answer(s, ring, tag, Err(error));
-}
-
-#[cold]
-#[inline(never)]
-fn start_slowly(s: &State, ring: &Ring, tag: u32, file_id: u32, buffer: u64, length: u64, offset: u64) {
-    let cx = Cx::new(s, ring, tag);
-    let args = [u64::from(NONE), buffer, length, offset, 0];
-    let outcome = forward::start_file(&cx, Opcode::Read, file_id, s.files.at(file_id), args);
+fn start_slowly(s: &State, ring: &Ring, tag: u32, fd: u64, buffer: u64, length: u64, offset: u64) {
+    let outcome = forward::start(&Cx::new(s, ring, tag), Opcode::Read, [fd, buffer, length, offset, 0]);
     dispatch::answer(s, ring, tag, outcome);
 }

@@ -23,33 +23,116 @@ const PLAIN_READ: u32 = inflight::shape(Wait::Reply, Opcode::Read, Notice::None,
 #[inline(always)]
 pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
     let [head, result] = words;
-    let tag = (head >> 32) as u32;
-    let slot = link.find(&s.slots, tag);
-    if let Some(slot) = slot
-        && head as u8 == CqeKind::Regular as u8
-    {
-        let id = slot.op();
-        let op = s.ops.at(id);
-        if op.shape() == PLAIN_READ {
-            link.answered(slot, tag);
-            return end_read(s, link, id, op, tag, result);
-        }
-    }
-    take_other(s, link_id, link, slot, Cqe::from_words(words));
+    let slot = link.find(&s.slots, (head >> 32) as u32);
+    let Some(read) = PlainRead::find(s, head, slot) else {
+        return take_other(s, link_id, link, slot, Cqe::from_words(words));
+    };
+    let mut posts = Posts { s, ring: s.rings.at(read.op.ring.get()), count: 0 };
+    read.end(link, &mut posts, result);
+    posts.show();
 }
 
-/// Ends a read whose slot was taken back just now.
-#[inline(always)]
-fn end_read(s: &State, link: &Link, id: u32, op: &Op, tag: u32, result: u64) {
-    let ring = s.rings.at(op.ring.get());
-    let result = ring_abi::errno::demux(result).and_then(|count| out_to(s, link, ring, op, tag, count));
-    s.unfile(id, op, ring, Opcode::Read);
-    if op.timer.get() != NONE {
-        s.timers.remove(s, id);
+/// Takes replies to plain reads, as long as they are that, but not more than `most`; or one other reply. How many.
+#[inline(never)]
+pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, most: u32) -> u32 {
+    let memory = daemon.memory.get();
+    let replies = memory.service_replies();
+    let mut done = 0_u32;
+    let mut posts: Option<Posts<'_>> = None;
+    let mut client = NONE;
+    let odd = loop {
+        if done >= most {
+            break None;
+        }
+        let words = daemon.rp.peek(&replies, done).copy();
+        done = done.wrapping_add(1);
+        let [head, result] = words;
+        let slot = link.find(&s.slots, (head >> 32) as u32);
+        let Some(read) = PlainRead::find(s, head, slot) else {
+            break Some((slot, words));
+        };
+        if read.op.ring.get() != client {
+            if let Some(posts) = &mut posts {
+                posts.show();
+            }
+            client = read.op.ring.get();
+            posts = Some(Posts { s, ring: s.rings.at(client), count: 0 });
+        }
+        if let Some(posts) = &mut posts {
+            read.end(link, posts, result);
+        }
+    };
+    if let Some(posts) = &mut posts {
+        posts.show();
     }
-    let answer = Cqe::new(op.tag.get(), result);
-    s.let_go(s.free_op(id, op));
-    s.post(ring, answer);
+    daemon.rp.advance(done);
+    if let Some((slot, words)) = odd {
+        take_other(s, link_id, link, slot, Cqe::from_words(words));
+    }
+    done
+}
+
+/// A plain read that is answered.
+struct PlainRead<'a> {
+    s: &'a State,
+    slot: &'a Slot,
+    id: u32,
+    op: &'a Op,
+}
+
+impl<'a> PlainRead<'a> {
+    /// What a reply is for, if it is a plain read.
+    #[inline(always)]
+    fn find(s: &'a State, head: u64, slot: Option<&'a Slot>) -> Option<PlainRead<'a>> {
+        let slot = slot.filter(|_| head as u8 == CqeKind::Regular as u8)?;
+        let id = slot.op();
+        let op = s.ops.at(id);
+        (op.shape() == PLAIN_READ).then_some(PlainRead { s, slot, id, op })
+    }
+
+    /// Ends it.
+    #[inline(always)]
+    fn end(self, link: &Link, posts: &mut Posts<'_>, result: u64) {
+        let PlainRead { s, slot, id, op } = self;
+        let tag = op.slot_tag.get();
+        link.answered(slot, tag);
+        let answer = ring_abi::errno::demux(result)
+            .and_then(|count| out_to(s, link, posts.ring, op, tag, count, op.arg(2)));
+        s.unfile(id, op, posts.ring, Opcode::Read);
+        if op.timer.get() != NONE {
+            s.timers.remove(s, id);
+        }
+        posts.write(Cqe::new(op.tag.get(), answer));
+        let file = s.free_op(id, op);
+        if s.files.at(file).let_go() {
+            posts.show();
+            s.close_file(file);
+        }
+    }
+}
+
+/// Completions that were written into a ring and not shown yet.
+struct Posts<'a> {
+    s: &'a State,
+    ring: &'a Ring,
+    count: u32,
+}
+
+impl Posts<'_> {
+    /// Writes one.
+    #[inline(always)]
+    fn write(&mut self, entry: Cqe) {
+        self.ring.cq.put_ahead(&self.ring.memory.get().cq(), self.count, entry.to_words());
+        self.count = self.count.wrapping_add(1);
+    }
+
+    /// Shows them, and wakes the owner if that is what it waited for. Until then nobody else may complete anything there.
+    #[inline(always)]
+    fn show(&mut self) {
+        if self.ring.show(core::mem::take(&mut self.count)) {
+            self.s.wake(self.ring);
+        }
+    }
 }
 
 /// Any reply but that to a plain read.
@@ -98,13 +181,22 @@ fn stale(s: &State, link: u32, tag: u32) {
 
 /// Copies `count` bytes of the slot out to the program.
 fn out(s: &State, link: &Link, op: &Op, tag: u32, count: u64) -> Result<u64, Errno> {
-    out_to(s, link, s.rings.at(op.ring.get()), op, tag, count)
+    let most = op.arg(2).min(link.slot_bytes());
+    out_to(s, link, s.rings.at(op.ring.get()), op, tag, count, most)
 }
 
 /// The same, with the program's ring in hand.
 #[inline(always)]
-fn out_to(s: &State, link: &Link, ring: &Ring, op: &Op, tag: u32, count: u64) -> Result<u64, Errno> {
-    if count > op.arg(2).min(link.slot_bytes()) {
+fn out_to(
+    s: &State,
+    link: &Link,
+    ring: &Ring,
+    op: &Op,
+    tag: u32,
+    count: u64,
+    most: u64,
+) -> Result<u64, Errno> {
+    if count > most {
         return Err(Errno::IO);
     }
     let slot = link.arena.get().add(link.offset(tag));

@@ -108,10 +108,17 @@ impl Ring {
     #[inline(always)]
     #[must_use = "an owner whose wait ended must be woken"]
     pub fn complete(&self, entry: Cqe) -> bool {
-        let memory = self.memory.get();
-        let cq = memory.cq();
-        self.cq.fill(&cq, entry.to_words());
-        self.cq.publish(&cq);
+        self.cq.put_ahead(&self.memory.get().cq(), 0, entry.to_words());
+        self.show(1)
+    }
+
+    /// Shows so many completions that were written into the places that were promised for them.
+    /// Says whether that ends the owner's wait.
+    #[inline(always)]
+    #[must_use = "an owner whose wait ended must be woken"]
+    pub fn show(&self, count: u32) -> bool {
+        self.cq.filled(count);
+        self.cq.publish(&self.memory.get().cq());
         self.waits_for(enter::COMPLETIONS) && self.reached()
     }
 
