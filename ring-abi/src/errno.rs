@@ -132,8 +132,14 @@ pub const fn mux(result: Result<u64, Errno>) -> u64 {
 /// Takes a result out of the 64 bits of a completion.
 #[inline(always)]
 pub const fn demux(raw: u64) -> Result<u64, Errno> {
+    if is_error(raw) { Err(Errno(raw.wrapping_neg() as u16)) } else { Ok(raw) }
+}
+
+/// Whether the 64 bits of a completion stand for an error.
+#[inline(always)]
+pub const fn is_error(raw: u64) -> bool {
     const FIRST_ERROR: u64 = (MAX_ERRNO as u64).wrapping_neg();
-    if raw < FIRST_ERROR { Ok(raw) } else { Err(Errno(raw.wrapping_neg() as u16)) }
+    raw >= FIRST_ERROR
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub struct Queue<'m, const W: usize> {
     mask: u32,
 }
 
+/// One slot of a queue: the words of an entry.
+pub type Slot<const W: usize> = [AtomicU64; W];
 /// Submissions or requests.
 pub type SqeQueue<'m> = Queue<'m, 8>;
 /// Completions or replies.

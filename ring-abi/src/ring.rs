@@ -378,8 +378,9 @@ impl Consumer {
     }
 }
 
+/// Writes an entry into a slot that the caller knows to be its own.
 #[inline(always)]
-fn store<const W: usize>(slot: &[AtomicU64; W], entry: [u64; W]) {
+pub fn store<const W: usize>(slot: &[AtomicU64; W], entry: [u64; W]) {
     for (word, value) in slot.iter().zip(entry) {
         word.store(value, Relaxed);
     }

@@ -74,7 +74,12 @@ impl List {
     /// Files a record at the end.
     #[inline(always)]
     pub fn push_back(&self, chain: &impl Chain, node: u32) {
-        let link = chain.link(node);
+        self.push_back_link(chain, node, chain.link(node));
+    }
+
+    /// The same, with the record's link in hand.
+    #[inline(always)]
+    pub fn push_back_link(&self, chain: &impl Chain, node: u32, link: &Link) {
         let tail = self.tail.get();
         link.next.set(NONE);
         link.prev.set(tail);
@@ -104,6 +109,14 @@ impl List {
     #[inline(always)]
     pub fn remove(&self, chain: &impl Chain, node: u32) {
         let link = chain.link(node);
+        self.unlink(chain, link);
+        link.next.set(NONE);
+        link.prev.set(NONE);
+    }
+
+    /// The same, with the link of a record in hand that is about to be freed.
+    #[inline(always)]
+    pub fn unlink(&self, chain: &impl Chain, link: &Link) {
         let (next, prev) = (link.next.get(), link.prev.get());
         if prev == NONE {
             self.head.set(next);
@@ -115,8 +128,6 @@ impl List {
         } else {
             chain.link(next).prev.set(prev);
         }
-        link.next.set(NONE);
-        link.prev.set(NONE);
     }
 
     /// Takes the first record out.

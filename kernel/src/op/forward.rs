@@ -17,8 +17,9 @@ use crate::ring::duplex::Ring;
 use crate::scheme::link::Link;
 use core::cell::Cell;
 use ring_abi::args::CURSOR;
+use ring_abi::map;
 use ring_abi::opcode::Payload;
-use ring_abi::ring::PushError;
+use ring_abi::ring::{self, PushError};
 use ring_abi::{Errno, Opcode, enter};
 
 /// Starts a forwarded operation on a handle. Its five arguments come as the program wrote them.
@@ -209,7 +210,7 @@ fn send(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<b
         return Ok(false);
     }
     let op = asked.op;
-    let tag = link.ask(&s.slots, asked.id);
+    let (tag, _) = link.ask(&s.slots, asked.id);
     let (buffer, length) = match payload(s, asked, link, tag, request) {
         Ok(pair) => pair,
         Err(error) => {
@@ -222,7 +223,8 @@ fn send(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<b
 
     let file = asked.file.id.get();
     let words = [head(request.opcode, tag), file, buffer, length, request.offset, request.more];
-    put_ahead(daemon, asked.context, 0, words);
+    let requests = daemon.memory.get();
+    write(asked.context, requests.service_requests().slot(daemon.rq.position()), words);
     publish(s, daemon, 1);
     Ok(true)
 }
@@ -233,13 +235,12 @@ pub fn head(opcode: Opcode, tag: u32) -> u64 {
     u64::from(opcode.raw()) | u64::from(tag) << 32
 }
 
-/// Puts a request into a daemon's queue, which [has room](has_room), in the place `ahead` of the next: its first six
-/// words, and who asks. The daemon sees it when it is [published](publish).
+/// Writes a request into a free slot of a daemon's queue: its first six words, and who asks.
 #[inline(always)]
-pub fn put_ahead(daemon: &Ring, asker: &Context, ahead: u32, words: [u64; 6]) {
+pub fn write(asker: &Context, place: &map::Slot<8>, words: [u64; 6]) {
     let [head, file, buffer, length, offset, more] = words;
-    let words = [head, file, buffer, length, offset, more, asker.owner.get(), u64::from(asker.pid.get())];
-    daemon.rq.put_ahead(&daemon.memory.get().service_requests(), ahead, words);
+    let (owner, pid) = (asker.owner.get(), u64::from(asker.pid.get()));
+    ring::store(place, [head, file, buffer, length, offset, more, owner, pid]);
 }
 
 /// Shows a daemon so many requests, and wakes it if it waits for them.

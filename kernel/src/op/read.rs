@@ -11,6 +11,8 @@ use crate::context::file::{File, Kind};
 use crate::ring::duplex::Ring;
 use crate::scheme::link::Link;
 use ring_abi::args::CURSOR;
+use ring_abi::map;
+use ring_abi::ring::Entry;
 use ring_abi::sqe::Head;
 use ring_abi::{Opcode, Words};
 
@@ -67,12 +69,13 @@ impl<'a> Target<'a> {
         forward::has_room(s, daemon).then_some(Target { file_id, file, link_id, link, daemon })
     }
 
-    /// Asks the daemon, in the place of its queue `ahead` of the next; all that needs is there. The file is not held
-    /// yet, and the daemon is not told.
+    /// Asks the daemon, in this slot of its queue; all that needs is there. The file is not held yet, and the daemon is
+    /// not told.
     #[inline(always)]
-    fn ask(&self, s: &State, context: &Context, ring: &Ring, tag: u32, asked: Asked, ahead: u32) {
+    fn ask(&self, s: &State, context: &Context, ring: &Ring, tag: u32, asked: Asked, place: &map::Slot<8>) {
         let (id, op) = s.start_ensured(ring, tag, Opcode::Read);
-        let length = asked.length.min(self.link.slot_bytes());
+        let most = self.link.slot_bytes();
+        let length = asked.length.min(most);
         op.file.set(self.file_id);
         op.object.set(self.link_id);
         let [_, b, c, d, e] = &op.args;
@@ -81,16 +84,11 @@ impl<'a> Target<'a> {
         d.set(asked.offset);
         e.set(0);
         op.wait.set(Wait::Reply);
-        let slot_tag = self.link.ask(&s.slots, id);
+        let (slot_tag, offset) = self.link.ask(&s.slots, id);
         op.slot_tag.set(slot_tag);
-        let place = self.link.arena_address.get().wrapping_add(self.link.offset(slot_tag) as u64);
+        let buffer = self.link.arena_address.get().wrapping_add(offset as u64);
         let head = forward::head(Opcode::Read, slot_tag);
-        forward::put_ahead(
-            self.daemon,
-            context,
-            ahead,
-            [head, self.file.id.get(), place, length, asked.offset, 0],
-        );
+        forward::write(context, place, [head, self.file.id.get(), buffer, length, asked.offset, 0]);
     }
 
     /// Holds the file for so many operations, and tells the daemon of them.
@@ -107,7 +105,9 @@ pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Wo
     let asked = Asked::of(&entry);
     match Target::find(s, context, asked.fd) {
         Some(target) if asked.is_plain() && s.ops.ensure_one(&s.memory).is_ok() => {
-            target.ask(s, context, ring, tag, asked, 0);
+            let requests = target.daemon.memory.get();
+            let place = requests.service_requests().slot(target.daemon.rq.position());
+            target.ask(s, context, ring, tag, asked, place);
             target.tell(s, 1);
         }
         _ => start_slowly(s, ring, tag, asked.fd, asked.buffer, asked.length, asked.offset),
@@ -120,47 +120,54 @@ pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Wo
 pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u32) -> (u32, Option<Head>) {
     let memory = ring.memory.get();
     let sq = memory.sq();
-    let asked = Asked::of(&ring.sq.peek(&sq, 0));
-    let Some(target) = Target::find(s, context, asked.fd) else { return start_odd(s, ring, first, asked) };
-    let most = most.min(ring.cq.known_room());
-    let room = target.daemon.rq.known_room();
-    let (fd, mut asked, mut head, mut done) = (asked.fd, asked, first, 0_u32);
-    let next = loop {
-        let is_usual = asked.fd == fd && asked.is_plain() && done < room && target.link.has_slot();
-        if !is_usual || s.ops.ensure_one(&s.memory).is_err() {
-            break Err(());
-        }
-        target.ask(s, context, ring, head.tag(), asked, done);
+    let start = ring.sq.position();
+    let mut asked = Asked::of(&Entry::at(&sq, start));
+    let fd = asked.fd;
+    let Some(target) = Target::find(s, context, fd) else {
+        return (start_odd(s, ring, first, fd, asked.buffer, asked.length, asked.offset), None);
+    };
+    let most = most.min(ring.cq.known_room()).min(target.daemon.rq.known_room());
+    let requests = target.daemon.memory.get();
+    let requests = requests.service_requests();
+    let place = target.daemon.rq.position();
+    let (mut head, mut done) = (first, 0_u32);
+    while asked.fd == fd && asked.is_plain() && target.link.has_slot() && s.ops.ensure_one(&s.memory).is_ok()
+    {
+        target.ask(s, context, ring, head.tag(), asked, requests.slot(place.wrapping_add(done)));
         done = done.wrapping_add(1);
         if done >= most {
-            break Ok(None);
+            break;
         }
-        let entry = ring.sq.peek(&sq, done);
+        let entry = Entry::at(&sq, start.wrapping_add(done));
         head = Head(entry.word(0));
         if head.shape() != dispatch::READ {
-            break Ok(Some(head));
+            break;
         }
         asked = Asked::of(&entry);
-    };
+    }
     s.stats.start_many(Opcode::Read as u8, done);
     ring.sq.advance(done);
     ring.cq.claim_known(done);
     target.tell(s, done);
-    match next {
-        Ok(next) => (done, next),
-        Err(()) => (done.wrapping_add(start_odd(s, ring, head, asked).0), None),
+    if done >= most {
+        (done, None)
+    } else if head.shape() != dispatch::READ {
+        (done, Some(head))
+    } else {
+        let odd = start_odd(s, ring, head, asked.fd, asked.buffer, asked.length, asked.offset);
+        (done.wrapping_add(odd), None)
     }
 }
 
-/// Takes the oldest submission, a read that is not as usual and whose words were read.
+/// Takes the oldest submission, a read that is not as usual and whose words were read. One.
 #[cold]
 #[inline(never)]
-fn start_odd(s: &State, ring: &Ring, head: Head, asked: Asked) -> (u32, Option<Head>) {
+fn start_odd(s: &State, ring: &Ring, head: Head, fd: u64, buffer: u64, length: u64, offset: u64) -> u32 {
     s.stats.start(Opcode::Read as u8);
     ring.sq.advance(1);
     ring.cq.claim_known(1);
-    start_slowly(s, ring, head.tag(), asked.fd, asked.buffer, asked.length, asked.offset);
-    (1, None)
+    start_slowly(s, ring, head.tag(), fd, buffer, length, offset);
+    1
 }
 
 #[cold]

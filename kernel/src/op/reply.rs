@@ -13,7 +13,7 @@ use crate::mem::user;
 use crate::ring::duplex::Ring;
 use crate::scheme::link::{Link, Slot};
 use ring_abi::opcode::Payload;
-use ring_abi::{Cqe, CqeKind, Errno, Opcode};
+use ring_abi::{Cqe, CqeKind, Errno, Opcode, errno};
 
 /// An operation in a daemon's hands that nothing special is about: a read with its own offset, whose asker waits for
 /// it. (One that was detached has a notice as long as its daemon lives.)
@@ -96,13 +96,17 @@ impl<'a> PlainRead<'a> {
         let PlainRead { s, slot, id, op } = self;
         let tag = op.slot_tag.get();
         link.answered(slot, tag);
-        let answer = ring_abi::errno::demux(result)
-            .and_then(|count| out_to(s, link, posts.ring, op, tag, count, op.arg(2)));
-        s.unfile(id, op, posts.ring, Opcode::Read);
+        let mut answer = result;
+        if !errno::is_error(result)
+            && let Err(error) = out_to(s, link, posts.ring, op, tag, result, op.arg(2))
+        {
+            answer = error.to_result();
+        }
+        s.unfile(op, posts.ring, Opcode::Read);
         if op.timer.get() != NONE {
             s.timers.remove(s, id);
         }
-        posts.write(Cqe::new(op.tag.get(), answer));
+        posts.write([u64::from(op.tag.get()) << 32, answer]);
         let file = s.free_op(id, op);
         if s.files.at(file).let_go() {
             posts.show();
@@ -121,8 +125,8 @@ struct Posts<'a> {
 impl Posts<'_> {
     /// Writes one.
     #[inline(always)]
-    fn write(&mut self, entry: Cqe) {
-        self.ring.cq.put_ahead(&self.ring.memory.get().cq(), self.count, entry.to_words());
+    fn write(&mut self, entry: [u64; 2]) {
+        self.ring.cq.put_ahead(&self.ring.memory.get().cq(), self.count, entry);
         self.count = self.count.wrapping_add(1);
     }
 

@@ -246,7 +246,7 @@ impl State {
         op.ring.set(ring.id.get());
         op.tag.set(tag);
         op.started.set(self.memory.machine.ticks() as u32);
-        ring.ops.push_back(&ByRing(&self.ops), id);
+        ring.ops.push_back_link(&ByRing(&self.ops), id, &op.of_ring);
         (id, op)
     }
 
@@ -255,7 +255,7 @@ impl State {
     pub fn end_op(&self, id: u32, result: Result<u64, Errno>, extra: u32) {
         let op = self.ops.at(id);
         let Some(ring) = self.rings.get(op.ring.get()) else { return self.drop_op(id) };
-        self.unfile(id, op, ring, op.opcode.get());
+        self.unfile(op, ring, op.opcode.get());
         let answer = Cqe::new(op.tag.get(), result).with_extra(extra);
         self.drop_op(id);
         self.post(ring, answer);
@@ -263,8 +263,8 @@ impl State {
 
     /// Takes an operation that is over out of its ring's list, and notes how long it took.
     #[inline(always)]
-    pub fn unfile(&self, id: u32, op: &Op, ring: &Ring, opcode: Opcode) {
-        ring.ops.remove(&ByRing(&self.ops), id);
+    pub fn unfile(&self, op: &Op, ring: &Ring, opcode: Opcode) {
+        ring.ops.unlink(&ByRing(&self.ops), &op.of_ring);
         let ticks = (self.memory.machine.ticks() as u32).wrapping_sub(op.started.get());
         self.stats.end(opcode.raw(), ticks);
     }

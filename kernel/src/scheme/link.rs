@@ -160,15 +160,17 @@ impl Link {
         self.lives() && self.has_slot() && self.waiting.is_empty()
     }
 
-    /// Hands a free slot to an operation; returns the tag that goes out. There must be one.
+    /// Hands a free slot to an operation; returns the tag that goes out, and the byte offset of the slot's part of the
+    /// arena. There must be a free one.
     #[inline(always)]
-    pub fn ask(&self, table: &Runs<Slot>, op: u32) -> u32 {
-        let slot = table.at(self.slots.get().wrapping_add(self.free.get()));
+    pub fn ask(&self, table: &Runs<Slot>, op: u32) -> (u32, usize) {
+        let index = self.free.get();
+        let slot = table.at(self.slots.get().wrapping_add(index));
         self.free.set(slot.op.replace(op));
         self.owed.set(self.owed.get().wrapping_add(1));
         let tag = slot.tag.get() ^ FREE;
         slot.tag.set(tag);
-        tag
+        (tag, (index as usize).wrapping_mul(self.slot_bytes.get() as usize))
     }
 
     /// The operation behind a tag, if that tag is out.
