@@ -7,6 +7,7 @@
 //! - once a *hosted* space exists, whose user addresses are host addresses, an address outside the block
 //!   (`v - base`, wrapping) names ordinary memory of this host process. Whoever made that space answers for it.
 
+use super::effort;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
@@ -63,6 +64,7 @@ impl Memory {
     ///
     /// If they do not lie in memory.
     fn host(&self, at: u64, length: usize) -> *mut u8 {
+        effort::bytes(length);
         let room = (self.bytes as u64).checked_sub(at);
         if room.is_some_and(|room| length as u64 <= room) {
             return self.base.as_ptr().wrapping_add(at as usize);
