@@ -48,6 +48,7 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         channel_tree: Tree::new(),
         channel_work: List::new(),
         to_refill: Cell::new(NONE),
+        doomed: List::new(),
         ending: List::new(),
         dying_links: List::new(),
         dying_tables: List::new(),

@@ -6,7 +6,7 @@ use crate::base::NONE;
 use crate::base::list::Chain;
 use crate::context::context::State as Run;
 use crate::op::inflight::Wait;
-use crate::op::state::{ByRing, ByTurn, State};
+use crate::op::state::{ByDoom, ByRing, ByTurn, State};
 use std::collections::HashSet;
 use std::format;
 use std::string::String;
@@ -29,6 +29,7 @@ impl Kernel {
                 in_rings.len()
             ));
         }
+        doomed(s)?;
         contexts(s)
     }
 }
@@ -88,6 +89,29 @@ fn links(s: &State) -> Result<usize, String> {
         }
     }
     Ok(detached)
+}
+
+/// Spaces whose contexts are being ended: they are in the list, and the next one to end is theirs.
+fn doomed(s: &State) -> Result<(), String> {
+    let spaces = &s.memory.spaces;
+    let mut listed = 0_usize;
+    let mut at = s.doomed.first();
+    while at != NONE {
+        let space = spaces.at(at);
+        let next = space.next_doomed.get();
+        let is_its = next == NONE || s.contexts.at(next).space.get() == at;
+        if space.doom.get().is_none() || space.contexts.is_empty() || !is_its {
+            return Err(format!("space {at} is doomed, and {next} is to end next"));
+        }
+        listed = listed.wrapping_add(1);
+        at = ByDoom(spaces).link(at).next();
+    }
+    let doomed = (0..spaces.capacity()).filter(|&id| spaces.at(id).doom.get().is_some()).count();
+    if doomed == listed {
+        Ok(())
+    } else {
+        Err(format!("{doomed} spaces are doomed, {listed} are in the list"))
+    }
 }
 
 /// Contexts: those that are ready are in the queue, each once.

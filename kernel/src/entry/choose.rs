@@ -8,7 +8,7 @@
 use super::enter::Then;
 use super::event::{Enter, Resume};
 use crate::base::NONE;
-use crate::base::budget::Budget;
+use crate::base::budget::{Budget, ENTRY};
 use crate::context::context::State as Run;
 use crate::context::cpu::{Cpu, SLICE};
 use crate::op::state::{ByTurn, State};
@@ -111,6 +111,15 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
         let id = if handed != NONE { Some(handed) } else { cpu.ready.pop_front(&ByTurn(&s.contexts)) };
         let Some(id) = id else { break };
         let context = s.contexts.at(id);
+        if s.is_doomed(context) {
+            if budget.spend(ENTRY) {
+                s.end_doomed(id, context);
+                continue;
+            }
+            cpu.ready.push_front(&ByTurn(&s.contexts), id);
+            set_timer(s, cpu);
+            return Resume::Again;
+        }
         if context.stop.get() {
             context.state.set(Run::Stopped);
             continue;
@@ -182,7 +191,8 @@ fn run(s: &State, cpu: &Cpu, id: u32) -> Resume {
 
 /// Sets the timer to the soonest of the deadlines and, if anybody waits for a turn, the end of the slice.
 fn set_timer(s: &State, cpu: &Cpu) {
-    cpu.rearm.set(false);
+    // While contexts are being ended, each one that is to run next is looked at.
+    cpu.rearm.set(!s.doomed.is_empty());
     let mut wanted = s.timers.soonest(s);
     if !cpu.ready.is_empty() || !s.work_is_done() {
         let now = s.memory.machine.now();

@@ -38,6 +38,9 @@ pub fn create(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         if args.space == CURRENT { cx.context.space.get() } else { cx.object(args.space, Kind::Space)? };
     let table =
         if args.table == CURRENT { cx.context.table.get() } else { cx.object(args.table, Kind::Table)? };
+    if s.memory.space(space).doom.get().is_some() {
+        return Err(Errno::BUSY);
+    }
     let place = cx.vacant()?;
     s.files.ensure_one(&s.memory)?;
     let id = s.contexts.take(&s.memory)?;
@@ -106,7 +109,7 @@ fn target<'a>(cx: &Cx<'a>, fd: u64) -> Result<(u32, &'a Context), Errno> {
 /// A handle's context, which must not have ended. `ESRCH`.
 fn living<'a>(cx: &Cx<'a>, fd: u64) -> Result<(u32, &'a Context), Errno> {
     let (id, context) = target(cx, fd)?;
-    if context.lives() { Ok((id, context)) } else { Err(Errno::SRCH) }
+    if context.lives() && !cx.s.is_doomed(context) { Ok((id, context)) } else { Err(Errno::SRCH) }
 }
 
 /// Reads or sets the registers of a stopped context; of the caller itself only the base of `fs`.
@@ -234,11 +237,24 @@ pub fn exit(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     if args.flags & !args::exit::SPACE != 0 {
         return Err(Errno::INVAL);
     }
-    if args.flags & args::exit::SPACE != 0 {
-        cx.s.end_others(cx.context.space.get(), cx.context_id, End::Exited(code));
+    if args.flags & args::exit::SPACE != 0 && cx.context_id != cx.s.first_context.get() {
+        end_space(cx, End::Exited(code));
+    } else {
+        cx.s.end_context(cx.context_id, End::Exited(code));
     }
-    cx.s.end_context(cx.context_id, End::Exited(code));
     Ok(Outcome::Gone)
+}
+
+/// Ends all contexts of the caller's address space, itself as the last.
+fn end_space(cx: &Cx<'_>, end: End) {
+    let s = cx.s;
+    let space_id = cx.context.space.get();
+    let contexts = &s.memory.space(space_id).contexts;
+    contexts.remove(&BySpace(&s.contexts), cx.context_id);
+    contexts.push_back(&BySpace(&s.contexts), cx.context_id);
+    // It may have to wait for its end, and does not run meanwhile.
+    cx.context.state.set(Run::Stopped);
+    s.end_contexts(space_id, end, cx.budget);
 }
 
 /// Names the word that is zeroed and woken when the caller ends.

@@ -6,11 +6,10 @@
 #![forbid(unsafe_code)]
 
 use super::cx::Cx;
-use super::state::{BySpace, ByTurn, State};
+use super::state::{BySpace, ByTurn};
 use super::{OpResult, Outcome, cancel};
 use crate::arch::{Regs, Start};
 use crate::base::NONE;
-use crate::base::list::Chain;
 use crate::context::context::State as Run;
 use crate::context::file::Kind;
 use crate::context::handles::CLOSE_ON_EXEC;
@@ -34,10 +33,10 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let ring_id = place::make(&s.memory, &s.rings, new, sizes, cx.context_id)?;
 
     let old = cx.context.space.get();
-    s.end_others(old, cx.context_id, End::Ended(Reason::Replaced));
     leave_rings(cx);
     close_on_exec(cx);
     enter_space(cx, old, new);
+    s.end_contexts(old, End::Ended(Reason::Replaced), cx.budget);
     if let Some(first) = cx.context.rings.first() {
         first.set(ring_id);
     }
@@ -87,20 +86,4 @@ fn enter_space(cx: &Cx<'_>, old: u32, new: u32) {
     space.contexts.push_back(&BySpace(&s.contexts), cx.context_id);
     cx.context.space.set(new);
     s.release_space(old);
-}
-
-impl State {
-    /// Ends all contexts of an address space but one.
-    ///
-    /// Each takes about 150 instructions here, all in this step; the rest of its end comes in slices.
-    pub fn end_others(&self, space: u32, but: u32, end: End) {
-        let mut at = self.memory.space(space).contexts.first();
-        while at != NONE {
-            let next = BySpace(&self.contexts).link(at).next();
-            if at != but {
-                self.end_context(at, end);
-            }
-            at = next;
-        }
-    }
 }

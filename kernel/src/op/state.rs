@@ -20,6 +20,7 @@ use crate::context::timers::{CONTEXT, Positions, Timers};
 use crate::mem::arena::Arena;
 use crate::mem::frames::Memory;
 use crate::mem::runs::Runs;
+use crate::mem::space::Space;
 use crate::ring::duplex::Ring;
 use crate::scheme::link::{Link, Slot};
 use crate::scheme::names::Name;
@@ -62,6 +63,8 @@ pub struct State {
     pub channel_work: List,
     /// A link whose waiting operations may find room now, or `NONE`.
     pub to_refill: Cell<u32>,
+    /// Address spaces whose contexts are to end.
+    pub doomed: List,
     /// Contexts to take apart.
     pub ending: List,
     /// Links whose daemon is gone.
@@ -141,6 +144,8 @@ chains! {
     ByTurn: Context, link;
     /// Contexts of an address space.
     BySpace: Context, of_space;
+    /// Address spaces whose contexts are to end.
+    ByDoom: Space, link;
     /// Operations of a ring.
     ByRing: Op, of_ring;
     /// Operations that wait for the same thing.

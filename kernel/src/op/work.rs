@@ -18,6 +18,7 @@ impl State {
     #[inline]
     pub fn work_is_done(&self) -> bool {
         self.work.is_empty()
+            && self.doomed.is_empty()
             && self.ending.is_empty()
             && self.dying_links.is_empty()
             && self.dying_tables.is_empty()

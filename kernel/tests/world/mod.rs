@@ -124,6 +124,11 @@ impl World {
         thread
     }
 
+    /// The first program's handles to a program's space and handle table.
+    pub fn home(&mut self, program: Program) -> [u64; 2] {
+        self.state(program).home.expect("the first program made it")
+    }
+
     /// A context made by `maker`, which has run up to its first own instruction.
     pub fn context(&mut self, maker: Program, space: u64, table: u64, sizes: Sizes) -> Program {
         let program = Program(self.programs.len());

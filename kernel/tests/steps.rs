@@ -1,0 +1,168 @@
+//! Numbers that a program chose, as large as they get: no step is longer for them.
+//!
+//! The world refuses a step that touches more than [`world::LONGEST`] says.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test stops where something is wrong"
+)]
+
+mod world;
+
+use ring_abi::args::{self, CURRENT};
+use ring_abi::context::{End, Reason};
+use ring_abi::layout::Sizes;
+use ring_abi::{Errno, Sqe};
+use world::{FIRST, Program, World};
+
+/// Memory of these worlds.
+const MEMORY: usize = 256 << 20;
+/// Contexts of one space.
+const MANY: usize = 20_000;
+/// Submissions of one step that surely fit into its budget.
+const BATCH: usize = 8;
+
+fn world() -> World {
+    let mut world = World::with_memory(MEMORY);
+    world.audit_every = 1 << 20;
+    world
+}
+
+/// Makes a context that nothing in the test plays: it is ready to run, and would be ended by its first instruction.
+fn stranger(start: bool) -> Sqe {
+    args::ContextCreate {
+        space: CURRENT,
+        table: CURRENT,
+        entry: 0x1000,
+        stack: 0x2000,
+        argument: 0,
+        sizes_flags: if start { args::context::START } else { 0 },
+    }
+    .encode(0)
+}
+
+/// Submits all of these, a few in each step, while nobody else gets the processor. Gives the results.
+fn batches(world: &mut World, app: Program, all: impl IntoIterator<Item = Sqe>) -> Vec<Result<u64, Errno>> {
+    let mut all = all.into_iter().peekable();
+    let mut results = Vec::new();
+    while all.peek().is_some() {
+        let tickets: Vec<_> = all.by_ref().take(BATCH).map(|sqe| app.submit(world, sqe)).collect();
+        app.push(world);
+        assert_eq!(world.on_cpu(), Some(app), "it all fits into a step");
+        results.extend(tickets.into_iter().map(|ticket| app.result(world, ticket).expect("it completed")));
+    }
+    results
+}
+
+/// Many contexts in a program's space, all of them ready, to which nobody has a handle.
+fn crowd(world: &mut World, app: Program, number: usize) {
+    world.give_cpu(app);
+    for _ in (0..number).step_by(BATCH) {
+        let made = batches(world, app, (0..BATCH).map(|_| stranger(true)));
+        let close =
+            |handle: Result<u64, Errno>| args::Close { fd: handle.expect("there is memory") }.encode(0);
+        batches(world, app, made.into_iter().map(close));
+    }
+}
+
+/// How many contexts were ended by a mistake of theirs.
+fn mistakes(world: &World) -> u64 {
+    world.kernel.state.stats.killed.get()
+}
+
+/// A program with many contexts ends with all of them, or ends all others, by what `end` does; each watched
+/// thread ends once, as `expected`. Nothing is left.
+fn all_end(number: usize, expected: End, end: fn(&mut World, Program)) {
+    let mut world = world();
+    let before = world.accounts();
+    let app = world.program_with(Sizes { sq: 4, cq: 4, service: None });
+    let threads: Vec<_> = (0..3).map(|_| world.thread(app, Sizes::SMALLEST)).collect();
+    threads[1].submit(&mut world, args::Timeout { nanoseconds: 1 << 60, flags: 0 }.encode(0));
+    threads[1].wait(&mut world, 1);
+    let mut waits = Vec::new();
+    for thread in &threads {
+        let context = thread.handle(&mut world);
+        waits.push(FIRST.submit(&mut world, args::ContextWait { context }.encode(0)));
+    }
+    world.run_until_idle();
+    crowd(&mut world, app, number);
+    assert!(world.kernel.state.contexts.live() as usize > number);
+    end(&mut world, app);
+
+    // From now on none of them can be named as one that lives, and none runs.
+    for thread in &threads {
+        let context = thread.handle(&mut world);
+        let start = args::ContextStart { context }.encode(0);
+        assert_eq!(FIRST.call(&mut world, start), Err(Errno::SRCH));
+    }
+    world.run_until_idle();
+    world.check();
+    assert_eq!(mistakes(&world), 0, "one of them ran");
+    for (thread, wait) in threads.iter().zip(waits) {
+        assert!(world.has_ended(*thread));
+        assert_eq!(FIRST.result(&mut world, wait), Some(Ok(expected.to_raw())));
+        assert_eq!(FIRST.result(&mut world, wait), None, "a second completion");
+        world.forget(*thread);
+    }
+    world.kill(app);
+    world.forget(app);
+    assert_eq!(world.accounts(), before);
+}
+
+fn exit(world: &mut World, app: Program) {
+    app.submit(world, args::Exit { code: 9, flags: args::exit::SPACE }.encode(0));
+    app.push(world);
+}
+
+fn exec(world: &mut World, app: Program) {
+    let space = batches(world, app, [args::SpaceCreate {}.encode(0)])[0].expect("there is memory");
+    app.exec(world, space, Sizes::SMALLEST);
+}
+
+#[test]
+fn a_space_with_many_contexts_exits() {
+    all_end(8, End::Exited(9), exit);
+    all_end(MANY, End::Exited(9), exit);
+}
+
+#[test]
+fn a_program_with_many_contexts_is_replaced() {
+    all_end(8, End::Ended(Reason::Replaced), exec);
+    all_end(MANY, End::Ended(Reason::Replaced), exec);
+}
+
+#[test]
+fn a_space_that_is_being_ended_takes_no_further_context() {
+    let mut world = world();
+    let app = world.program();
+    let thread = world.thread(app, Sizes::SMALLEST);
+    let [space, table] = world.home(thread);
+    let make = args::ContextCreate { space, table, entry: 0x1000, stack: 0, argument: 0, sizes_flags: 0 };
+    crowd(&mut world, app, 2000);
+    exit(&mut world, app);
+    assert_eq!(FIRST.call(&mut world, make.encode(0)), Err(Errno::BUSY));
+    world.run_until_idle();
+    assert!(FIRST.call(&mut world, make.encode(0)).is_ok(), "it is over");
+}
+
+#[test]
+fn many_wait_for_the_same_end() {
+    let mut world = world();
+    let app = world.program();
+    let watcher = world.program_with(Sizes { sq: 4, cq: 12, service: None });
+    let context = app.handle(&mut world);
+    let table = world.home(watcher)[1];
+    let dup = args::HandleDup { fd: context, table, target: args::LOWEST, flags: 0 };
+    let context = FIRST.call(&mut world, dup.encode(0)).unwrap();
+    let mut waits = Vec::new();
+    for _ in 0..512 {
+        waits.extend((0..BATCH).map(|_| watcher.submit(&mut world, args::ContextWait { context }.encode(0))));
+        watcher.push(&mut world);
+    }
+    world.kill(app);
+    for wait in waits {
+        assert_eq!(watcher.result(&mut world, wait), Some(Ok(End::Ended(Reason::Killed).to_raw())));
+    }
+}
