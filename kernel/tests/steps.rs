@@ -15,7 +15,7 @@ use ring_abi::args::{self, CURRENT};
 use ring_abi::context::{End, Reason};
 use ring_abi::layout::Sizes;
 use ring_abi::{Errno, Sqe};
-use world::{FIRST, Program, World};
+use world::{Daemon, FIRST, Program, Ticket, World};
 
 /// Memory of these worlds.
 const MEMORY: usize = 256 << 20;
@@ -165,4 +165,69 @@ fn many_wait_for_the_same_end() {
     for wait in waits {
         assert_eq!(watcher.result(&mut world, wait), Some(Ok(End::Ended(Reason::Killed).to_raw())));
     }
+}
+
+/// Bytes of the largest slot of an arena.
+const SLOT: u64 = 65536;
+
+/// A program with a file of a daemon whose slots are the largest, and so many bytes of memory.
+fn movers(world: &mut World, slots: u8) -> (Daemon, Program, u64, u64) {
+    let daemon = world.daemon_of("disk", slots, SLOT as u32);
+    let app = world.program_with(Sizes { sq: 6, cq: 6, service: None });
+    let file = app.open(world, "/scheme/disk/a");
+    let buffer = app.map(world, SLOT);
+    (daemon, app, file, buffer)
+}
+
+/// Everything of these completes with `result`, sooner or later.
+fn all_complete(world: &mut World, app: Program, tickets: Vec<Ticket>, result: Result<u64, Errno>) {
+    for ticket in tickets {
+        let mut found = None;
+        world.run_until("it completes", |world| {
+            found = app.result(world, ticket);
+            found.is_some()
+        });
+        assert_eq!(found, Some(result));
+    }
+}
+
+#[test]
+fn writes_of_whole_slots() {
+    let mut world = world();
+    let (daemon, app, fd, buffer) = movers(&mut world, 6);
+    let write = args::Write { fd, buffer, length: SLOT, offset: 0 };
+    let tickets: Vec<_> = (0..30).map(|_| app.submit(&mut world, write.encode(0))).collect();
+    world.run_until("all are forwarded", |world| daemon.waiting(world) == 30);
+    while let Some(request) = daemon.request(&mut world) {
+        daemon.reply(&mut world, request, Ok(SLOT));
+    }
+    all_complete(&mut world, app, tickets, Ok(SLOT));
+}
+
+#[test]
+fn writes_of_whole_slots_that_waited_for_room() {
+    let mut world = world();
+    let (daemon, app, fd, buffer) = movers(&mut world, 4);
+    let write = args::Write { fd, buffer, length: SLOT, offset: 0 };
+    let tickets: Vec<_> = (0..32).map(|_| app.submit(&mut world, write.encode(0))).collect();
+    for _ in 0..2 {
+        world.run_until("all that fit are forwarded", |world| daemon.waiting(world) == 16);
+        while let Some(request) = daemon.request(&mut world) {
+            daemon.reply(&mut world, request, Ok(1));
+        }
+    }
+    all_complete(&mut world, app, tickets, Ok(1));
+}
+
+#[test]
+fn reads_of_whole_slots() {
+    let mut world = world();
+    let (daemon, app, fd, buffer) = movers(&mut world, 6);
+    let read = args::Read { fd, buffer, length: SLOT, offset: 0 };
+    let tickets: Vec<_> = (0..30).map(|_| app.submit(&mut world, read.encode(0))).collect();
+    world.run_until("all are forwarded", |world| daemon.waiting(world) == 30);
+    while let Some(request) = daemon.request(&mut world) {
+        daemon.reply(&mut world, request, Ok(SLOT));
+    }
+    all_complete(&mut world, app, tickets, Ok(SLOT));
 }

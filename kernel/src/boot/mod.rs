@@ -47,7 +47,7 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         channels: Arena::new(&memory, MOST_OPS),
         channel_tree: Tree::new(),
         channel_work: List::new(),
-        to_refill: Cell::new(NONE),
+        to_refill: List::new(),
         doomed: List::new(),
         ending: List::new(),
         dying_links: List::new(),

@@ -6,7 +6,7 @@
 
 use super::event::Enter;
 use crate::base::NONE;
-use crate::base::budget::{Budget, ENTRY};
+use crate::base::budget::Budget;
 use crate::context::context::{Context, State as Run, Unfinished};
 use crate::context::timers::CONTEXT;
 use crate::op::cx::Cx;
@@ -83,18 +83,18 @@ fn take_replies(s: &State, ring: &Ring, link_id: u32, budget: &Budget) -> bool {
     let Some(replies) = memory.replies() else { return true };
     let Ok(ready) = ring.rp.ready(&replies) else { return false };
     let link = s.links.at(link_id);
-    let count = budget.afford(ready, ENTRY);
-    if count > BRIEF {
+    let end = ring.rp.position().wrapping_add(ready);
+    if budget.begin(ready) > BRIEF {
         s.this_cpu().measure.set(true);
     }
-    for _ in 0..count {
+    while budget.next() {
         let words = ring.rp.peek(&replies, 0).copy();
         ring.rp.advance(1);
         reply::take(s, link_id, link, words);
     }
     ring.rp.publish(&replies);
     forward::refill(s, link_id);
-    count == ready
+    ring.rp.position() == end
 }
 
 /// The replies were not all taken: whether that is because the daemon's index cannot be.
@@ -138,12 +138,12 @@ fn submit(s: &State, ring_id: u32, ring: &Ring, args: Enter, budget: &Budget) ->
     let sq = memory.sq();
     let Ok(ready) = ring.sq.ready(&sq) else { return Submitted::Corrupt };
     let wanted = u64::from(ready).min(args.to_submit) as u32;
-    let count = budget.afford(wanted, ENTRY);
-    if count > BRIEF {
+    let end = ring.sq.position().wrapping_add(wanted);
+    if budget.begin(wanted) > BRIEF {
         s.this_cpu().measure.set(true);
     }
     let cq = memory.cq();
-    for _ in 0..count {
+    while budget.next() {
         match ring.cq.claim(&cq) {
             Ok(()) => {}
             Err(PushError::Full) => {
@@ -167,7 +167,10 @@ fn submit(s: &State, ring_id: u32, ring: &Ring, args: Enter, budget: &Budget) ->
     if ring.starved.get() {
         ring.starve(false);
     }
-    if count == wanted { Submitted::All } else { Submitted::Some(count) }
+    match end.wrapping_sub(ring.sq.position()) {
+        0 => Submitted::All,
+        left => Submitted::Some(wanted.wrapping_sub(left)),
+    }
 }
 
 /// Starts one operation. `false`: the context has ended.

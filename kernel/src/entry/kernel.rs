@@ -32,9 +32,9 @@ impl Kernel {
         let s = &self.state;
         let cpu = self.begin(cpu);
         count(&s.stats.enters);
-        let budget = Budget::step();
+        let budget = self.budget();
         let current = cpu.current.get();
-        match super::enter::enter(s, current, enter, &budget) {
+        match super::enter::enter(s, current, enter, budget) {
             super::enter::Then::Go(value) if !super::choose::is_pressed(cpu) => {
                 self.end_brief(cpu);
                 Resume::Same(value)
@@ -44,7 +44,7 @@ impl Kernel {
                 super::choose::hand_over(s, cpu)
             }
             then => {
-                let resume = super::choose::after_enter(s, cpu, current, then, &budget);
+                let resume = super::choose::after_enter(s, cpu, current, then, budget);
                 self.end(cpu, 0);
                 resume
             }
@@ -65,14 +65,14 @@ impl Kernel {
         let s = &self.state;
         let cpu = self.begin(cpu);
         count(&s.stats.events);
-        let budget = Budget::step();
+        let budget = self.budget();
         if cpu.current.get() != NONE {
             super::choose::pause(s, cpu);
         }
         let kind = match event {
             Event::Enter(_) | Event::Again => 1,
             Event::Timer => {
-                super::interrupt::timer(s, cpu, &budget);
+                super::interrupt::timer(s, cpu, budget);
                 2
             }
             Event::Interrupt(line) => {
@@ -88,7 +88,7 @@ impl Kernel {
                 5
             }
         };
-        let resume = super::choose::next(s, cpu, &budget);
+        let resume = super::choose::next(s, cpu, budget);
         self.end(cpu, kind);
         resume
     }
@@ -100,6 +100,14 @@ impl Kernel {
         let cpu = s.this_cpu();
         cpu.step_start.set(s.memory.machine.ticks());
         cpu
+    }
+
+    /// A fresh budget for this step.
+    #[inline(always)]
+    fn budget(&self) -> &Budget {
+        let budget = &self.state.memory.budget;
+        budget.refill();
+        budget
     }
 
     /// Remembers the longest step.

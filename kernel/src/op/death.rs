@@ -118,6 +118,7 @@ impl State {
         let link = self.links.at(id);
         self.note(What::LinkDied, [u64::from(id), u64::from(link.owed.get())]);
         link.ring.set(NONE);
+        super::refill::forget(self, id, link);
         link.progress.set(0);
         self.dying_links.push_back(&ByLink(&self.links), id);
         // At most 256 names exist.

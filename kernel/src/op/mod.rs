@@ -44,6 +44,7 @@ pub mod nop;
 pub mod open;
 pub mod pass;
 pub mod poll;
+pub mod refill;
 pub mod register;
 pub mod reply;
 pub mod space;

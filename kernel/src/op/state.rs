@@ -61,8 +61,8 @@ pub struct State {
     pub channel_tree: Tree,
     /// Channels with some left to wake.
     pub channel_work: List,
-    /// A link whose waiting operations may find room now, or `NONE`.
-    pub to_refill: Cell<u32>,
+    /// Links whose waiting operations may find room now.
+    pub to_refill: List,
     /// Address spaces whose contexts are to end.
     pub doomed: List,
     /// Contexts to take apart.
@@ -154,6 +154,8 @@ chains! {
     ByClosing: File, link;
     /// Scheme names.
     ByName: Name, link;
+    /// Links whose waiting operations may find room now.
+    ByRefill: Link, refill;
     /// Links whose daemon is gone.
     ByLink: Link, link;
     /// Handle tables that nobody uses.

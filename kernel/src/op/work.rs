@@ -5,13 +5,13 @@
 
 use super::inflight::Wait;
 use super::state::{ByRing, ByWait, State};
-use super::{channel, cursor, death, memory, register, space};
+use super::{channel, death, memory, refill, register, space};
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use ring_abi::{Errno, Opcode};
 
 /// Kinds of work.
-const KINDS: u32 = 6;
+const KINDS: u32 = 7;
 
 impl State {
     /// Whether nothing is left to do between events.
@@ -23,7 +23,7 @@ impl State {
             && self.dying_links.is_empty()
             && self.dying_tables.is_empty()
             && self.channel_work.is_empty()
-            && self.to_refill.get() == NONE
+            && self.to_refill.is_empty()
             && space::is_idle(self)
     }
 }
@@ -33,7 +33,6 @@ pub fn slice(s: &State, budget: &Budget) -> bool {
     if s.work_is_done() {
         return false;
     }
-    cursor::refill(s);
     for _ in 0..KINDS {
         let turn = s.work_turn.get().wrapping_add(1) % KINDS;
         s.work_turn.set(turn);
@@ -43,6 +42,7 @@ pub fn slice(s: &State, budget: &Budget) -> bool {
             2 => death::slice_links(s, budget),
             3 => death::slice_tables(s, budget),
             4 => channel::slice(s, budget),
+            5 => refill::slice(s),
             _ => space::slice_ending(s, budget),
         };
         if worked {
