@@ -11,7 +11,7 @@
 
 mod world;
 
-use ring_abi::args::{self, CURRENT};
+use ring_abi::args::{self, CURRENT, Strength};
 use ring_abi::context::{End, Reason};
 use ring_abi::layout::Sizes;
 use ring_abi::{Errno, Sqe};
@@ -230,4 +230,62 @@ fn reads_of_whole_slots() {
         daemon.reply(&mut world, request, Ok(SLOT));
     }
     all_complete(&mut world, app, tickets, Ok(SLOT));
+}
+
+/// A program with as many timeouts as a completion queue has places, less a few; every second has the tag 7.
+fn full_queue(world: &mut World) -> (Program, u32) {
+    let app = world.program_with(Sizes { sq: 6, cq: 12, service: None });
+    let mut number = 0;
+    while number < 4080 {
+        for _ in 0..BATCH {
+            let tag = if number % 2 == 0 { 7 } else { 0x8000_0000 + number };
+            let mut forever = args::Timeout { nanoseconds: 1 << 60, flags: 0 }.encode(0);
+            forever.tag = tag;
+            assert!(app.try_submit_as(world, 0, forever));
+            number += 1;
+        }
+        app.push(world);
+    }
+    (app, number / 2)
+}
+
+fn cancel(tag: u32) -> Sqe {
+    args::CancelTag { tag, strength: Strength::Force as u32, grace: 0 }.encode(0)
+}
+
+#[test]
+fn a_cancel_looks_at_a_full_queue() {
+    let mut world = world();
+    let (app, number) = full_queue(&mut world);
+    // None of them has this tag.
+    let nothing: Vec<_> = (0..4).map(|_| app.submit(&mut world, cancel(3))).collect();
+    all_complete(&mut world, app, nothing, Err(Errno::NOENT));
+    // Half of them have that one. Those that are started with it meanwhile are not meant.
+    let meant = app.submit(&mut world, cancel(7));
+    app.push(&mut world);
+    assert_eq!(app.result(&mut world, meant), None, "it is too much for one step");
+    let mut late = args::Timeout { nanoseconds: 1 << 60, flags: 0 }.encode(0);
+    late.tag = 7;
+    assert!(app.try_submit_as(&mut world, 0, late));
+    all_complete(&mut world, app, vec![meant], Ok(u64::from(number)));
+    for _ in 0..number {
+        assert_eq!(app.result(&mut world, Ticket(7)), Some(Err(Errno::CANCELED)));
+    }
+    assert_eq!(app.result(&mut world, Ticket(7)), None, "the late one goes on");
+    world.check();
+}
+
+#[test]
+fn a_cancel_is_cancelled_itself() {
+    let mut world = world();
+    let (app, number) = full_queue(&mut world);
+    let meant = app.submit(&mut world, cancel(7));
+    app.push(&mut world);
+    let found = app.call(&mut world, cancel(meant.0));
+    assert_eq!(found, Ok(1));
+    assert_eq!(app.result(&mut world, meant), Some(Err(Errno::CANCELED)));
+    let gone = (0..number).filter(|_| app.result(&mut world, Ticket(7)).is_some()).count();
+    assert!(gone > 0 && gone < number as usize, "it had begun: {gone}");
+    world.kill(app);
+    world.check();
 }
