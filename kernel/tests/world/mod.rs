@@ -36,7 +36,7 @@ const MEMORY: usize = 32 << 20;
 const PATIENCE: usize = 100_000;
 
 /// What a step may touch at most, in units of [`kernel::arch::fake::effort`].
-pub const LONGEST: u64 = 45_000;
+pub const LONGEST: u64 = 24_000;
 
 /// The first program, which has the capabilities.
 pub const FIRST: Program = Program(0);
