@@ -11,7 +11,7 @@
 
 mod world;
 
-use ring_abi::args::{self, CURRENT, Strength};
+use ring_abi::args::{self, CURRENT, Strength, handle};
 use ring_abi::context::{End, Reason};
 use ring_abi::layout::Sizes;
 use ring_abi::{Errno, Sqe};
@@ -288,4 +288,84 @@ fn a_cancel_is_cancelled_itself() {
     assert!(gone > 0 && gone < number as usize, "it had begun: {gone}");
     world.kill(app);
     world.check();
+}
+
+/// A program that is about to be replaced, with as much of everything as there can be: operations in flight on
+/// two rings, some in the hands of a daemon, and handles that close. Gives it with the space to go to.
+fn loaded(world: &mut World, daemon: Daemon) -> (Program, u64, Vec<u64>) {
+    let (app, _) = full_queue(world);
+    let second = app.ring(world, Sizes { sq: 5, cq: 5, service: None });
+    let (buffer, length) = app.name(world, "/scheme/disk/a");
+    let open = args::OpenAt { fd: CURRENT, buffer, length, flags: 0, capacity: 0 }.encode(0);
+    let file = app.call(world, open).expect("it is served");
+    let close = handle::CLOSE_ON_EXEC;
+    let dup = args::HandleDup { fd: file, table: CURRENT, target: args::LOWEST, flags: close }.encode(0);
+    let dups: Vec<_> = (0..3000).map(|_| dup).collect();
+    let closing: Vec<_> =
+        batches(world, app, dups).into_iter().map(|fd| fd.expect("there is room")).collect();
+    let space = batches(world, app, [args::SpaceCreate {}.encode(0)])[0].expect("there is memory");
+    daemon.obliging(world, false);
+    for _ in 0..8 {
+        app.submit_on(world, second, open);
+    }
+    world.give_cpu(app);
+    app.enter(world, second, u64::from(u32::MAX), 0, 0, u64::MAX);
+    (app, space, closing)
+}
+
+/// Sizes of a ring that takes many steps to make.
+const LARGE: Sizes = Sizes { sq: 12, cq: 12, service: None };
+
+#[test]
+fn a_program_with_much_in_flight_is_replaced() {
+    let mut world = world();
+    let disk = world.daemon_with("disk", 4);
+    let (app, space, closing) = loaded(&mut world, disk);
+    app.exec(&mut world, space, LARGE);
+    assert_eq!(world.replaced(app), 0, "it is too much for one step");
+    // The opens that were in flight succeed now. Nobody gets their handles.
+    while let Some(request) = disk.request(&mut world) {
+        disk.reply(&mut world, request, Ok(77));
+    }
+    world.run_until("it goes on", |world| world.replaced(app) == 1);
+    assert_eq!(world.ring(app, 0).sizes, LARGE);
+    let free = (closing[0]..closing[9]).chain([closing[2999], space + 1, space + 2]);
+    for fd in free {
+        assert_eq!(app.call(&mut world, args::Close { fd }.encode(0)), Err(Errno::BADF));
+    }
+    assert_eq!(app.call(&mut world, args::Close { fd: closing[0] - 1 }.encode(0)), Ok(0), "it was to stay");
+    world.run_until_idle();
+    world.check();
+    world.kill(app);
+}
+
+#[test]
+fn it_is_ended_at_every_slice_of_being_replaced() {
+    let mut world = world();
+    let disk = world.daemon_with("disk", 4);
+    let before = world.accounts();
+    let mut slices = 0;
+    loop {
+        disk.obliging(&mut world, true);
+        let (app, space, _) = loaded(&mut world, disk);
+        app.exec(&mut world, space, LARGE);
+        for _ in 0..slices {
+            world.advance_to_timer();
+        }
+        let done = world.replaced(app) == 1;
+        world.kill(app);
+        assert_eq!(world.end_of(app), End::Ended(Reason::Killed));
+        world.forget(app);
+        while let Some(request) = disk.request(&mut world) {
+            disk.reply(&mut world, request, Err(Errno::IO));
+        }
+        world.run_until_idle();
+        world.check();
+        assert_eq!(world.accounts(), before, "after {slices} slices");
+        if done {
+            break;
+        }
+        slices += 7;
+    }
+    assert!(slices > 20, "it took {slices}");
 }

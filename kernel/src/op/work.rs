@@ -5,7 +5,7 @@
 
 use super::inflight::Wait;
 use super::state::{ByRing, ByWait, State};
-use super::{cancel, channel, context, death, memory, refill, register, space};
+use super::{cancel, channel, context, death, exec, memory, refill, register, space};
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use ring_abi::{Errno, Opcode};
@@ -59,6 +59,7 @@ fn slice_ops(s: &State, budget: &Budget) -> bool {
         Opcode::Map | Opcode::Unmap | Opcode::Protect => memory::slice(s, id, budget),
         Opcode::SchemeRegister | Opcode::RingCreate => register::slice(s, id, budget),
         Opcode::ContextCreate => context::slice(s, id, budget),
+        Opcode::ExecCommit => exec::slice(s, id, budget),
         Opcode::CancelTag => cancel::slice(s, id, budget),
         _ => space::slice(s, id, budget),
     };
