@@ -369,3 +369,16 @@ fn it_is_ended_at_every_slice_of_being_replaced() {
     }
     assert!(slices > 20, "it took {slices}");
 }
+
+#[test]
+fn a_table_full_of_handles_to_its_own_contexts() {
+    let mut world = world();
+    let before = world.accounts();
+    let app = world.program_with(Sizes { sq: 4, cq: 4, service: None });
+    world.give_cpu(app);
+    let made = batches(&mut world, app, (0..4000).map(|_| stranger(false)));
+    assert!(made.iter().all(Result::is_ok));
+    world.kill(app);
+    world.forget(app);
+    assert_eq!(world.accounts(), before);
+}

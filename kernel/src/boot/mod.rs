@@ -51,6 +51,7 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         doomed: List::new(),
         ending: List::new(),
         dying_links: List::new(),
+        suspects: List::new(),
         dying_tables: List::new(),
         work: List::new(),
         work_turn: Cell::new(0),

@@ -45,8 +45,6 @@ pub struct Context {
     pub state: Cell<State>,
     /// The ring it waits on, as an index into `rings`.
     pub waiting: Cell<u8>,
-    /// It was started at least once.
-    pub started: Cell<bool>,
     /// It is to stop instead of running again.
     pub stop: Cell<bool>,
     /// What is left of a `ring_enter` that ran out of budget: its flags, or `None` if nothing is.
@@ -98,7 +96,6 @@ impl Default for Context {
             regs: Regs::default(),
             state: Cell::default(),
             waiting: Cell::new(0),
-            started: Cell::new(false),
             stop: Cell::new(false),
             unfinished: Cell::new(None),
             link: Link::default(),

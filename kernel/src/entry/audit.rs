@@ -6,9 +6,9 @@ use crate::base::NONE;
 use crate::base::list::Chain;
 use crate::context::context::State as Run;
 use crate::op::inflight::Wait;
-use crate::op::state::{ByDoom, ByRing, ByTurn, State};
+use crate::op::state::{ByDoom, ByRing, ByTable, ByTurn, State};
 use ring_abi::Opcode;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::format;
 use std::string::String;
 
@@ -31,6 +31,7 @@ impl Kernel {
             ));
         }
         doomed(s)?;
+        dormant(s)?;
         contexts(s)
     }
 }
@@ -61,8 +62,10 @@ fn rings(s: &State) -> Result<HashSet<u32>, String> {
             }
             let started = seen.len().wrapping_sub(before).wrapping_sub(silent);
             let promised = ring.cq.held() as usize;
-            // A context that ends keeps no promises.
-            if promised != started && s.contexts.at(id).state.get() != Run::Ending {
+            // A context that ends, or is to, keeps no promises.
+            let context = s.contexts.at(id);
+            let keeps = context.state.get() != Run::Ending && !s.is_doomed(context);
+            if promised != started && keeps {
                 return Err(format!(
                     "ring {ring_id} promised {promised} completions for {started} operations"
                 ));
@@ -116,6 +119,34 @@ fn doomed(s: &State) -> Result<(), String> {
     } else {
         Err(format!("{doomed} spaces are doomed, {listed} are in the list"))
     }
+}
+
+/// Tables: they count the stopped contexts that hold them, and only suspect ones are in that list.
+fn dormant(s: &State) -> Result<(), String> {
+    let mut stopped = HashMap::new();
+    for context in (0..s.contexts.capacity()).map(|id| s.contexts.at(id)) {
+        if context.state.get() == Run::Stopped {
+            let count: &mut u32 = stopped.entry(context.table.get()).or_default();
+            *count = count.wrapping_add(1);
+        }
+    }
+    let mut listed = HashSet::new();
+    let mut at = s.suspects.first();
+    while at != NONE {
+        listed.insert(at);
+        at = ByTable(&s.tables).link(at).next();
+    }
+    for id in 0..s.tables.capacity() {
+        let table = s.tables.at(id);
+        let held = stopped.get(&id).copied().unwrap_or(0);
+        if table.dormant.get() != held || table.suspected.get() != listed.contains(&id) {
+            return Err(format!(
+                "{held} stopped contexts hold table {id}, which counts {}",
+                table.dormant.get()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Contexts: those that are ready are in the queue, each once.

@@ -51,8 +51,8 @@ pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then, budget: &Budg
         Then::Go(value) if s.halt.get().is_none() => {
             if s.contexts.at(current).stop.get() {
                 s.contexts.at(current).regs.set_result(i64::from(value) as u64);
-                s.contexts.at(current).state.set(Run::Stopped);
                 cpu.current.set(NONE);
+                s.stand_still(current, s.contexts.at(current));
                 return next(s, cpu, budget);
             }
             queue_handoff(s, cpu);
@@ -121,7 +121,7 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
             return Resume::Again;
         }
         if context.stop.get() {
-            context.state.set(Run::Stopped);
+            s.stand_still(id, context);
             continue;
         }
         let Some(left) = context.unfinished.take() else {

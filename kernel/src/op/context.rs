@@ -166,7 +166,6 @@ impl Fresh {
 pub fn set_up(s: &State, id: u32, ring_id: u32, space: u32, table: u32) {
     let context = s.contexts.at(id);
     context.state.set(Run::Stopped);
-    context.started.set(false);
     context.stop.set(false);
     context.unfinished.set(None);
     for ring in &context.rings {
@@ -184,6 +183,8 @@ pub fn set_up(s: &State, id: u32, ring_id: u32, space: u32, table: u32) {
     holder.refs.set(holder.refs.get().wrapping_add(1));
     holder.contexts.push_back(&BySpace(&s.contexts), id);
     hold_table(s, table);
+    let dormant = &s.tables.at(table).dormant;
+    dormant.set(dormant.get().wrapping_add(1));
 }
 
 /// One more holder of a handle table.
@@ -194,7 +195,7 @@ fn hold_table(s: &State, id: u32) {
 
 /// Puts a stopped context into the ready queue.
 pub fn let_run(s: &State, id: u32, context: &Context) {
-    context.started.set(true);
+    s.stir(context);
     context.state.set(Run::Ready);
     s.make_ready(id);
 }
@@ -280,7 +281,7 @@ pub fn stop(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
             } else {
                 cpu.ready.remove(&ByTurn(&s.contexts), id);
             }
-            context.state.set(Run::Stopped);
+            s.stand_still(id, context);
         }
         _ => {
             context.stop.set(true);
@@ -351,7 +352,7 @@ fn end_space(cx: &Cx<'_>, end: End) {
     contexts.remove(&BySpace(&s.contexts), cx.context_id);
     contexts.push_back(&BySpace(&s.contexts), cx.context_id);
     // It may have to wait for its end, and does not run meanwhile.
-    cx.context.state.set(Run::Stopped);
+    cx.context.state.set(Run::Waiting);
     s.end_contexts(space_id, end, cx.budget);
 }
 

@@ -44,6 +44,7 @@ impl State {
                     ring.waits.set(0);
                 }
             }
+            Run::Stopped => self.stir(context),
             _ => {}
         }
         if context.timer.get() != NONE {
@@ -96,7 +97,7 @@ impl State {
     /// Ends a doomed context that is taken out of the ready queue before its turn has come to end.
     pub fn end_doomed(&self, id: u32, context: &Context) {
         if let Some(end) = self.doom(context) {
-            context.state.set(Run::Stopped);
+            context.state.set(Run::Running);
             self.end_context(id, end);
         }
     }
@@ -152,7 +153,7 @@ impl State {
         let context = self.contexts.at(id);
         let left = context.refs.get().wrapping_sub(1);
         context.refs.set(left);
-        if left == 1 && context.state.get() == Run::Stopped && !context.started.get() {
+        if left == 1 && context.state.get() == Run::Stopped {
             // Nobody can start it any more.
             self.end_context(id, End::Ended(Reason::Killed));
         } else if left == 0 {
@@ -166,7 +167,10 @@ impl State {
         let left = table.refs.get().wrapping_sub(1);
         table.refs.set(left);
         if left == 0 {
+            self.trust(id);
             self.dying_tables.push_back(&ByTable(&self.tables), id);
+        } else {
+            self.suspect(id);
         }
     }
 
@@ -367,7 +371,7 @@ pub fn slice_tables(s: &State, budget: &Budget) -> bool {
             return true;
         }
         if let Ok(file) = table.remove(&s.chunks, number) {
-            s.let_go(file);
+            s.let_go_handle(file);
         }
     }
     s.dying_tables.remove(&ByTable(&s.tables), id);

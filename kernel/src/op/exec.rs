@@ -171,7 +171,7 @@ impl Rest {
             }
             self.handle = (number as u32).wrapping_add(1);
             if closes && let Ok(file) = table.remove(&s.chunks, number) {
-                s.let_go(file);
+                s.let_go_handle(file);
             }
         }
         let Some(making) = &mut self.memory else { return true };

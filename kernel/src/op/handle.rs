@@ -18,7 +18,7 @@ pub fn close(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let args = Close::decode(entry)?;
     let file = cx.table().remove(&cx.s.chunks, args.fd)?;
 
-    cx.s.let_go(file);
+    cx.s.let_go_handle(file);
     Ok(Outcome::Done(0))
 }
 
@@ -35,7 +35,7 @@ pub fn dup(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     file.hold();
     let before = table.put(&cx.s.chunks, place, file_id, args.flags as u32);
     if before != NONE {
-        cx.s.let_go(before);
+        cx.s.let_go_handle(before);
     }
     Ok(Outcome::Done(u64::from(place.number())))
 }

@@ -31,6 +31,7 @@ pub mod cursor;
 pub mod cx;
 pub mod death;
 pub mod dispatch;
+pub mod dormant;
 pub mod exec;
 pub mod forward;
 pub mod futex;

@@ -53,7 +53,7 @@ pub fn let_go(s: &State, op: &Op) {
     let sent = op.arg(0) as u32;
     op.set_arg(0, u64::from(NONE));
     if sent != NONE {
-        s.let_go(sent);
+        s.let_go_handle(sent);
     }
 }
 

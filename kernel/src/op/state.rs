@@ -69,6 +69,8 @@ pub struct State {
     pub ending: List,
     /// Links whose daemon is gone.
     pub dying_links: List,
+    /// Handle tables whose holders may have no name any more.
+    pub suspects: List,
     /// Handle tables that nobody uses.
     pub dying_tables: List,
     /// Which kind of work had the last slice.
@@ -217,8 +219,7 @@ impl State {
             self.timers.remove(self, id | CONTEXT);
         }
         if context.stop.get() {
-            context.state.set(Run::Stopped);
-            return;
+            return self.stand_still(id, context);
         }
         let cpu = self.this_cpu();
         context.state.set(Run::Ready);
@@ -291,14 +292,16 @@ impl State {
         }
     }
 
-    /// Gives back what an operation holds in its first argument: the record of a file that it did not make, or
-    /// a file that it sent.
+    /// Gives back what an operation holds beside an ordinary file: the record of a file that it did not make, a
+    /// file that it sent, or the context that it waited for.
     fn drop_reserve(&self, op: &Op) {
         let opcode = op.opcode.get();
         if super::forward::makes_file(opcode) && op.arg(0) as u32 != NONE {
             self.files.give(op.arg(0) as u32);
         } else if opcode == ring_abi::Opcode::Sendfd {
             super::pass::let_go(self, op);
+        } else if opcode == ring_abi::Opcode::ContextWait {
+            self.let_go_handle(op.file.replace(NONE));
         }
     }
 

@@ -5,13 +5,13 @@
 
 use super::inflight::Wait;
 use super::state::{ByRing, ByWait, State};
-use super::{cancel, channel, context, death, exec, memory, refill, register, space};
+use super::{cancel, channel, context, death, dormant, exec, memory, refill, register, space};
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use ring_abi::{Errno, Opcode};
 
 /// Kinds of work.
-const KINDS: u32 = 7;
+const KINDS: u32 = 8;
 
 impl State {
     /// Whether nothing is left to do between events.
@@ -21,6 +21,7 @@ impl State {
             && self.doomed.is_empty()
             && self.ending.is_empty()
             && self.dying_links.is_empty()
+            && self.suspects.is_empty()
             && self.dying_tables.is_empty()
             && self.channel_work.is_empty()
             && self.to_refill.is_empty()
@@ -43,6 +44,7 @@ pub fn slice(s: &State, budget: &Budget) -> bool {
             3 => death::slice_tables(s, budget),
             4 => channel::slice(s, budget),
             5 => refill::slice(s),
+            6 => dormant::slice(s, budget),
             _ => space::slice_ending(s, budget),
         };
         if worked {
