@@ -228,6 +228,88 @@ fn a_context_that_nobody_can_start_is_ended() {
     assert_eq!(world.accounts(), before);
 }
 
+/// A context in the caller's space that no test plays, never started.
+fn unborn(table: u64) -> ring_abi::Sqe {
+    args::ContextCreate { space: CURRENT, table, entry: 0x1000, stack: 0x2000, argument: 0, sizes_flags: 0 }
+        .encode(0)
+}
+
+#[test]
+fn a_stopped_context_without_a_handle_is_ended() {
+    let mut world = World::new();
+    let before = world.accounts();
+    // Stopped while it was ready, and while it waited: that one ends when its wait does.
+    for waits in [false, true] {
+        let app = world.program();
+        if waits {
+            app.submit(&mut world, args::Timeout { nanoseconds: 1_000_000_000, flags: 0 }.encode(0));
+            app.wait(&mut world, 1);
+        }
+        stop(&mut world, app).unwrap();
+        world.forget(app);
+        world.run_until_idle();
+        assert_eq!(world.has_ended(app), !waits);
+        world.advance(1_000_000_000);
+        let_time_pass(&mut world);
+        assert!(world.has_ended(app));
+        assert_eq!(world.accounts(), before);
+    }
+}
+
+#[test]
+fn contexts_named_only_by_their_own_table_are_ended() {
+    let mut world = World::new();
+    let before = world.accounts();
+    let app = world.program();
+    for number in 0..3 {
+        let context = app.call(&mut world, unborn(CURRENT)).unwrap();
+        for _ in 0..number {
+            let dup = args::HandleDup { fd: context, table: CURRENT, target: args::LOWEST, flags: 0 };
+            app.call(&mut world, dup.encode(0)).unwrap();
+        }
+    }
+    let [_, table] = world.home(app);
+    let copy = args::HandleDup { fd: table, table: CURRENT, target: args::LOWEST, flags: 0 };
+    let copy = FIRST.call(&mut world, copy.encode(0)).unwrap();
+    world.kill(app);
+    world.forget(app);
+    world.run_until_idle();
+    world.check();
+    assert_ne!(world.accounts(), before, "somebody can still reach them through the table");
+    FIRST.call(&mut world, args::Close { fd: copy }.encode(0)).unwrap();
+    assert_eq!(world.accounts(), before);
+}
+
+#[test]
+fn a_context_named_from_outside_of_its_table_stays_until_that_ends() {
+    let mut world = World::new();
+    let before = world.accounts();
+    let app = world.program();
+    let other = world.program();
+    let [_, others_table] = world.home(other);
+    // The program gives a handle to its unborn thread away, and ends.
+    let context = app.call(&mut world, unborn(CURRENT)).unwrap();
+    let dup = args::HandleDup { fd: others_table, table: world.home(app)[1], target: 40, flags: 0 };
+    FIRST.call(&mut world, dup.encode(0)).unwrap();
+    let give = args::HandleDup { fd: context, table: 40, target: 30, flags: 0 };
+    app.call(&mut world, give.encode(0)).unwrap();
+    app.call(&mut world, args::Close { fd: 40 }.encode(0)).unwrap();
+    world.kill(app);
+    world.forget(app);
+    let wait = other.submit(&mut world, args::ContextWait { context: 30 }.encode(0));
+    world.run_until_idle();
+    assert_eq!(other.result(&mut world, wait), None, "it could still be started");
+    // The wait itself is the last to name it.
+    other.call(&mut world, args::Close { fd: 30 }.encode(0)).unwrap();
+    world.run_until_idle();
+    assert_eq!(other.result(&mut world, wait), None);
+    let cancel = args::CancelTag { tag: wait.0, strength: args::Strength::Force as u32, grace: 0 };
+    other.call(&mut world, cancel.encode(0)).unwrap();
+    world.kill(other);
+    world.forget(other);
+    assert_eq!(world.accounts(), before);
+}
+
 #[test]
 fn contexts_share_the_processor_fairly() {
     let mut world = World::new();

@@ -410,3 +410,30 @@ fn a_daemon_that_breaks_its_queue_while_it_answers_never_runs_again() {
         assert!(matches!(result, Ok(0) | Err(Errno::CONNRESET | Errno::NODEV)), "{result:?}");
     }
 }
+
+#[test]
+fn a_daemon_whose_reply_ends_it_has_further_replies() {
+    let mut world = World::new();
+    let disk = world.daemon_with("disk", 2);
+    disk.obliging(&mut world, false);
+    let app = world.program();
+    let (buffer, length) = app.name(&mut world, "/scheme/disk/a");
+    let open = args::OpenAt { fd: CURRENT, buffer, length, flags: 0, capacity: 0 }.encode(0);
+    let opens: Vec<_> = (0..4).map(|_| app.submit(&mut world, open)).collect();
+    world.run_until_idle();
+    let requests: Vec<_> = std::iter::from_fn(|| disk.request(&mut world)).collect();
+    for late in &opens[..3] {
+        let strength = args::Strength::Force as u32;
+        app.call(&mut world, args::CancelTag { tag: late.0, strength, grace: 0 }.encode(0)).unwrap();
+    }
+    // Files that come late are closed again. To say so for the second, the kernel looks at the daemon's index.
+    world.ring(disk.program, disk.ring).view.header(word::RQ_HEAD).store(0x7000_0000, Relaxed);
+    disk.reply(&mut world, requests[0], Ok(5));
+    disk.reply(&mut world, requests[1], Ok(6));
+    disk.reply_with(&mut world, Cqe::new(requests[3].tag, Ok(0)).with_kind(CqeKind::WithFd));
+    world.give_cpu(disk.program);
+    disk.program.enter(&mut world, disk.ring, 0, 0, 0, u64::MAX);
+    world.run_until_idle();
+    assert!(world.has_ended(disk.program));
+    assert!(app.result(&mut world, opens[3]).expect("it completed").is_err());
+}

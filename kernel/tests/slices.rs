@@ -76,6 +76,18 @@ const LARGES: &[Large] = &[
     ("ring", |_| {
         (0, args::RingCreate { sizes: Sizes { sq: 9, cq: 9, service: Some(9) }.packed() }.encode(0))
     }),
+    ("context", |_| {
+        let sizes = Sizes { sq: 9, cq: 9, service: Some(9) };
+        let make = args::ContextCreate {
+            space: CURRENT,
+            table: CURRENT,
+            entry: 0x1000,
+            stack: 0x2000,
+            argument: 0,
+            sizes_flags: u64::from(sizes.packed()) | args::context::START,
+        };
+        (0, make.encode(0))
+    }),
     ("register", |scene| {
         let (buffer, length) = scene.name;
         let register = args::SchemeRegister { buffer, length, slot: 32768, namespace: CURRENT, root: 1 };

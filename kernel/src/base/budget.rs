@@ -8,7 +8,11 @@ use core::cell::Cell;
 
 /// Work that one step may still do.
 #[derive(Debug)]
-pub struct Budget(Cell<u32>);
+pub struct Budget {
+    units: Cell<u32>,
+    /// Entries that the running loop over a ring may still take.
+    entries: Cell<u32>,
+}
 
 /// Units of one step.
 pub const STEP: u32 = 12_000;
@@ -18,49 +22,69 @@ pub const ENTRY: u32 = 300;
 pub const PAGE: u32 = 800;
 
 impl Budget {
-    /// A step's worth.
-    pub const fn step() -> Budget {
-        Budget(Cell::new(STEP))
-    }
-
-    /// A step begins: it may do a step's worth again.
-    #[inline(always)]
-    pub fn refill(&self) {
-        self.0.set(STEP);
-    }
-
     /// So many units.
     pub const fn of(units: u32) -> Budget {
-        Budget(Cell::new(units))
+        Budget { units: Cell::new(units), entries: Cell::new(0) }
+    }
+
+    /// Makes it a step's worth.
+    #[inline(always)]
+    pub fn refill(&self) {
+        self.units.set(STEP);
     }
 
     /// Spends `units`; `false` if that much was not left.
     #[inline(always)]
     pub fn spend(&self, units: u32) -> bool {
-        match self.0.get().checked_sub(units) {
+        match self.units.get().checked_sub(units) {
             Some(left) => {
-                self.0.set(left);
+                self.units.set(left);
                 true
             }
             None => false,
         }
     }
 
-    /// How many of `wanted` things at `units` each can be afforded; spends that much.
+    /// Spends `units` for what is done already and could not be cut. If that much was not left, nothing is,
+    /// and the running loop over a ring ends with this entry.
+    #[cold]
+    #[inline(never)]
+    pub fn charge(&self, units: u32) {
+        if !self.spend(units) {
+            self.units.set(0);
+            self.entries.set(0);
+        }
+    }
+
+    /// Begins a loop over a ring: how many of `wanted` entries can be afforded. Spends that much.
     #[inline(always)]
-    pub fn afford(&self, wanted: u32, units: u32) -> u32 {
-        if self.spend(wanted.saturating_mul(units)) { wanted } else { self.afford_some(units) }
+    pub fn begin(&self, wanted: u32) -> u32 {
+        let count = if self.spend(wanted.saturating_mul(ENTRY)) { wanted } else { self.afford_some(ENTRY) };
+        self.entries.set(count);
+        count
+    }
+
+    /// How many entries the loop may still take.
+    #[inline(always)]
+    pub fn left(&self) -> u32 {
+        self.entries.get()
+    }
+
+    /// The loop took so many entries.
+    #[inline(always)]
+    pub fn took(&self, count: u32) {
+        self.entries.set(self.entries.get().saturating_sub(count));
     }
 
     #[cold]
     fn afford_some(&self, units: u32) -> u32 {
-        let count = self.0.get().checked_div(units).unwrap_or(0);
-        self.0.set(self.0.get().wrapping_sub(count.wrapping_mul(units)));
+        let count = self.units.get().checked_div(units).unwrap_or(0);
+        self.units.set(self.units.get().wrapping_sub(count.wrapping_mul(units)));
         count
     }
 
     /// Whether `units` are left.
     pub fn has(&self, units: u32) -> bool {
-        self.0.get() >= units
+        self.units.get() >= units
     }
 }

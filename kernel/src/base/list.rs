@@ -27,6 +27,11 @@ impl Link {
         self.next.get()
     }
 
+    /// The record before this one.
+    pub fn prev(&self) -> u32 {
+        self.prev.get()
+    }
+
     /// The cell that also threads a free list while the record is in none.
     #[inline(always)]
     pub fn cell(&self) -> &Cell<u32> {
@@ -71,6 +76,11 @@ impl List {
         self.head.get()
     }
 
+    /// The last record, or `NONE`.
+    pub fn last(&self) -> u32 {
+        self.tail.get()
+    }
+
     /// Files a record at the end.
     #[inline(always)]
     pub fn push_back(&self, chain: &impl Chain, node: u32) {
@@ -103,6 +113,19 @@ impl List {
             chain.link(head).prev.set(node);
         }
         self.head.set(node);
+    }
+
+    /// Files a record behind another one of this list.
+    pub fn insert_after(&self, chain: &impl Chain, at: u32, node: u32) {
+        let next = chain.link(at).next.replace(node);
+        let link = chain.link(node);
+        link.prev.set(at);
+        link.next.set(next);
+        if next == NONE {
+            self.tail.set(node);
+        } else {
+            chain.link(next).prev.set(node);
+        }
     }
 
     /// Takes a record out. It must be in this list.
@@ -174,7 +197,7 @@ mod tests {
         for _ in 0..10_000 {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let node = (state >> 8) % 64;
-            match (state >> 20) % 4 {
+            match (state >> 20) % 5 {
                 0 if !model.contains(&node) => {
                     list.push_back(&links, node);
                     model.push_back(node);
@@ -187,10 +210,16 @@ mod tests {
                     list.remove(&links, node);
                     model.retain(|&other| other != node);
                 }
+                4 if !model.contains(&node) && !model.is_empty() => {
+                    let at = (state >> 3) as usize % model.len();
+                    list.insert_after(&links, model[at], node);
+                    model.insert(at + 1, node);
+                }
                 3 => assert_eq!(list.pop_front(&links), model.pop_front()),
                 _ => {}
             }
             assert_eq!(walk(&list, &links), Vec::from(model.clone()));
+            assert_eq!(list.last(), model.back().copied().unwrap_or(NONE));
         }
     }
 }

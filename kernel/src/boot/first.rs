@@ -58,14 +58,9 @@ pub fn start(s: &State, start: PhysAddr, length: u64, word: impl Fn(usize) -> u6
     let ring_id = place::make(&s.memory, &s.rings, space_id, RING, id)?;
     let ring = s.rings.at(ring_id).address.get();
     let [first, second] = header.arguments;
-    set_up(
-        s,
-        id,
-        ring_id,
-        space_id,
-        table_id,
-        &Start { rip: header.entry, rsp: 0, rdi: ring, rsi: first, rdx: second },
-    );
+    let start = Start { rip: header.entry, rsp: 0, rdi: ring, rsi: first, rdx: second };
+    s.contexts.at(id).regs.start(&start);
+    set_up(s, id, ring_id, space_id, table_id);
     s.first_context.set(id);
 
     let context = s.contexts.at(id);

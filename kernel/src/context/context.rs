@@ -45,8 +45,6 @@ pub struct Context {
     pub state: Cell<State>,
     /// The ring it waits on.
     pub waiting: Cell<u32>,
-    /// It was started at least once.
-    pub started: Cell<bool>,
     /// It is to stop instead of running again.
     pub stop: Cell<bool>,
     /// What is left of a `ring_enter` that ran out of budget: its flags, or `None` if nothing is.
@@ -98,7 +96,6 @@ impl Default for Context {
             regs: Regs::default(),
             state: Cell::default(),
             waiting: Cell::new(NONE),
-            started: Cell::new(false),
             stop: Cell::new(false),
             unfinished: Cell::new(None),
             link: Link::default(),

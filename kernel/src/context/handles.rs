@@ -75,6 +75,36 @@ impl Record for Chunk {
     }
 }
 
+/// How far the look at a table is whose holders are all stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scan {
+    /// Counts are set to zero.
+    Clearing {
+        /// The next handle.
+        at: u32,
+    },
+    /// Handles are counted.
+    Counting {
+        /// The next handle.
+        at: u32,
+        /// Holders so far to which all handles lie in the table.
+        inside: u32,
+    },
+    /// The holders end.
+    Ending {
+        /// The next handle.
+        at: u32,
+    },
+    /// Nothing is left to do.
+    Over,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Scan::Clearing { at: 0 }
+    }
+}
+
 /// A handle table.
 #[derive(Debug)]
 pub struct Table {
@@ -83,9 +113,15 @@ pub struct Table {
     room: Cell<u64>,
     /// Contexts and files that hold it.
     pub refs: Cell<u32>,
+    /// Stopped contexts among those.
+    pub dormant: Cell<u32>,
+    /// Whether it is in the list of tables whose holders may have no name any more.
+    pub suspected: Cell<bool>,
+    /// How far the look at it is.
+    pub scan: Cell<Scan>,
     /// Handles in it.
     pub count: Cell<u32>,
-    /// Threads the free list, or the list of tables to take apart.
+    /// Threads the free list, the list of tables that are suspect, or that of those to take apart.
     pub link: Link,
 }
 
@@ -95,6 +131,9 @@ impl Default for Table {
             chunks: [const { Cell::new(NONE) }; CHUNKS],
             room: Cell::new(u64::MAX),
             refs: Cell::new(0),
+            dormant: Cell::new(0),
+            suspected: Cell::new(false),
+            scan: Cell::default(),
             count: Cell::new(0),
             link: Link::default(),
         }

@@ -6,8 +6,9 @@ use crate::base::NONE;
 use crate::base::list::Chain;
 use crate::context::context::State as Run;
 use crate::op::inflight::Wait;
-use crate::op::state::{ByRing, ByTurn, State};
-use std::collections::HashSet;
+use crate::op::state::{ByDoom, ByRing, ByTable, ByTurn, State};
+use ring_abi::Opcode;
+use std::collections::{HashMap, HashSet};
 use std::format;
 use std::string::String;
 
@@ -29,6 +30,8 @@ impl Kernel {
                 in_rings.len()
             ));
         }
+        doomed(s)?;
+        dormant(s)?;
         contexts(s)
     }
 }
@@ -46,18 +49,23 @@ fn rings(s: &State) -> Result<HashSet<u32>, String> {
                 ));
             }
             let before = seen.len();
+            // An exec that goes on has no completion to come.
+            let mut silent = 0_usize;
             let mut at = ring.ops.first();
             while at != NONE {
                 let op = s.ops.at(at);
                 if op.ring.get() != ring_id || op.wait.get() == Wait::Free || !seen.insert(at) {
                     return Err(format!("operation {at} is in the list of ring {ring_id}: {op:?}"));
                 }
+                silent = silent.wrapping_add(usize::from(op.opcode.get() == Opcode::ExecCommit));
                 at = ByRing(&s.ops).link(at).next();
             }
-            let started = seen.len().wrapping_sub(before);
+            let started = seen.len().wrapping_sub(before).wrapping_sub(silent);
             let promised = ring.cq.held() as usize;
-            // A context that ends keeps no promises.
-            if promised != started && s.contexts.at(id).state.get() != Run::Ending {
+            // A context that ends, or is to, keeps no promises.
+            let context = s.contexts.at(id);
+            let keeps = context.state.get() != Run::Ending && !s.is_doomed(context);
+            if promised != started && keeps {
                 return Err(format!(
                     "ring {ring_id} promised {promised} completions for {started} operations"
                 ));
@@ -88,6 +96,57 @@ fn links(s: &State) -> Result<usize, String> {
         }
     }
     Ok(detached)
+}
+
+/// Spaces whose contexts are being ended: they are in the list, and the next one to end is theirs.
+fn doomed(s: &State) -> Result<(), String> {
+    let spaces = &s.memory.spaces;
+    let mut listed = 0_usize;
+    let mut at = s.doomed.first();
+    while at != NONE {
+        let space = spaces.at(at);
+        let next = space.next_doomed.get();
+        let is_its = next == NONE || s.contexts.at(next).space.get() == at;
+        if space.doom.get().is_none() || space.contexts.is_empty() || !is_its {
+            return Err(format!("space {at} is doomed, and {next} is to end next"));
+        }
+        listed = listed.wrapping_add(1);
+        at = ByDoom(spaces).link(at).next();
+    }
+    let doomed = (0..spaces.capacity()).filter(|&id| spaces.at(id).doom.get().is_some()).count();
+    if doomed == listed {
+        Ok(())
+    } else {
+        Err(format!("{doomed} spaces are doomed, {listed} are in the list"))
+    }
+}
+
+/// Tables: they count the stopped contexts that hold them, and only suspect ones are in that list.
+fn dormant(s: &State) -> Result<(), String> {
+    let mut stopped = HashMap::new();
+    for context in (0..s.contexts.capacity()).map(|id| s.contexts.at(id)) {
+        if context.state.get() == Run::Stopped {
+            let count: &mut u32 = stopped.entry(context.table.get()).or_default();
+            *count = count.wrapping_add(1);
+        }
+    }
+    let mut listed = HashSet::new();
+    let mut at = s.suspects.first();
+    while at != NONE {
+        listed.insert(at);
+        at = ByTable(&s.tables).link(at).next();
+    }
+    for id in 0..s.tables.capacity() {
+        let table = s.tables.at(id);
+        let held = stopped.get(&id).copied().unwrap_or(0);
+        if table.dormant.get() != held || table.suspected.get() != listed.contains(&id) {
+            return Err(format!(
+                "{held} stopped contexts hold table {id}, which counts {}",
+                table.dormant.get()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Contexts: those that are ready are in the queue, each once.

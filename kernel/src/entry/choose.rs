@@ -8,7 +8,7 @@
 use super::enter::{Then, Wait};
 use super::event::Resume;
 use crate::base::NONE;
-use crate::base::budget::Budget;
+use crate::base::budget::{Budget, ENTRY};
 use crate::context::context::State as Run;
 use crate::context::cpu::{Cpu, SLICE};
 use crate::op::state::{ByTurn, State};
@@ -43,9 +43,9 @@ pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then) -> Resume {
         Then::Go(value) if s.halt.get().is_none() => {
             if s.contexts.at(current).stop.get() {
                 s.contexts.at(current).regs.set_result(i64::from(value) as u64);
-                s.contexts.at(current).state.set(Run::Stopped);
                 cpu.current.set(NONE);
-                return next(s, cpu, &s.step.budget);
+                s.stand_still(current, s.contexts.at(current));
+                return next(s, cpu, &s.memory.budget);
             }
             queue_handoff(s);
             set_timer(s, cpu);
@@ -63,7 +63,7 @@ pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then) -> Resume {
         }
     }
     cpu.current.set(NONE);
-    next(s, cpu, &s.step.budget)
+    next(s, cpu, &s.memory.budget)
 }
 
 /// Takes the running context off its processor; its full registers were saved in the spare block.
@@ -103,8 +103,17 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
         let id = if handed != NONE { Some(handed) } else { cpu.ready.pop_front(&ByTurn(&s.contexts)) };
         let Some(id) = id else { break };
         let context = s.contexts.at(id);
+        if s.is_doomed(context) {
+            if budget.spend(ENTRY) {
+                s.end_doomed(id, context);
+                continue;
+            }
+            cpu.ready.push_front(&ByTurn(&s.contexts), id);
+            set_timer(s, cpu);
+            return Resume::Again;
+        }
         if context.stop.get() {
-            context.state.set(Run::Stopped);
+            s.stand_still(id, context);
             continue;
         }
         let Some(left) = context.unfinished.take() else {
@@ -166,7 +175,8 @@ fn run(s: &State, cpu: &Cpu, id: u32) -> Resume {
 
 /// Sets the timer to the soonest of the deadlines and, if anybody waits for a turn, the end of the slice.
 fn set_timer(s: &State, cpu: &Cpu) {
-    s.step.rearmed();
+    // While contexts are being ended, each one that is to run next is looked at.
+    s.step.rearmed(!s.doomed.is_empty());
     let mut wanted = s.timers.soonest(s);
     if !cpu.ready.is_empty() || !s.work_is_done() {
         let now = s.memory.machine.now();

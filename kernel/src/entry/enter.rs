@@ -10,7 +10,6 @@
 
 use super::event::Enter;
 use crate::base::NONE;
-use crate::base::budget::ENTRY;
 use crate::context::context::{Context, State as Run, Unfinished};
 use crate::context::timers::CONTEXT;
 use crate::op::state::State;
@@ -190,7 +189,7 @@ fn take_replies(s: &State, ring: &Ring, link_id: u32) -> Taken {
         Ok(ready) => return take_many_replies(s, ring, link_id, ready),
         Err(_) => return Taken::Corrupt,
     }
-    forward::refill(s, s.links.at(link_id));
+    forward::refill(s, link_id, s.links.at(link_id));
     Taken::All
 }
 
@@ -198,17 +197,17 @@ fn take_replies(s: &State, ring: &Ring, link_id: u32) -> Taken {
 #[inline(never)]
 fn take_many_replies(s: &State, ring: &Ring, link_id: u32, ready: u32) -> Taken {
     let link = s.links.at(link_id);
-    let count = s.step.budget.afford(ready, ENTRY);
-    if count > BRIEF {
+    let budget = &s.memory.budget;
+    let end = ring.rp.position().wrapping_add(ready);
+    if budget.begin(ready) > BRIEF {
         s.step.measure(&s.memory.machine);
     }
-    let mut left = count;
-    while left != 0 {
-        left = left.wrapping_sub(reply::take_run(s, link_id, link, ring, left));
+    while budget.left() != 0 {
+        budget.took(reply::take_run(s, link_id, link, ring, budget));
     }
     ring.rp.publish(&ring.memory.get().service_replies());
-    forward::refill(s, link);
-    if count == ready { Taken::All } else { Taken::Some(0) }
+    forward::refill(s, link_id, link);
+    if ring.rp.position() == end { Taken::All } else { Taken::Some(0) }
 }
 
 /// Takes submissions, of which there are some.
@@ -218,15 +217,15 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     let sq = memory.sq();
     let Ok(ready) = ring.sq.ready(&sq) else { return Taken::Corrupt };
     let wanted = u64::from(ready).min(to_submit) as u32;
-    let count = s.step.budget.afford(wanted, ENTRY);
-    if count > BRIEF {
+    let end = ring.sq.position().wrapping_add(wanted);
+    let budget = &s.memory.budget;
+    if budget.begin(wanted) > BRIEF {
         s.step.measure(&s.memory.machine);
     }
     let context = s.contexts.at(ring.owner.get());
-    let mut left = count;
     // First word of the oldest submission, if it was read already: nothing is read twice.
     let mut seen = None;
-    while left != 0 {
+    while budget.left() != 0 {
         match ring.cq.ensure_room(&memory.cq()) {
             Ok(()) => {}
             Err(PushError::Full) => {
@@ -241,8 +240,8 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
             None => Head(ring.sq.peek(&sq, 0).word(0)),
         };
         let (done, next) = match head.shape() {
-            dispatch::NOP => answer_nops(s, ring, head, left),
-            dispatch::READ => read::start_run(s, context, ring, head, left),
+            dispatch::NOP => answer_nops(s, ring, head, budget.left()),
+            dispatch::READ => read::start_run(s, context, ring, head, budget.left()),
             _ => {
                 let entry = ring.sq.peek(&sq, 0);
                 ring.sq.advance(1);
@@ -253,14 +252,17 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
                 (1, None)
             }
         };
-        left = left.wrapping_sub(done);
+        budget.took(done);
         seen = next;
     }
     ring.sq.publish(&sq);
     if ring.starved.get() {
         ring.starve(false);
     }
-    if count == wanted { Taken::All } else { Taken::Some(count) }
+    match end.wrapping_sub(ring.sq.position()) {
+        0 => Taken::All,
+        left => Taken::Some(wanted.wrapping_sub(left)),
+    }
 }
 
 /// Answers a nop, whose first word was read, and those that follow it, as far as there is room, but not more than

@@ -125,7 +125,7 @@ impl Kernel {
         let kind = match event {
             Event::Enter(_) | Event::Again => 1,
             Event::Timer => {
-                super::interrupt::timer(s, cpu, &s.step.budget);
+                super::interrupt::timer(s, cpu, &s.memory.budget);
                 2
             }
             Event::Interrupt(line) => {
@@ -141,7 +141,7 @@ impl Kernel {
                 5
             }
         };
-        let resume = choose::next(s, cpu, &s.step.budget);
+        let resume = choose::next(s, cpu, &s.memory.budget);
         self.end(kind);
         resume
     }
@@ -150,7 +150,7 @@ impl Kernel {
     fn begin(&self, cpu: usize) -> &Cpu {
         let s = &self.state;
         s.cpu.set(cpu);
-        s.step.budget.refill();
+        s.memory.budget.refill();
         s.this_cpu()
     }
 

@@ -10,6 +10,7 @@ use super::region::{Region, Shared};
 use super::space::Space;
 use super::wired::Block;
 use crate::arch::{FrameSource, Machine, Slab};
+use crate::base::budget::Budget;
 use crate::base::list::List;
 use crate::bug;
 use core::cell::{Cell, OnceCell};
@@ -69,6 +70,8 @@ pub struct Memory {
     pub(super) dying_spaces: List,
     /// Large blocks that nobody uses any more.
     pub(super) dying_blocks: List,
+    /// What the running step may still do.
+    pub budget: Budget,
     half: OnceCell<KernelHalf>,
     used: [Cell<u32>; Use::ALL.len()],
     reserved: Cell<u32>,
@@ -105,6 +108,7 @@ impl Memory {
             blocks: Arena::on(&machine, MOST_BLOCKS),
             dying_spaces: List::new(),
             dying_blocks: List::new(),
+            budget: Budget::of(0),
             half: OnceCell::new(),
             used: [const { Cell::new(0) }; Use::ALL.len()],
             reserved: Cell::new(0),

@@ -21,6 +21,7 @@ use crate::bug;
 use core::cell::{Cell, RefCell};
 use ring_abi::Errno;
 use ring_abi::boot::USER_END;
+use ring_abi::context::End;
 use rmm::{Frame, Leaf, Page, PageRights, PageTable, Protected, Teardown, Tenure, UserFrame};
 
 /// Bytes of a page.
@@ -69,10 +70,15 @@ pub struct Space {
     handler: Cell<(u64, u64)>,
     /// Operations that change it in slices.
     changes: Cell<u32>,
+    /// How its contexts end, while they are being ended in slices. None of them runs, and none is added.
+    pub doom: Cell<Option<End>>,
+    /// The next of them to end.
+    pub next_doomed: Cell<u32>,
     /// Blocks of rings that have room for more.
     pub(super) ring_blocks: List,
-    /// Place in the list of spaces that end; threads the free list.
-    pub(super) link: Link,
+    /// Place in the list of spaces whose contexts are being ended, later of those that end themselves; threads
+    /// the free list.
+    pub link: Link,
 }
 
 impl Default for Space {
@@ -89,6 +95,8 @@ impl Default for Space {
             image_end: Cell::new(0),
             handler: Cell::new((0, 0)),
             changes: Cell::new(0),
+            doom: Cell::new(None),
+            next_doomed: Cell::new(NONE),
             ring_blocks: List::new(),
             link: Link::default(),
         }

@@ -8,12 +8,15 @@
 use super::frames::Memory;
 use super::space::Space;
 use crate::arch::UserPtr;
-use crate::base::budget::Budget;
 use core::cell::Cell;
 use ring_abi::Errno;
 use ring_abi::boot::USER_END;
 
 const PAGE: u64 = 4096;
+/// A copy of more bytes than this is charged to the step.
+const SMALL: usize = 256;
+/// A copy of at most so many bytes is worth a straight line.
+const TINY: usize = 16;
 
 /// What an access needs of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +48,22 @@ impl Default for PageCache {
 }
 
 impl PageCache {
-    /// Where `address` lies, if the cache knows its page and `length` bytes do not leave it.
+    /// Where `address` lies, if the cache knows its page, `length` bytes do not leave it, and they are few.
     #[inline(always)]
     pub fn hit(&self, memory: &Memory, address: u64, length: usize) -> Option<UserPtr> {
+        self.hit_below(memory, address, length, TINY)
+    }
+
+    /// The same for any number of bytes up to a page.
+    fn hit_large(&self, memory: &Memory, address: u64, length: usize) -> Option<UserPtr> {
+        self.hit_below(memory, address, length, PAGE as usize)
+    }
+
+    #[inline(always)]
+    fn hit_below(&self, memory: &Memory, address: u64, length: usize, most: usize) -> Option<UserPtr> {
         let offset = address & PAGE.wrapping_sub(1);
         let known = self.page.get() == address ^ offset && self.mappings.get() == memory.mappings();
-        let inside = offset.wrapping_add(length as u64) <= PAGE && length <= PAGE as usize;
+        let inside = offset.wrapping_add(length as u64) <= PAGE && length <= most;
         if known && inside { Some(self.place.get().add(offset as usize)) } else { None }
     }
 
@@ -97,7 +110,8 @@ pub fn page_place(memory: &Memory, space: &Space, address: u64, access: Access) 
 
 /// Copies from fixed memory to a program. All pages are checked before the first byte moves.
 ///
-/// `cache` is tried first and filled. The length is at most an arena slot (64 KiB), so the loop is short.
+/// `cache` is tried first and filled. The length is at most an arena slot (64 KiB); what is not small is charged
+/// to the step, whose loop over a ring ends when nothing is left.
 #[inline(always)]
 pub fn copy_out(
     memory: &Memory,
@@ -124,6 +138,11 @@ fn copy_out_slowly(
     from: Fixed,
     length: usize,
 ) -> Result<(), Errno> {
+    charge(memory, length);
+    if let Some(place) = cache.hit_large(memory, address, length) {
+        memory.machine.copy(place, from, length);
+        return Ok(());
+    }
     let range = UserRange::new(address, length as u64)?;
     each_page(range, |at, _, _| page_place(memory, space, at, Access::Write).map(|_| ()))?;
     each_page(range, |at, done, count| {
@@ -151,7 +170,7 @@ pub fn copy_in(
         memory.machine.copy(to, place, length);
         return Ok(());
     }
-    copy_in_slowly(memory, memory.space(space), to, address, length)
+    copy_in_slowly(memory, memory.space(space), cache, to, address, length)
 }
 
 #[cold]
@@ -159,10 +178,16 @@ pub fn copy_in(
 fn copy_in_slowly(
     memory: &Memory,
     space: &Space,
+    cache: &PageCache,
     to: Fixed,
     address: u64,
     length: usize,
 ) -> Result<(), Errno> {
+    charge(memory, length);
+    if let Some(place) = cache.hit_large(memory, address, length) {
+        memory.machine.copy(to, place, length);
+        return Ok(());
+    }
     let range = UserRange::new(address, length as u64)?;
     each_page(range, |at, done, count| {
         let place = page_place(memory, space, at, Access::Read)?;
@@ -173,6 +198,7 @@ fn copy_in_slowly(
 
 /// Reads bytes of a program into a kernel buffer.
 pub fn read_bytes(memory: &Memory, space: &Space, address: u64, bytes: &mut [u8]) -> Result<(), Errno> {
+    charge(memory, bytes.len());
     let range = UserRange::new(address, bytes.len() as u64)?;
     each_page(range, |at, done, count| {
         let place = page_place(memory, space, at, Access::Read)?;
@@ -184,6 +210,7 @@ pub fn read_bytes(memory: &Memory, space: &Space, address: u64, bytes: &mut [u8]
 
 /// Writes a kernel buffer to a program. All pages are checked before the first byte moves.
 pub fn write_bytes(memory: &Memory, space: &Space, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+    charge(memory, bytes.len());
     let range = UserRange::new(address, bytes.len() as u64)?;
     each_page(range, |at, _, _| page_place(memory, space, at, Access::Write).map(|_| ()))?;
     each_page(range, |at, done, count| {
@@ -220,7 +247,9 @@ pub fn each_page(
     Ok(())
 }
 
-/// Spends the budget of copying `length` bytes; `false` if it was not left.
-pub fn spend_copy(budget: &Budget, length: u64) -> bool {
-    budget.spend(u32::try_from(length >> 3).unwrap_or(u32::MAX))
+/// Charges a copy of `length` bytes to the step, unless they are few.
+fn charge(memory: &Memory, length: usize) {
+    if length > SMALL {
+        memory.budget.charge(u32::try_from(length >> 3).unwrap_or(u32::MAX));
+    }
 }

@@ -183,6 +183,11 @@ impl Making {
         release(memory, self.block);
     }
 
+    /// Its address in its space.
+    pub fn address(&self, memory: &Memory) -> u64 {
+        memory.blocks.at(self.block).address()
+    }
+
     /// An arena as both sides see it, when it is ready.
     pub fn mapped(&self, memory: &Memory) -> Mapped {
         let record = memory.blocks.at(self.block);
@@ -325,6 +330,7 @@ pub fn take_slot(memory: &Memory, space_id: u32, unit: u32) -> Result<(u32, u32)
         Some(id) => id,
         None => {
             let id = make(memory, space_id, BYTES, Use::Rings)?;
+            memory.budget.charge(PAGE);
             memory.blocks.at(id).unit.set(unit);
             memory.space(space_id).ring_blocks.push_front(&ByBlock(&memory.blocks), id);
             id

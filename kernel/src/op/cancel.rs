@@ -10,13 +10,29 @@ use super::inflight::{Notice, Wait};
 use super::state::{ByRing, ByWait, State};
 use super::{OpResult, Outcome, channel, cursor, forward, open, tell};
 use crate::base::NONE;
+use crate::base::budget::{Budget, ENTRY};
+use crate::ring::duplex::Ring;
 use crate::scheme::link::Link;
 use ring_abi::args::{CancelTag, Strength};
-use ring_abi::{Cqe, Errno, Words};
+use ring_abi::{Cqe, Errno, Opcode, Words};
 
-/// Cancels the operations of the caller's ring that have a tag.
+/// What looking at an operation is reckoned to cost.
+const LOOK: u32 = 20;
+/// A walk of so many operations is done in one go.
+const SHORT: u32 = 16;
+
+/// Operations with a tag on their way to be cancelled, from the latest to the first.
+struct Walk {
+    tag: u32,
+    ask: bool,
+    grace: u64,
+    found: u64,
+}
+
+/// Cancels the operations of the caller's ring that have a tag, and that started before this one.
 ///
-/// The ring's list is at most as long as its completion queue; walking it is a dozen instructions each.
+/// The ring's list is as long as the program made it. Where a step's budget ends, this operation's own record
+/// is filed in the list, behind the operation to go on with.
 pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let s = cx.s;
     let args = CancelTag::decode(entry)?;
@@ -25,21 +41,84 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         raw if raw == Strength::Force as u32 => false,
         _ => return Err(Errno::INVAL),
     };
-    let mut found = 0_u64;
-    let mut at = cx.ring.ops.first();
-    while at != NONE {
-        let op = s.ops.at(at);
-        let next = op.of_ring.next();
-        if op.tag.get() == args.tag {
-            found = found.wrapping_add(1);
-            let asked = ask && op.wait.get() == Wait::Reply && self::ask(s, at, args.grace);
-            if !asked {
-                force(s, at, Errno::CANCELED);
-            }
-        }
-        at = next;
+    let mut walk = Walk { tag: args.tag, ask, grace: args.grace, found: 0 };
+    let last = cx.ring.ops.last();
+    if cx.ring.cq.held() <= SHORT {
+        walk.run(s, last, |units| {
+            cx.budget.charge(units);
+            true
+        });
+        return walk.result().map(Outcome::Done);
     }
-    if found == 0 { Err(Errno::NOENT) } else { Ok(Outcome::Done(found)) }
+    s.ops.ensure_one(&s.memory)?;
+
+    let rest = walk.run(s, last, |units| cx.budget.spend(units));
+    if rest == NONE {
+        return walk.result().map(Outcome::Done);
+    }
+    let Ok(id) = cx.start_op(Opcode::CancelTag) else { crate::bug!("an operation's record was ensured") };
+    walk.rest(s, cx.ring, id, rest);
+    super::work::add(s, id);
+    Ok(Outcome::Parked)
+}
+
+/// Goes on with a cancel. `false`: it has ended.
+pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
+    let op = s.ops.at(id);
+    let Some(ring) = s.rings.get(op.ring.get()) else {
+        s.end_op(id, Err(Errno::CANCELED), 0);
+        return false;
+    };
+    let [tag, grace, found, ask] = [op.arg(0), op.arg(1), op.arg(2), op.arg(3)];
+    let mut walk = Walk { tag: tag as u32, ask: ask != 0, grace, found };
+    let rest = walk.run(s, op.of_ring.prev(), |units| budget.spend(units));
+    if rest == NONE {
+        s.end_op(id, walk.result(), 0);
+        return false;
+    }
+    walk.rest(s, ring, id, rest);
+    true
+}
+
+impl Walk {
+    /// Looks at an operation and those that started before it, as long as there is budget for it. Gives the
+    /// one to go on with, or `NONE`.
+    fn run(&mut self, s: &State, from: u32, spend: impl Fn(u32) -> bool) -> u32 {
+        let mut at = from;
+        while at != NONE {
+            let op = s.ops.at(at);
+            let matches = op.tag.get() == self.tag;
+            if !spend(if matches { ENTRY } else { LOOK }) {
+                return at;
+            }
+            let before = op.of_ring.prev();
+            if matches {
+                self.found = self.found.wrapping_add(1);
+                let asked = self.ask && op.wait.get() == Wait::Reply && ask(s, at, self.grace);
+                if !asked {
+                    force(s, at, Errno::CANCELED);
+                }
+            }
+            at = before;
+        }
+        NONE
+    }
+
+    /// Remembers how far it is in its own record.
+    fn rest(&self, s: &State, ring: &Ring, id: u32, rest: u32) {
+        ring.ops.remove(&ByRing(&s.ops), id);
+        ring.ops.insert_after(&ByRing(&s.ops), rest, id);
+        let op = s.ops.at(id);
+        for (index, word) in
+            [u64::from(self.tag), self.grace, self.found, u64::from(self.ask)].into_iter().enumerate()
+        {
+            op.set_arg(index, word);
+        }
+    }
+
+    fn result(&self) -> Result<u64, Errno> {
+        if self.found == 0 { Err(Errno::NOENT) } else { Ok(self.found) }
+    }
 }
 
 /// Asks the daemon that has an operation to give it up. `false` if there is no memory for the deadline of

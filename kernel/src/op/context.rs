@@ -2,15 +2,18 @@
 #![forbid(unsafe_code)]
 
 use super::cx::Cx;
-use super::inflight::Wait;
+use super::inflight::{Op, Wait};
 use super::state::{BySpace, ByTurn, ByWait, State};
 use super::{OpResult, Outcome};
 use crate::arch::{Regs, Start};
 use crate::base::NONE;
+use crate::base::budget::Budget;
 use crate::base::trace::What;
 use crate::context::context::{Context, State as Run};
 use crate::context::file::Kind;
+use crate::context::handles::Place;
 use crate::mem::user;
+use crate::mem::wired::Making;
 use crate::ring::place;
 use ring_abi::args::{
     self, CURRENT, CallHandler, ContextCreate, ContextIdentity, ContextKill, ContextRegs, ContextStart,
@@ -23,6 +26,16 @@ use ring_abi::{Errno, Opcode, Words};
 /// Sizes of a ring as an operation packs them; zero stands for the smallest.
 pub fn sizes(packed: u32) -> Result<Sizes, Errno> {
     if packed == 0 { Ok(Sizes::SMALLEST) } else { Sizes::unpack(packed).ok_or(Errno::INVAL) }
+}
+
+/// A context on its way: its record and its ring are taken, and it is nowhere to be seen yet.
+struct Fresh {
+    id: u32,
+    ring: u32,
+    space: u32,
+    table: u32,
+    /// It is to run at once.
+    start: bool,
 }
 
 /// Makes a context with a ring, stopped unless asked otherwise.
@@ -38,39 +51,121 @@ pub fn create(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         if args.space == CURRENT { cx.context.space.get() } else { cx.object(args.space, Kind::Space)? };
     let table =
         if args.table == CURRENT { cx.context.table.get() } else { cx.object(args.table, Kind::Table)? };
-    let place = cx.vacant()?;
-    s.files.ensure_one(&s.memory)?;
-    let id = s.contexts.take(&s.memory)?;
-    let ring_id = match place::make(&s.memory, &s.rings, space, sizes, id) {
-        Ok(ring) => ring,
-        Err(error) => {
-            s.contexts.give(id);
-            return Err(error);
-        }
-    };
-    let Ok(file) = s.files.take(&s.memory) else { crate::bug!("a file's record was ensured") };
-
-    let ring = s.rings.at(ring_id).address.get();
-    let start = Start { rip: args.entry, rsp: args.stack, rdi: ring, rsi: args.argument, rdx: 0 };
-    set_up(s, id, ring_id, space, table, &start);
-    let context = s.contexts.at(id);
-    context.pid.set(cx.context.pid.get());
-    context.owner.set(cx.context.owner.get());
-    s.note(What::Created, [u64::from(id), u64::from(space)]);
-    s.files.at(file).open(Kind::Context, id, 0);
-    context.refs.set(2);
-    if flags & args::context::START != 0 {
-        let_run(s, id, context);
+    let start = flags & args::context::START != 0;
+    let mut fresh = Fresh { id: NONE, ring: NONE, space, table, start };
+    if place::is_small(sizes) {
+        fresh.id = s.contexts.take(&s.memory)?;
+        let ring = place::make(&s.memory, &s.rings, space, sizes, fresh.id);
+        fresh.ring = ring.inspect_err(|_| s.contexts.give(fresh.id))?;
+        fresh.begin_at(s, &args, s.rings.at(fresh.ring).address.get());
+        return fresh.finish(s, cx.context).map(Outcome::Done);
     }
-    Ok(Outcome::Done(cx.put(place, file, 0)))
+    s.ops.ensure_one(&s.memory)?;
+    fresh.id = s.contexts.take(&s.memory)?;
+    let begun = place::begin(&s.memory, &s.rings, space, sizes, fresh.id);
+    let (ring, mut memory) = begun.inspect_err(|_| s.contexts.give(fresh.id))?;
+    fresh.ring = ring;
+
+    fresh.begin_at(s, &args, memory.address(&s.memory));
+    if memory.run(&s.memory, cx.budget) {
+        place::finish(&s.memory, s.rings.at(ring), &memory, sizes);
+        return fresh.finish(s, cx.context).map(Outcome::Done);
+    }
+    let Ok(id) = cx.start_op(Opcode::ContextCreate) else { crate::bug!("an operation's record was ensured") };
+    hold_table(s, table);
+    fresh.save(s.ops.at(id), &memory, sizes);
+    super::work::add(s, id);
+    Ok(Outcome::Parked)
 }
 
-/// Fills a fresh record: one ring, a space, a table, and where to start.
-pub fn set_up(s: &State, id: u32, ring_id: u32, space: u32, table: u32, start: &Start) {
+/// Goes on with making a context that has a large ring. `false`: it has ended.
+pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
+    let op = s.ops.at(id);
+    let (fresh, mut memory, packed) = Fresh::saved(op);
+    let result = match (s.rings.get(op.ring.get()), Sizes::unpack(packed)) {
+        (Some(asking), Some(sizes)) => {
+            let ready = memory.run(&s.memory, budget);
+            fresh.save(op, &memory, sizes);
+            if !ready {
+                return true;
+            }
+            place::finish(&s.memory, s.rings.at(fresh.ring), &memory, sizes);
+            fresh.finish(s, s.contexts.at(asking.owner.get()))
+        }
+        _ => {
+            place::abandon(&s.memory, &s.rings, fresh.ring, memory);
+            s.contexts.give(fresh.id);
+            Err(Errno::CANCELED)
+        }
+    };
+    s.end_op(id, result, 0);
+    s.release_table(fresh.table);
+    false
+}
+
+impl Fresh {
+    fn begin_at(&self, s: &State, args: &ContextCreate, ring: u64) {
+        let start = Start { rip: args.entry, rsp: args.stack, rdi: ring, rsi: args.argument, rdx: 0 };
+        s.contexts.at(self.id).regs.start(&start);
+    }
+
+    /// The ring is ready: the context comes to life, under a handle of the asker.
+    fn finish(&self, s: &State, asker: &Context) -> Result<u64, Errno> {
+        let taken = self.take_handle(s, asker);
+        let (place, file) = taken.inspect_err(|_| {
+            place::drop(&s.memory, &s.rings, self.ring);
+            s.contexts.give(self.id);
+        })?;
+
+        set_up(s, self.id, self.ring, self.space, self.table);
+        let context = s.contexts.at(self.id);
+        context.pid.set(asker.pid.get());
+        context.owner.set(asker.owner.get());
+        s.note(What::Created, [u64::from(self.id), u64::from(self.space)]);
+        s.files.at(file).open(Kind::Context, self.id, 0);
+        context.refs.set(2);
+        if self.start {
+            let_run(s, self.id, context);
+        }
+        let before = s.tables.at(asker.table.get()).put(&s.chunks, place, file, 0);
+        debug_assert_eq!(before, NONE, "the place was vacant");
+        Ok(u64::from(place.number()))
+    }
+
+    fn take_handle(&self, s: &State, asker: &Context) -> Result<(Place, u32), Errno> {
+        if s.memory.space(self.space).doom.get().is_some() {
+            return Err(Errno::BUSY);
+        }
+        let place = s.tables.at(asker.table.get()).vacant(&s.memory, &s.chunks)?;
+        Ok((place, s.files.take(&s.memory)?))
+    }
+
+    fn save(&self, op: &Op, memory: &Making, sizes: Sizes) {
+        let [extent, tables] = memory.to_words();
+        op.object.set(self.space);
+        op.set_arg(0, extent);
+        op.set_arg(1, tables);
+        op.set_arg(2, u64::from(self.ring) | u64::from(self.id) << 32);
+        op.set_arg(3, u64::from(self.table) | u64::from(self.start) << 32);
+        op.set_arg(4, u64::from(sizes.packed()));
+    }
+
+    fn saved(op: &Op) -> (Fresh, Making, u32) {
+        let fresh = Fresh {
+            id: (op.arg(2) >> 32) as u32,
+            ring: op.arg(2) as u32,
+            space: op.object.get(),
+            table: op.arg(3) as u32,
+            start: op.arg(3) >> 32 != 0,
+        };
+        (fresh, Making::from_words([op.arg(0), op.arg(1)]), op.arg(4) as u32)
+    }
+}
+
+/// Fills a fresh record whose registers are set: one ring or none, a space, and a table.
+pub fn set_up(s: &State, id: u32, ring_id: u32, space: u32, table: u32) {
     let context = s.contexts.at(id);
-    context.regs.start(start);
     context.state.set(Run::Stopped);
-    context.started.set(false);
     context.stop.set(false);
     context.unfinished.set(None);
     for ring in &context.rings {
@@ -88,13 +183,20 @@ pub fn set_up(s: &State, id: u32, ring_id: u32, space: u32, table: u32, start: &
     context.regs.set_root(holder.root());
     holder.refs.set(holder.refs.get().wrapping_add(1));
     holder.contexts.push_back(&BySpace(&s.contexts), id);
-    let holder = s.tables.at(table);
-    holder.refs.set(holder.refs.get().wrapping_add(1));
+    hold_table(s, table);
+    let dormant = &s.tables.at(table).dormant;
+    dormant.set(dormant.get().wrapping_add(1));
+}
+
+/// One more holder of a handle table.
+fn hold_table(s: &State, id: u32) {
+    let refs = &s.tables.at(id).refs;
+    refs.set(refs.get().wrapping_add(1));
 }
 
 /// Puts a stopped context into the ready queue.
 pub fn let_run(s: &State, id: u32, context: &Context) {
-    context.started.set(true);
+    s.stir(context);
     context.state.set(Run::Ready);
     s.make_ready(id);
 }
@@ -107,7 +209,7 @@ fn target<'a>(cx: &Cx<'a>, fd: u64) -> Result<(u32, &'a Context), Errno> {
 /// A handle's context, which must not have ended. `ESRCH`.
 fn living<'a>(cx: &Cx<'a>, fd: u64) -> Result<(u32, &'a Context), Errno> {
     let (id, context) = target(cx, fd)?;
-    if context.lives() { Ok((id, context)) } else { Err(Errno::SRCH) }
+    if context.lives() && !cx.s.is_doomed(context) { Ok((id, context)) } else { Err(Errno::SRCH) }
 }
 
 /// Reads or sets the registers of a stopped context; of the caller itself only the base of `fs`.
@@ -179,7 +281,7 @@ pub fn stop(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
             } else {
                 s.this_cpu().ready.remove(&ByTurn(&s.contexts), id);
             }
-            context.state.set(Run::Stopped);
+            s.stand_still(id, context);
         }
         _ => {
             context.stop.set(true);
@@ -234,11 +336,24 @@ pub fn exit(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     if args.flags & !args::exit::SPACE != 0 {
         return Err(Errno::INVAL);
     }
-    if args.flags & args::exit::SPACE != 0 {
-        cx.s.end_others(cx.context.space.get(), cx.context_id, End::Exited(code));
+    if args.flags & args::exit::SPACE != 0 && cx.context_id != cx.s.first_context.get() {
+        end_space(cx, End::Exited(code));
+    } else {
+        cx.s.end_context(cx.context_id, End::Exited(code));
     }
-    cx.s.end_context(cx.context_id, End::Exited(code));
     Ok(Outcome::Gone)
+}
+
+/// Ends all contexts of the caller's address space, itself as the last.
+fn end_space(cx: &Cx<'_>, end: End) {
+    let s = cx.s;
+    let space_id = cx.context.space.get();
+    let contexts = &s.memory.space(space_id).contexts;
+    contexts.remove(&BySpace(&s.contexts), cx.context_id);
+    contexts.push_back(&BySpace(&s.contexts), cx.context_id);
+    // It may have to wait for its end, and does not run meanwhile.
+    cx.context.state.set(Run::Waiting);
+    s.end_contexts(space_id, end, cx.budget);
 }
 
 /// Names the word that is zeroed and woken when the caller ends.

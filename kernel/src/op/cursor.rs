@@ -7,7 +7,7 @@
 use super::cx::Cx;
 use super::inflight::{Op, Wait};
 use super::state::{ByWait, State};
-use super::{OpResult, Outcome, forward};
+use super::{OpResult, Outcome, refill};
 use crate::base::NONE;
 use crate::context::file::File;
 use ring_abi::args::{CURSOR, Seek};
@@ -66,11 +66,11 @@ fn pass_on(s: &State, file: &File) {
     file.turns.remove(&ByWait(&s.ops), next);
     let op = s.ops.at(next);
     begin(op, file);
-    // It goes out behind those that wait for room already, so one step sends at most one of them.
+    // It goes out behind those that wait for room already, so a step sends no more than its budget allows.
     let link = s.links.at(op.object.get());
     op.wait.set(Wait::Room);
     link.waiting.push_back(&ByWait(&s.ops), next);
-    s.to_refill.set(op.object.get());
+    refill::later(s, op.object.get());
 }
 
 /// Moves the cursor, or tells where it is.
@@ -90,13 +90,4 @@ pub fn seek(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 
     file.cursor.set(cursor);
     Ok(Outcome::Done(cursor))
-}
-
-/// Sends what a passed-on turn let go out. Called at the end of a step.
-#[cold]
-pub fn refill(s: &State) {
-    let link = s.to_refill.replace(NONE);
-    if link != NONE {
-        forward::refill(s, s.links.at(link));
-    }
 }

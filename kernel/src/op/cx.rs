@@ -37,7 +37,7 @@ impl<'a> Cx<'a> {
     pub fn new(s: &'a State, ring: &'a Ring, tag: u32) -> Cx<'a> {
         let context_id = ring.owner.get();
         let context = s.contexts.at(context_id);
-        Cx { s, ring_id: ring.id.get(), ring, context_id, context, budget: &s.step.budget, tag }
+        Cx { s, ring_id: ring.id.get(), ring, context_id, context, budget: &s.memory.budget, tag }
     }
 
     /// The asker's address space.

@@ -4,9 +4,14 @@
 //! At once: nothing of the context runs any more, its links take no more requests. In slices: its operations
 //! are left or detached, what its links owed fails, its rings, tables and space are let go, and at last those
 //! who wait for its end hear of it.
+//!
+//! All contexts of an address space end together (`Exit`, `ExecCommit`). What does not fit into the step makes
+//! the space *doomed*: none of its contexts runs, none can be named as one that lives, none is added, and
+//! slices end them one by one. No context is buried before all that are doomed have ended, so whoever hears
+//! of one end finds the others' links dead.
 #![forbid(unsafe_code)]
 
-use super::state::{ByLink, ByName, ByTable, ByTurn, ByWait, State};
+use super::state::{ByDoom, ByLink, ByName, BySpace, ByTable, ByTurn, ByWait, State};
 use super::{cancel, channel};
 use crate::base::NONE;
 use crate::base::budget::{Budget, ENTRY};
@@ -38,6 +43,7 @@ impl State {
                     ring.waits.set(0);
                 }
             }
+            Run::Stopped => self.stir(context),
             _ => {}
         }
         if context.timer.get() != NONE {
@@ -65,6 +71,36 @@ impl State {
         }
     }
 
+    /// Ends all contexts of an address space: as many as the budget allows now, the others in slices.
+    pub fn end_contexts(&self, space_id: u32, end: End, budget: &Budget) {
+        let space = self.memory.space(space_id);
+        if space.contexts.is_empty() || space.doom.get().is_some() {
+            return;
+        }
+        space.doom.set(Some(end));
+        space.next_doomed.set(space.contexts.first());
+        self.doomed.push_back(&ByDoom(&self.memory.spaces), space_id);
+        self.step.rearm();
+        slice_doomed(self, budget);
+    }
+
+    /// Whether a context is to end with the others of its space.
+    pub fn is_doomed(&self, context: &Context) -> bool {
+        !self.doomed.is_empty() && self.doom(context).is_some()
+    }
+
+    fn doom(&self, context: &Context) -> Option<End> {
+        self.memory.spaces.get(context.space.get())?.doom.get()
+    }
+
+    /// Ends a doomed context that is taken out of the ready queue before its turn has come to end.
+    pub fn end_doomed(&self, id: u32, context: &Context) {
+        if let Some(end) = self.doom(context) {
+            context.state.set(Run::Running);
+            self.end_context(id, end);
+        }
+    }
+
     /// Ends the author of an index that cannot be.
     #[cold]
     #[inline(never)]
@@ -82,6 +118,7 @@ impl State {
         let link = self.links.at(id);
         self.note(What::LinkDied, [u64::from(id), u64::from(link.owed.get())]);
         link.ring.set(NONE);
+        super::refill::forget(self, id, link);
         link.progress.set(0);
         self.dying_links.push_back(&ByLink(&self.links), id);
         // At most 256 names exist.
@@ -115,7 +152,7 @@ impl State {
         let context = self.contexts.at(id);
         let left = context.refs.get().wrapping_sub(1);
         context.refs.set(left);
-        if left == 1 && context.state.get() == Run::Stopped && !context.started.get() {
+        if left == 1 && context.state.get() == Run::Stopped {
             // Nobody can start it any more.
             self.end_context(id, End::Ended(Reason::Killed));
         } else if left == 0 {
@@ -129,7 +166,10 @@ impl State {
         let left = table.refs.get().wrapping_sub(1);
         table.refs.set(left);
         if left == 0 {
+            self.trust(id);
             self.dying_tables.push_back(&ByTable(&self.tables), id);
+        } else {
+            self.suspect(id);
         }
     }
 
@@ -155,8 +195,33 @@ pub fn no_memory(s: &State) {
     }
 }
 
-/// Takes the first ending context a little further apart. `false`: there is none.
+/// Ends some contexts of the first doomed space. `false`: there is none.
+fn slice_doomed(s: &State, budget: &Budget) -> bool {
+    let space_id = s.doomed.first();
+    if space_id == NONE {
+        return false;
+    }
+    let space = s.memory.space(space_id);
+    let Some(end) = space.doom.get() else { crate::bug!("space {space_id} is doomed to nothing") };
+    // The list stays as it is: nobody enters or leaves a doomed space, and burials wait.
+    while space.next_doomed.get() != NONE {
+        if !budget.spend(ENTRY) {
+            return true;
+        }
+        let id = space.next_doomed.get();
+        space.next_doomed.set(BySpace(&s.contexts).link(id).next());
+        s.end_context(id, end);
+    }
+    s.doomed.remove(&ByDoom(&s.memory.spaces), space_id);
+    space.doom.set(None);
+    true
+}
+
+/// Takes the first ending context a little further apart, or ends one that is doomed. `false`: there is none.
 pub fn slice_contexts(s: &State, budget: &Budget) -> bool {
+    if slice_doomed(s, budget) {
+        return true;
+    }
     let id = s.ending.first();
     if id == NONE {
         return false;
@@ -175,22 +240,27 @@ pub fn slice_contexts(s: &State, budget: &Budget) -> bool {
             }
             cancel::abandon(s, op);
         }
+        // One whose making was complete before it was left.
+        s.end_link_of(ring);
         place::drop(&s.memory, &s.rings, ring_id);
         cell.set(NONE);
     }
     if budget.spend(ENTRY) {
-        s.ending.remove(&ByTurn(&s.contexts), id);
-        bury(s, id, context);
+        give_up(s, id, context);
+        if tell_watchers(s, context, budget) {
+            s.ending.remove(&ByTurn(&s.contexts), id);
+            bury(s, id, context);
+        }
     }
     true
 }
 
-/// The last of a context's end: lets go of what it held and tells those who wait.
-fn bury(s: &State, id: u32, context: &Context) {
+/// Lets go of what a context held. There is nothing left to do the second time.
+fn give_up(s: &State, id: u32, context: &Context) {
     let space_id = context.space.replace(NONE);
     if space_id != NONE {
         wake_end_word(s, context, space_id);
-        s.memory.space(space_id).contexts.remove(&super::state::BySpace(&s.contexts), id);
+        s.memory.space(space_id).contexts.remove(&BySpace(&s.contexts), id);
         s.release_space(space_id);
     }
     let table = context.table.replace(NONE);
@@ -200,12 +270,25 @@ fn bury(s: &State, id: u32, context: &Context) {
     if let Some(block) = context.regs.detach() {
         s.blocks.give(block);
     }
-    context.state.set(Run::Ended);
+}
+
+/// Tells those who wait for a context's end; each is one completion. `false`: some are left.
+fn tell_watchers(s: &State, context: &Context, budget: &Budget) -> bool {
     let raw = context.end.get().to_raw();
-    // Watchers are as many as hold a handle and wait; each is one completion.
-    while let Some(op) = context.watchers.pop_front(&ByWait(&s.ops)) {
-        s.end_op(op, Ok(raw), 0);
+    while !context.watchers.is_empty() {
+        if !budget.spend(ENTRY) {
+            return false;
+        }
+        if let Some(op) = context.watchers.pop_front(&ByWait(&s.ops)) {
+            s.end_op(op, Ok(raw), 0);
+        }
     }
+    true
+}
+
+/// The last of a context's end.
+fn bury(s: &State, id: u32, context: &Context) {
+    context.state.set(Run::Ended);
     let left = context.refs.get().wrapping_sub(1);
     context.refs.set(left);
     if left == 0 {
@@ -287,7 +370,7 @@ pub fn slice_tables(s: &State, budget: &Budget) -> bool {
             return true;
         }
         if let Ok(file) = table.remove(&s.chunks, number) {
-            s.let_go(file);
+            s.let_go_handle(file);
         }
     }
     s.dying_tables.remove(&ByTable(&s.tables), id);

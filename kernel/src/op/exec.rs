@@ -3,21 +3,54 @@
 //! On success there is no completion: the ring that it would go to is gone. The other contexts of the old
 //! space end, what the caller had in flight is left or detached, handles that are close-on-exec close, and
 //! identity stays. Everything that can fail is done before any of that.
+//!
+//! What may be long goes on in slices while the caller waits: its handles and its new ring. What it was, its
+//! old rings with many operations in them, ends as a context of its own.
 #![forbid(unsafe_code)]
 
+use super::context::set_up;
 use super::cx::Cx;
-use super::state::{BySpace, ByTurn, State};
-use super::{OpResult, Outcome, cancel};
+use super::inflight::Op;
+use super::state::{ByRing, BySpace, ByTurn, State};
+use super::{OpResult, Outcome, cancel, work};
 use crate::arch::{Regs, Start};
 use crate::base::NONE;
-use crate::base::list::Chain;
-use crate::context::context::State as Run;
+use crate::base::budget::{Budget, ENTRY};
+use crate::context::context::{Context, State as Run};
 use crate::context::file::Kind;
-use crate::context::handles::CLOSE_ON_EXEC;
+use crate::context::handles::{CLOSE_ON_EXEC, Table};
+use crate::mem::wired::Making;
 use crate::ring::place;
 use ring_abi::args::ExecCommit;
 use ring_abi::context::{End, Reason};
-use ring_abi::{Errno, Words};
+use ring_abi::layout::Sizes;
+use ring_abi::{Errno, Opcode, Words};
+
+/// So many operations in flight are left at once.
+const FEW: u32 = 16;
+/// What looking at a handle is reckoned to cost.
+const LOOK: u32 = 20;
+
+/// What is taken before the commit.
+struct Taken {
+    /// The new ring.
+    ring: u32,
+    /// Its address.
+    address: u64,
+    rest: Rest,
+    /// A context and a handle table for what the caller was, or `NONE`.
+    former: (u32, u32),
+}
+
+/// What is left to do until the caller goes on.
+#[derive(Clone, Copy)]
+struct Rest {
+    /// Handles below this number are done.
+    handle: u32,
+    sizes: Sizes,
+    /// The new ring's memory, if it is not ready.
+    memory: Option<Making>,
+}
 
 /// Replaces the caller's program.
 pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
@@ -28,54 +61,92 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     }
     let sizes = super::context::sizes(args.sizes)?;
     let new = cx.object(args.space, Kind::Space)?;
-    if new == cx.context.space.get() || !s.memory.space(new).contexts.is_empty() {
+    let old = cx.context.space.get();
+    if new == old || !s.memory.space(new).contexts.is_empty() {
         return Err(Errno::BUSY);
     }
-    let ring_id = place::make(&s.memory, &s.rings, new, sizes, cx.context_id)?;
+    let mut taken = take(cx, new, sizes)?;
 
-    let old = cx.context.space.get();
-    s.end_others(old, cx.context_id, End::Ended(Reason::Replaced));
-    leave_rings(cx);
-    close_on_exec(cx);
+    leave_rings(cx, taken.former);
     enter_space(cx, old, new);
+    s.end_contexts(old, End::Ended(Reason::Replaced), cx.budget);
     if let Some(first) = cx.context.rings.first() {
-        first.set(ring_id);
+        first.set(taken.ring);
     }
     cx.context.end_word.set(0);
-    let ring = s.rings.at(ring_id).address.get();
-    cx.context.regs.start(&Start { rip: args.entry, rsp: args.stack, rdi: ring, rsi: args.argument, rdx: 0 });
-    cx.context.state.set(Run::Ready);
-    s.this_cpu().ready.push_front(&ByTurn(&s.contexts), cx.context_id);
+    let start = Start { rip: args.entry, rsp: args.stack, rdi: taken.address, rsi: args.argument, rdx: 0 };
+    cx.context.regs.start(&start);
+    if taken.rest.run(s, cx.table(), taken.ring, cx.budget) {
+        cx.context.state.set(Run::Ready);
+        s.this_cpu().ready.push_front(&ByTurn(&s.contexts), cx.context_id);
+    } else {
+        wait(cx, taken.ring, &taken.rest);
+    }
     s.step.rearm();
     Ok(Outcome::Gone)
 }
 
-/// Leaves all operations in flight, and gives the rings up.
-///
-/// There are at most as many operations as the completion queues have places; about a hundred instructions
-/// each, in this one step.
-fn leave_rings(cx: &Cx<'_>) {
+/// Takes everything that the change needs. An error leaves all as it was.
+fn take(cx: &Cx<'_>, new: u32, sizes: Sizes) -> Result<Taken, Errno> {
     let s = cx.s;
+    s.ops.ensure_one(&s.memory)?;
+    let former = take_former(cx)?;
+    let give = |_: &Errno| {
+        if former.0 != NONE {
+            s.contexts.give(former.0);
+            s.tables.give(former.1);
+        }
+    };
+    if place::is_small(sizes) {
+        let ring = place::make(&s.memory, &s.rings, new, sizes, cx.context_id).inspect_err(give)?;
+        let address = s.rings.at(ring).address.get();
+        return Ok(Taken { ring, address, rest: Rest { handle: 0, sizes, memory: None }, former });
+    }
+    let (ring, making) = place::begin(&s.memory, &s.rings, new, sizes, cx.context_id).inspect_err(give)?;
+    let address = making.address(&s.memory);
+    Ok(Taken { ring, address, rest: Rest { handle: 0, sizes, memory: Some(making) }, former })
+}
+
+/// Records for what the caller was, if it has much in flight.
+fn take_former(cx: &Cx<'_>) -> Result<(u32, u32), Errno> {
+    let s = cx.s;
+    let rings = cx.context.rings.iter().filter_map(|ring| s.rings.get(ring.get()));
+    let held = rings.fold(0, |sum: u32, ring| sum.wrapping_add(ring.cq.held()));
+    if held <= FEW {
+        return Ok((NONE, NONE));
+    }
+    let id = s.contexts.take(&s.memory)?;
+    let table = s.tables.take(&s.memory).inspect_err(|_| s.contexts.give(id))?;
+    s.tables.at(table).refs.set(0);
+    Ok((id, table))
+}
+
+/// Leaves all operations in flight, and gives the rings up: here if they are few, otherwise as a context that
+/// ends, and whose handle table takes what late answers bring.
+fn leave_rings(cx: &Cx<'_>, (former_id, table): (u32, u32)) {
+    let s = cx.s;
+    if former_id != NONE {
+        let former = s.contexts.at(former_id);
+        set_up(s, former_id, NONE, cx.context.space.get(), table);
+        former.pid.set(cx.context.pid.get());
+        former.owner.set(cx.context.owner.get());
+        for (cell, to) in cx.context.rings.iter().zip(&former.rings) {
+            to.set(cell.replace(NONE));
+            if let Some(ring) = s.rings.get(to.get()) {
+                ring.owner.set(former_id);
+            }
+        }
+        return s.end_context(former_id, End::Ended(Reason::Replaced));
+    }
     for cell in &cx.context.rings {
         let ring_id = cell.replace(NONE);
         let Some(ring) = s.rings.get(ring_id) else { continue };
         s.end_link_of(ring);
         while ring.ops.first() != NONE {
+            cx.budget.charge(ENTRY);
             cancel::abandon(s, ring.ops.first());
         }
         place::drop(&s.memory, &s.rings, ring_id);
-    }
-}
-
-fn close_on_exec(cx: &Cx<'_>) {
-    let mut at = 0;
-    while let Some((number, _, flags)) = cx.table().next(&cx.s.chunks, at) {
-        at = number.wrapping_add(1);
-        if flags & CLOSE_ON_EXEC != 0
-            && let Ok(file) = cx.table().remove(&cx.s.chunks, number)
-        {
-            cx.s.let_go(file);
-        }
     }
 }
 
@@ -90,18 +161,89 @@ fn enter_space(cx: &Cx<'_>, old: u32, new: u32) {
     s.release_space(old);
 }
 
-impl State {
-    /// Ends all contexts of an address space but one.
-    ///
-    /// Each takes about 150 instructions here, all in this step; the rest of its end comes in slices.
-    pub fn end_others(&self, space: u32, but: u32, end: End) {
-        let mut at = self.memory.space(space).contexts.first();
-        while at != NONE {
-            let next = BySpace(&self.contexts).link(at).next();
-            if at != but {
-                self.end_context(at, end);
+impl Rest {
+    /// Closes handles that are close-on-exec, then makes the new ring's memory. `true`: all is done.
+    fn run(&mut self, s: &State, table: &Table, ring: u32, budget: &Budget) -> bool {
+        while let Some((number, _, flags)) = table.next(&s.chunks, u64::from(self.handle)) {
+            let closes = flags & CLOSE_ON_EXEC != 0;
+            if !budget.spend(if closes { ENTRY } else { LOOK }) {
+                self.handle = number as u32;
+                return false;
             }
-            at = next;
+            self.handle = (number as u32).wrapping_add(1);
+            if closes && let Ok(file) = table.remove(&s.chunks, number) {
+                s.let_go_handle(file);
+            }
+        }
+        let Some(making) = &mut self.memory else { return true };
+        if !making.run(&s.memory, budget) {
+            return false;
+        }
+        place::finish(&s.memory, s.rings.at(ring), making, self.sizes);
+        self.memory = None;
+        true
+    }
+
+    fn save(&self, op: &Op) {
+        let [extent, tables] = self.memory.map_or([u64::from(NONE); 2], Making::to_words);
+        op.set_arg(0, extent);
+        op.set_arg(1, tables);
+        op.set_arg(2, u64::from(self.handle) | u64::from(self.sizes.packed()) << 32);
+        op.set_arg(3, u64::from(self.memory.is_some()));
+    }
+
+    fn saved(op: &Op) -> Rest {
+        let making = Making::from_words([op.arg(0), op.arg(1)]);
+        Rest {
+            handle: op.arg(2) as u32,
+            sizes: Sizes::unpack((op.arg(2) >> 32) as u32).unwrap_or(Sizes::SMALLEST),
+            memory: (op.arg(3) != 0).then_some(making),
         }
     }
+}
+
+/// The caller waits until the rest is done. An operation of its new ring, without a completion, goes on with it.
+fn wait(cx: &Cx<'_>, ring_id: u32, rest: &Rest) {
+    let s = cx.s;
+    let ring = s.rings.at(ring_id);
+    let Ok((id, op)) = s.start_op(ring, cx.tag, Opcode::ExecCommit) else {
+        crate::bug!("an operation's record was ensured")
+    };
+    rest.save(op);
+    cx.context.waiting.set(ring_id);
+    cx.context.state.set(Run::Waiting);
+    work::add(s, id);
+}
+
+/// Goes on with a change. `false`: it has ended.
+pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
+    let op = s.ops.at(id);
+    let mut rest = Rest::saved(op);
+    let ring_id = op.ring.get();
+    let Some(ring) = s.rings.get(ring_id) else {
+        // The caller was ended, and its ring's record is gone with it.
+        if let Some(making) = rest.memory {
+            making.abandon(&s.memory);
+        }
+        s.drop_op(id);
+        return false;
+    };
+    let caller_id = ring.owner.get();
+    let caller: &Context = s.contexts.at(caller_id);
+    if !caller.lives() {
+        // Its end leaves this operation.
+        return true;
+    }
+    // The operation leaves the ring's list before the ring begins.
+    work::orphan(s, id);
+    let done = rest.run(s, s.tables.at(caller.table.get()), ring_id, budget);
+    if done {
+        s.drop_op(id);
+        s.wake(ring);
+        return false;
+    }
+    op.ring.set(ring_id);
+    ring.ops.push_back(&ByRing(&s.ops), id);
+    rest.save(op);
+    true
 }

@@ -10,6 +10,7 @@ use super::inflight::{Op, Wait};
 use super::state::{ByWait, State};
 use super::{OpResult, Outcome};
 use crate::base::NONE;
+use crate::base::budget::ENTRY;
 use crate::context::context::Context;
 use crate::context::file::{File, Kind};
 use crate::mem::user::{self, UserRange};
@@ -305,6 +306,9 @@ fn copy_in(s: &State, ring: &Ring, op: &Op, slot: crate::arch::UserPtr, length: 
     }
     let length = length as usize;
     user::copy_in(&s.memory, ring.space.get(), &ring.cache, slot, op.arg(1), length)?;
+    if is_path(opcode) {
+        s.memory.budget.charge(length as u32);
+    }
     if is_path(opcode) && !s.memory.machine.is_utf8(slot, length) {
         return Err(Errno::ILSEQ);
     }
@@ -319,26 +323,29 @@ fn is_path(opcode: Opcode) -> bool {
 /// Sends what waited for room, as far as there is room now. Called when the daemon took requests or
 /// answered some.
 #[inline(always)]
-pub fn refill(s: &State, link: &Link) {
+pub fn refill(s: &State, link_id: u32, link: &Link) {
     if link.waiting.is_empty() && link.cancels.is_empty() && link.closings.is_empty() {
         return;
     }
-    refill_slowly(s, link);
+    refill_slowly(s, link_id, link);
 }
 
 #[cold]
 #[inline(never)]
-fn refill_slowly(s: &State, link: &Link) {
+fn refill_slowly(s: &State, link_id: u32, link: &Link) {
     if !link.lives() {
         // A dead link's slice fails what waits (`death::slice_links`), unless that is over: then it is up to us.
         return;
     }
+    super::refill::forget(s, link_id, link);
     super::tell::tell(s, link);
-    // At most a queue's worth goes out, so this is bounded by the size that the daemon chose.
     while link.has_slot() && link.lives() {
         let id = link.waiting.first();
         if id == NONE {
             return;
+        }
+        if !s.memory.budget.spend(ENTRY) {
+            return super::refill::later(s, link_id);
         }
         let op = s.ops.at(id);
         let ring = s.rings.at(op.ring.get());

@@ -10,12 +10,15 @@ use crate::context::handles::{CLOSE_ON_EXEC, Place, Table};
 use ring_abi::args::{CURRENT, Close, HandleDup, HandleFlags, LOWEST, TableCreate, handle};
 use ring_abi::{Errno, Words};
 
+/// What copying a handle is reckoned to cost.
+const HANDLE: u32 = 10;
+
 /// Takes a handle away. Operations in flight keep the file.
 pub fn close(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let args = Close::decode(entry)?;
     let file = cx.table().remove(&cx.s.chunks, args.fd)?;
 
-    cx.s.let_go(file);
+    cx.s.let_go_handle(file);
     Ok(Outcome::Done(0))
 }
 
@@ -32,7 +35,7 @@ pub fn dup(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     file.hold(1);
     let before = table.put(&cx.s.chunks, place, file_id, args.flags as u32);
     if before != NONE {
-        cx.s.let_go(before);
+        cx.s.let_go_handle(before);
     }
     Ok(Outcome::Done(u64::from(place.number())))
 }
@@ -65,8 +68,7 @@ pub fn flags(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 
 /// Makes a handle table, empty or as a copy of the caller's.
 ///
-/// A table has at most 4096 handles, and the copy goes chunk by chunk within this step: about eight
-/// instructions a handle.
+/// A table has at most 4096 handles, and the copy goes chunk by chunk within this step, to which it is charged.
 pub fn table(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let args = TableCreate::decode(entry)?;
     if args.copy > 1 {
@@ -88,6 +90,7 @@ pub fn table(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 
     table.refs.set(1);
     if args.copy == 1 {
+        cx.budget.charge(cx.table().count.get().wrapping_mul(HANDLE));
         copy(cx, table);
     }
     s.files.at(file).open(Kind::Table, id, 0);

@@ -53,7 +53,7 @@ pub fn let_go(s: &State, op: &Op) {
     let sent = op.arg(0) as u32;
     op.set_arg(0, u64::from(NONE));
     if sent != NONE {
-        s.let_go(sent);
+        s.let_go_handle(sent);
     }
 }
 
@@ -63,7 +63,9 @@ pub fn answer_with_handle(s: &State, link: &Link, op: &Op, entry: Cqe) -> Result
         return Err(Errno::IO);
     }
     let number = entry.result()?;
-    let daemon = s.contexts.at(s.rings.at(link.ring.get()).owner.get());
+    // An earlier reply of the same step may have ended the daemon, by what it made the kernel tell it.
+    let ring = s.rings.get(link.ring.get()).ok_or(Errno::IO)?;
+    let daemon = s.contexts.at(ring.owner.get());
     let client = s.contexts.at(s.rings.at(op.ring.get()).owner.get());
     let (from, to) = (s.tables.at(daemon.table.get()), s.tables.at(client.table.get()));
     let place = to.vacant(&s.memory, &s.chunks)?;

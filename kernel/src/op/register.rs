@@ -210,9 +210,7 @@ pub fn ring(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         return attach(s, cx.context_id, id).map(Outcome::Done);
     }
     s.ops.ensure_one(&s.memory)?;
-    let ring_id = s.rings.take(&s.memory)?;
-    let start = Making::start(&s.memory, space_id, sizes.bytes(), Use::Rings);
-    let mut memory = start.inspect_err(|_| s.rings.give(ring_id))?;
+    let (ring_id, mut memory) = place::begin(&s.memory, &s.rings, space_id, sizes, cx.context_id)?;
 
     if memory.run(&s.memory, cx.budget) {
         return finish_ring(s, cx.context_id, ring_id, &memory, sizes).map(Outcome::Done);
@@ -232,11 +230,7 @@ fn save_ring(op: &Op, memory: &Making, ring_id: u32, sizes: Sizes) {
 
 /// A ring's memory is ready.
 fn finish_ring(s: &State, owner: u32, id: u32, memory: &Making, sizes: Sizes) -> Result<u64, Errno> {
-    let ring = s.rings.at(id);
-    place::open(&s.memory, ring, (memory.block, NONE), sizes);
-    ring.id.set(id);
-    ring.owner.set(owner);
-    ring.space.set(s.contexts.at(owner).space.get());
+    place::finish(&s.memory, s.rings.at(id), memory, sizes);
     attach(s, owner, id)
 }
 
@@ -282,8 +276,7 @@ fn slice_ring(s: &State, op: &Op, budget: &Budget) -> Option<Result<u64, Errno>>
     let mut memory = Making::from_words([op.arg(0), op.arg(1)]);
     let (ring_id, packed) = (op.arg(2) as u32, (op.arg(2) >> 32) as u32);
     let (Some(asking), Some(sizes)) = (s.rings.get(op.ring.get()), Sizes::unpack(packed)) else {
-        memory.abandon(&s.memory);
-        s.rings.give(ring_id);
+        place::abandon(&s.memory, &s.rings, ring_id, memory);
         return Some(Err(Errno::CANCELED));
     };
     let ready = memory.run(&s.memory, budget);

@@ -8,6 +8,7 @@ use super::inflight::{self, Notice, Op, Wait};
 use super::state::State;
 use super::stats::count;
 use crate::base::NONE;
+use crate::base::budget::Budget;
 use crate::base::trace::What;
 use crate::mem::user;
 use crate::ring::duplex::Ring;
@@ -32,16 +33,18 @@ pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
     posts.show();
 }
 
-/// Takes replies to plain reads, as long as they are that, but not more than `most`; or one other reply. How many.
+/// Takes replies to plain reads, as long as they are that and the budget has entries left; or one other reply.
+/// How many.
 #[inline(never)]
-pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, most: u32) -> u32 {
+pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Budget) -> u32 {
     let memory = daemon.memory.get();
     let replies = memory.service_replies();
     let mut done = 0_u32;
     let mut posts: Option<Posts<'_>> = None;
     let mut client = NONE;
     let odd = loop {
-        if done >= most {
+        // A long copy may use up what was left.
+        if done >= budget.left() {
             break None;
         }
         let words = daemon.rp.peek(&replies, done).copy();

@@ -22,6 +22,7 @@ use crate::context::timers::{CONTEXT, Positions, Timers};
 use crate::mem::arena::Arena;
 use crate::mem::frames::Memory;
 use crate::mem::runs::Runs;
+use crate::mem::space::Space;
 use crate::ring::duplex::Ring;
 use crate::scheme::link::{Link, Slot};
 use crate::scheme::names::Name;
@@ -62,12 +63,16 @@ pub struct State {
     pub channel_tree: Tree,
     /// Channels with some left to wake.
     pub channel_work: List,
-    /// A link whose waiting operations may find room now, or `NONE`.
-    pub to_refill: Cell<u32>,
+    /// Links whose waiting operations may find room now.
+    pub to_refill: List,
+    /// Address spaces whose contexts are to end.
+    pub doomed: List,
     /// Contexts to take apart.
     pub ending: List,
     /// Links whose daemon is gone.
     pub dying_links: List,
+    /// Handle tables whose holders may have no name any more.
+    pub suspects: List,
     /// Handle tables that nobody uses.
     pub dying_tables: List,
     /// Which kind of work had the last slice.
@@ -145,6 +150,8 @@ chains! {
     ByTurn: Context, link;
     /// Contexts of an address space.
     BySpace: Context, of_space;
+    /// Address spaces whose contexts are to end.
+    ByDoom: Space, link;
     /// Operations of a ring.
     ByRing: Op, of_ring;
     /// Operations that wait for the same thing.
@@ -153,6 +160,8 @@ chains! {
     ByClosing: File, link;
     /// Scheme names.
     ByName: Name, link;
+    /// Links whose waiting operations may find room now.
+    ByRefill: Link, refill;
     /// Links whose daemon is gone.
     ByLink: Link, link;
     /// Handle tables that nobody uses.
@@ -213,8 +222,7 @@ impl State {
             self.timers.remove(self, id | CONTEXT);
         }
         if context.stop.get() {
-            context.state.set(Run::Stopped);
-            return;
+            return self.stand_still(id, context);
         }
         context.state.set(Run::Ready);
         if self.step.handoff.get() == NONE {
@@ -293,14 +301,16 @@ impl State {
         file
     }
 
-    /// Gives back what an operation holds in its first argument: the record of a file that it did not make, or
-    /// a file that it sent.
+    /// Gives back what an operation holds beside an ordinary file: the record of a file that it did not make, a
+    /// file that it sent, or the context that it waited for.
     fn drop_reserve(&self, op: &Op) {
         let opcode = op.opcode.get();
         if forward::makes_file(opcode) && op.arg(0) as u32 != NONE {
             self.files.give(op.arg(0) as u32);
         } else if opcode == Opcode::Sendfd {
             super::pass::let_go(self, op);
+        } else if opcode == ring_abi::Opcode::ContextWait {
+            self.let_go_handle(op.file.replace(NONE));
         }
     }
 

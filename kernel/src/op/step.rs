@@ -3,7 +3,6 @@
 
 use crate::arch::Machine;
 use crate::base::NONE;
-use crate::base::budget::Budget;
 use core::cell::Cell;
 
 /// The timer, or who is ready, has to be looked at before the step ends.
@@ -14,8 +13,6 @@ const MEASURED: u8 = 2;
 /// The step that runs.
 #[derive(Debug)]
 pub struct Step {
-    /// What it may still do.
-    pub budget: Budget,
     /// A context that it woke and that runs next, without a trip through the queue; or `NONE`.
     pub handoff: Cell<u32>,
     /// What is to be done at its end; zero if it is over without that.
@@ -26,7 +23,7 @@ pub struct Step {
 
 impl Default for Step {
     fn default() -> Self {
-        Step { budget: Budget::step(), handoff: Cell::new(NONE), chores: Cell::new(0), start: Cell::new(0) }
+        Step { handoff: Cell::new(NONE), chores: Cell::new(0), start: Cell::new(0) }
     }
 }
 
@@ -36,9 +33,9 @@ impl Step {
         self.chores.set(self.chores.get() | TIMER);
     }
 
-    /// The timer is about to be looked at.
-    pub fn rearmed(&self) {
-        self.chores.set(self.chores.get() & !TIMER);
+    /// The timer is about to be looked at; whether that is to be done again at the next step's end.
+    pub fn rearmed(&self, again: bool) {
+        self.chores.set(self.chores.get() & !TIMER | if again { TIMER } else { 0 });
     }
 
     /// Whether the step ends here, with nothing to see to.

@@ -13,6 +13,9 @@ use crate::scheme::link::Link;
 use ring_abi::ring::PushError;
 use ring_abi::{Opcode, SqeFlags, enter};
 
+/// What a message is reckoned to cost.
+const TELL: u32 = 100;
+
 /// Tells what waits to be told, as far as there is room.
 pub fn tell(s: &State, link: &Link) {
     if !link.lives() {
@@ -25,6 +28,9 @@ pub fn tell(s: &State, link: &Link) {
             break;
         }
         let op = s.ops.at(op_id);
+        if !s.memory.budget.spend(TELL) {
+            return super::refill::later(s, op.object.get());
+        }
         let file = if op.file.get() == NONE { 0 } else { s.files.at(op.file.get()).id.get() };
         if !push(s, daemon, Opcode::Cancel, op.slot_tag.get(), file) {
             return;
@@ -36,6 +42,9 @@ pub fn tell(s: &State, link: &Link) {
         let file_id = link.closings.first();
         if file_id == NONE {
             return;
+        }
+        if !s.memory.budget.spend(TELL) {
+            return super::refill::later(s, s.files.at(file_id).object.get());
         }
         if !push(s, daemon, Opcode::CloseMsg, 0, s.files.at(file_id).id.get()) {
             return;

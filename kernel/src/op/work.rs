@@ -5,24 +5,26 @@
 
 use super::inflight::Wait;
 use super::state::{ByRing, ByWait, State};
-use super::{channel, cursor, death, memory, register, space};
+use super::{cancel, channel, context, death, dormant, exec, memory, refill, register, space};
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use ring_abi::{Errno, Opcode};
 
 /// Kinds of work.
-const KINDS: u32 = 6;
+const KINDS: u32 = 8;
 
 impl State {
     /// Whether nothing is left to do between events.
     #[inline]
     pub fn work_is_done(&self) -> bool {
         self.work.is_empty()
+            && self.doomed.is_empty()
             && self.ending.is_empty()
             && self.dying_links.is_empty()
+            && self.suspects.is_empty()
             && self.dying_tables.is_empty()
             && self.channel_work.is_empty()
-            && self.to_refill.get() == NONE
+            && self.to_refill.is_empty()
             && space::is_idle(self)
     }
 }
@@ -32,7 +34,6 @@ pub fn slice(s: &State, budget: &Budget) -> bool {
     if s.work_is_done() {
         return false;
     }
-    cursor::refill(s);
     for _ in 0..KINDS {
         let turn = s.work_turn.get().wrapping_add(1) % KINDS;
         s.work_turn.set(turn);
@@ -42,6 +43,8 @@ pub fn slice(s: &State, budget: &Budget) -> bool {
             2 => death::slice_links(s, budget),
             3 => death::slice_tables(s, budget),
             4 => channel::slice(s, budget),
+            5 => refill::slice(s),
+            6 => dormant::slice(s, budget),
             _ => space::slice_ending(s, budget),
         };
         if worked {
@@ -57,6 +60,9 @@ fn slice_ops(s: &State, budget: &Budget) -> bool {
     let more = match s.ops.at(id).opcode.get() {
         Opcode::Map | Opcode::Unmap | Opcode::Protect => memory::slice(s, id, budget),
         Opcode::SchemeRegister | Opcode::RingCreate => register::slice(s, id, budget),
+        Opcode::ContextCreate => context::slice(s, id, budget),
+        Opcode::ExecCommit => exec::slice(s, id, budget),
+        Opcode::CancelTag => cancel::slice(s, id, budget),
         _ => space::slice(s, id, budget),
     };
     if more {

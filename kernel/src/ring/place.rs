@@ -6,7 +6,7 @@ use super::duplex::Ring;
 use crate::base::NONE;
 use crate::mem::arena::Arena;
 use crate::mem::frames::{Memory, Use};
-use crate::mem::wired;
+use crate::mem::wired::{self, Making};
 use ring_abi::ABI_VERSION;
 use ring_abi::Errno;
 use ring_abi::layout::{Sizes, word};
@@ -23,7 +23,40 @@ pub fn is_small(sizes: Sizes) -> bool {
     sizes.bytes() <= SMALL
 }
 
-/// Makes a ring in a space: its record and its memory, mapped and ready. Result: the ring.
+/// Begins a ring that is not small: its record, and everything that its memory needs.
+pub fn begin(
+    memory: &Memory,
+    rings: &Arena<Ring>,
+    space_id: u32,
+    sizes: Sizes,
+    owner: u32,
+) -> Result<(u32, Making), Errno> {
+    let id = rings.take(memory)?;
+    let making = Making::start(memory, space_id, sizes.bytes(), Use::Rings);
+    let making = making.inspect_err(|_| rings.give(id))?;
+
+    let ring = rings.at(id);
+    ring.id.set(id);
+    ring.owner.set(owner);
+    ring.space.set(space_id);
+    ring.page.set(NONE);
+    ring.slot.set(NONE);
+    ring.link.set(NONE);
+    Ok((id, making))
+}
+
+/// A ring's memory is ready: it begins.
+pub fn finish(memory: &Memory, ring: &Ring, making: &Making, sizes: Sizes) {
+    open(memory, ring, (making.block, NONE), sizes);
+}
+
+/// Gives a ring up whose memory is not ready.
+pub fn abandon(memory: &Memory, rings: &Arena<Ring>, id: u32, making: Making) {
+    making.abandon(memory);
+    rings.give(id);
+}
+
+/// Makes a ring in a space in one go: its record and its memory, mapped and ready. Result: the ring.
 pub fn make(
     memory: &Memory,
     rings: &Arena<Ring>,
@@ -49,7 +82,7 @@ pub fn make(
 }
 
 /// Lets a ring begin in zeroed memory: a block, and a slot of it or `NONE` for all of it.
-pub fn open(memory: &Memory, ring: &Ring, (block_id, slot): (u32, u32), sizes: Sizes) {
+fn open(memory: &Memory, ring: &Ring, (block_id, slot): (u32, u32), sizes: Sizes) {
     let block = memory.blocks.at(block_id);
     let offset = if slot == NONE { 0 } else { block.offset(slot) };
     let Some(view) = block.wired(memory).ring(&memory.machine, offset, sizes) else {

@@ -83,6 +83,10 @@ pub struct Link {
     pub refs: Cell<u32>,
     /// Slots looked at since the daemon died.
     pub progress: Cell<u32>,
+    /// Whether it is in the list of links whose waiting operations may find room.
+    pub to_refill: Cell<bool>,
+    /// Place in that list.
+    pub refill: Neighbours,
     /// Threads the free list, or the list of links to take apart.
     pub link: Neighbours,
 }
@@ -105,6 +109,8 @@ impl Default for Link {
             closings: List::new(),
             refs: Cell::new(0),
             progress: Cell::new(0),
+            to_refill: Cell::new(false),
+            refill: Neighbours::default(),
             link: Neighbours::default(),
         }
     }

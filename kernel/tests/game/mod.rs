@@ -38,6 +38,8 @@ struct Mind {
     replaced: u32,
     /// It uses files of the kernel too, whose bytes no daemon gave.
     uses_kernel: bool,
+    /// It makes contexts in its own table that never start.
+    leaves_unborn: bool,
 }
 
 /// What an operation makes.
@@ -158,7 +160,8 @@ impl Game {
                 let of = self.some_program();
                 let thread = self.world.thread(of, Sizes::SMALLEST);
                 let uses_kernel = self.minds.get(&of).is_some_and(|mind| mind.uses_kernel);
-                self.minds.insert(thread, Mind { uses_kernel, ..Mind::default() });
+                let leaves_unborn = self.minds.get(&of).is_some_and(|mind| mind.leaves_unborn);
+                self.minds.insert(thread, Mind { uses_kernel, leaves_unborn, ..Mind::default() });
             }
             _ => self.nap(),
         }
@@ -177,7 +180,8 @@ impl Game {
         let sizes = Sizes { sq: 2 + self.dice.roll(4) as u8, cq: 1 + self.dice.roll(5) as u8, service: None };
         let program = self.world.program_with(sizes);
         let uses_kernel = self.dice.one_in(4);
-        self.minds.insert(program, Mind { uses_kernel, ..Mind::default() });
+        let leaves_unborn = self.dice.one_in(2);
+        self.minds.insert(program, Mind { uses_kernel, leaves_unborn, ..Mind::default() });
     }
 
     fn make_daemon(&mut self, number: usize) -> Daemon {

@@ -272,6 +272,7 @@ impl Game {
     fn some_change(&mut self, program: Program) -> (Sqe, Note) {
         let object = self.some_object(program);
         let has_many = self.minds.get(&program).is_some_and(|mind| mind.objects.len() > 6);
+        let leaves_unborn = self.minds.get(&program).is_some_and(|mind| mind.leaves_unborn);
         let makes = self.minds.get(&program).into_iter().flat_map(|mind| mind.makes.values());
         let has_ring_to_come = makes.into_iter().any(|made| *made == Made::Ring);
         let dice = &mut self.dice;
@@ -289,7 +290,7 @@ impl Game {
             8 => return (args::SpaceFork {}.encode(0), Note::Makes(Made::Object)),
             9 => {
                 return (
-                    args::TableCreate { copy: dice.roll(2) as u32 }.encode(0),
+                    args::TableCreate { copy: dice.roll(2) as u32 & u32::from(!leaves_unborn) }.encode(0),
                     Note::Makes(Made::Object),
                 );
             }
@@ -298,6 +299,7 @@ impl Game {
                 .encode(0),
             12 => return (self.some_stranger(program, object), Note::Makes(Made::Object)),
             13 => args::ContextStart { context: object }.encode(0),
+            15 if leaves_unborn => args::ContextStop { context: object }.encode(0),
             15 => args::ContextKill { context: object }.encode(0),
             16 => args::ContextWait { context: object }.encode(0),
             17 => {
@@ -321,10 +323,13 @@ impl Game {
 
     /// A context that no mind belongs to: it runs into its first instruction and ends.
     ///
-    /// One that never starts must not have the only handle to itself: it would stay for ever.
+    /// One that never starts is ended when its maker's table has the only handle to it, but not when a copy of that
+    /// table has another: so only those who make no copies make such.
     fn some_stranger(&mut self, program: Program, space: u64) -> Sqe {
         let space = if self.dice.one_in(2) { CURRENT } else { space };
+        let leaves_unborn = self.minds.get(&program).is_some_and(|mind| mind.leaves_unborn);
         let (table, start) = match self.dice.roll(3) {
+            _ if leaves_unborn => (CURRENT, self.dice.roll(2) * args::context::START),
             0 => (CURRENT, args::context::START),
             1 => (self.some_object(program), args::context::START),
             _ => (self.some_object(program), 0),

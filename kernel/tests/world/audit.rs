@@ -80,7 +80,7 @@ pub fn work(kernel: &Kernel) -> String {
         ("dying links", s.dying_links.first()),
         ("dying tables", s.dying_tables.first()),
         ("channels", s.channel_work.first()),
-        ("to refill", s.to_refill.get()),
+        ("to refill", s.to_refill.first()),
     ];
     let waiting = lists.iter().filter(|(_, first)| *first != NONE);
     let names: Vec<_> = waiting.map(|(name, first)| format!("{name} from {first}")).collect();

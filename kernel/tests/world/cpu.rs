@@ -1,9 +1,9 @@
 //! The processor: what enters the kernel, and what goes on after it.
 
 use super::program::{ENTRY, EXEC_STACK, Ends, STACK};
-use super::{FIRST, Mode, PATIENCE, Program, World, boot, entry};
+use super::{FIRST, LONGEST, Mode, PATIENCE, Program, World, boot, entry};
 use kernel::arch::Machine;
-use kernel::arch::fake::PageFault;
+use kernel::arch::fake::{PageFault, effort};
 use kernel::entry::event::{Enter, Event, Fault, Resume};
 use ring_abi::context::Registers;
 use ring_abi::layout::{Sizes, word};
@@ -124,7 +124,11 @@ impl World {
         let mut event = event;
         loop {
             self.steps += 1;
+            let before = effort::units();
             let resume = self.kernel.step(0, event);
+            let touched = effort::units().wrapping_sub(before);
+            self.longest = self.longest.max(touched);
+            assert!(touched <= LONGEST, "step {} touches {touched}: {event:?}", self.steps);
             self.machine().audit_tlb();
             if self.steps.is_multiple_of(self.audit_every) {
                 self.check();

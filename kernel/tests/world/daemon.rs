@@ -49,9 +49,14 @@ impl World {
 
     /// The same with `1 << log2` places.
     pub fn daemon_with(&mut self, name: &str, log2: u8) -> Daemon {
+        self.daemon_of(name, log2, SLOT)
+    }
+
+    /// The same with slots of so many bytes.
+    pub fn daemon_of(&mut self, name: &str, log2: u8, slot: u32) -> Daemon {
         let program = self.program();
         let ring = program.ring(self, Sizes { sq: 3, cq: 3, service: Some(log2) });
-        let arena = program.register(self, ring, name).expect("the name is free");
+        let arena = program.register_of(self, ring, name, slot).expect("the name is free");
         let daemon = Daemon { number: self.daemons.len(), program, ring, arena };
         self.daemons.push(State {
             daemon,
@@ -103,8 +108,12 @@ impl World {
 impl Program {
     /// Registers a scheme on one of its rings; returns the arena's address.
     pub fn register(self, world: &mut World, ring: usize, name: &str) -> Result<u64, Errno> {
+        self.register_of(world, ring, name, SLOT)
+    }
+
+    fn register_of(self, world: &mut World, ring: usize, name: &str, slot: u32) -> Result<u64, Errno> {
         let (buffer, length) = self.name(world, name);
-        let register = args::SchemeRegister { buffer, length, slot: SLOT, namespace: CURRENT, root: ROOT };
+        let register = args::SchemeRegister { buffer, length, slot, namespace: CURRENT, root: ROOT };
         self.call_on(world, ring, register.encode(0))
     }
 }

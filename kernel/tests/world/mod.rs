@@ -6,6 +6,7 @@
 //! - the registers that a program gets back are those that it had;
 //! - every operation completes exactly once, and nothing completes that was not asked for;
 //! - the TLB holds no translation that was taken away;
+//! - no step touches more than [`LONGEST`] says;
 //! - the kernel's own accounts add up.
 //!
 //! Nothing here is random unless a test asks for it, and time passes only when a test or a wait lets it.
@@ -34,6 +35,9 @@ const MEMORY: usize = 32 << 20;
 /// Turns after which something that should happen is not awaited any more.
 const PATIENCE: usize = 100_000;
 
+/// What a step may touch at most, in units of [`kernel::arch::fake::effort`].
+pub const LONGEST: u64 = 24_000;
+
 /// The first program, which has the capabilities.
 pub const FIRST: Program = Program(0);
 
@@ -52,6 +56,7 @@ pub struct World {
     halted: Option<u32>,
     noise: u64,
     steps: u64,
+    longest: u64,
     /// Steps between two looks at the kernel's accounts.
     pub audit_every: u64,
 }
@@ -76,6 +81,7 @@ impl World {
             halted: None,
             noise: 1,
             steps: 0,
+            longest: 0,
             audit_every: 1,
         };
         world.step(Event::Again);
@@ -116,6 +122,11 @@ impl World {
         let thread = self.context(FIRST, space, table, sizes);
         self.state(thread).home = Some(home);
         thread
+    }
+
+    /// The first program's handles to a program's space and handle table.
+    pub fn home(&mut self, program: Program) -> [u64; 2] {
+        self.state(program).home.expect("the first program made it")
     }
 
     /// A context made by `maker`, which has run up to its first own instruction.
@@ -334,6 +345,11 @@ impl World {
     pub fn accounts(&mut self) -> audit::Accounts {
         self.run_until_idle();
         audit::accounts(&self.kernel)
+    }
+
+    /// What the longest step so far has touched.
+    pub fn longest(&self) -> u64 {
+        self.longest
     }
 
     /// Steps so far.

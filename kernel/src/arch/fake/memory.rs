@@ -7,6 +7,7 @@
 //! - once a *hosted* space exists, whose user addresses are host addresses, an address outside the block
 //!   (`v - base`, wrapping) names ordinary memory of this host process. Whoever made that space answers for it.
 
+use super::effort;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
@@ -85,6 +86,7 @@ impl Memory {
     }
 
     pub(super) fn read(&self, at: u64, bytes: &mut [u8]) {
+        effort::bytes(bytes.len());
         let from = self.host(at, bytes.len());
         // SAFETY: the block (or the host program, for a hosted space) holds these bytes, and no Rust
         // reference into them exists: rings are reached by atomic words only.
@@ -92,12 +94,14 @@ impl Memory {
     }
 
     pub(super) fn write(&self, at: u64, bytes: &[u8]) {
+        effort::bytes(bytes.len());
         let to = self.host(at, bytes.len());
         // SAFETY: as in `read`.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) }
     }
 
     pub(super) fn copy(&self, to: u64, from: u64, length: usize) {
+        effort::bytes(length);
         let from = self.host(from, length);
         let to = self.host(to, length);
         // SAFETY: as in `read`; the ranges may overlap where a program passes one buffer twice.
@@ -105,6 +109,7 @@ impl Memory {
     }
 
     pub(super) fn zero(&self, at: u64, length: usize) {
+        effort::bytes(length);
         let to = self.host(at, length);
         // SAFETY: as in `read`.
         unsafe { ptr::write_bytes(to, 0, length) }

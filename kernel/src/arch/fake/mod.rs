@@ -4,6 +4,7 @@
 //! - `mmu`: address translation, by the tables that the kernel writes, with a TLB that catches forgotten flushes.
 //! - `devices`: the clock, the timer, the serial line and the interrupt lines.
 //! - `regs`: what is kept of a stopped program.
+//! - `effort`: how much the kernel has touched, in place of a clock.
 //! - `slab`, `wired`: tables that grow, and memory that is shared with programs.
 //! - `play`: what tests do to the machine, where the hardware and the programs would.
 //!
@@ -11,6 +12,7 @@
 //! pass its ordinary buffers to the kernel ([`Machine::host_space`]).
 
 mod devices;
+pub mod effort;
 mod memory;
 mod mmu;
 mod play;

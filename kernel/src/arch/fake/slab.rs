@@ -4,7 +4,7 @@
 //! for each 4096 bytes of elements, and one for the page table above each 512 of those. So running out of
 //! memory happens at the same places, and the accounts add up.
 
-use super::{Machine, Taken};
+use super::{Machine, Taken, effort};
 use rmm::Frame;
 use std::cell::{Cell, UnsafeCell};
 
@@ -62,6 +62,7 @@ impl<T: Default> Slab<T> {
     /// Element `index`, if it is there.
     #[inline]
     pub fn get(&self, index: u32) -> Option<&T> {
+        effort::add(1);
         self.elements().get(index as usize)
     }
 
