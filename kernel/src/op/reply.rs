@@ -14,6 +14,7 @@ use crate::mem::user;
 use crate::ring::duplex::Ring;
 use crate::scheme::link::{Link, Slot};
 use ring_abi::opcode::Payload;
+use ring_abi::ring::Entry;
 use ring_abi::{Cqe, CqeKind, Errno, Opcode, errno};
 
 /// An operation in a daemon's hands that nothing special is about: a read with its own offset, whose asker waits for
@@ -23,56 +24,63 @@ const PLAIN_READ: u32 = inflight::shape(Wait::Reply, Opcode::Read, Notice::None,
 /// Takes one reply of the daemon behind `link`.
 #[inline(always)]
 pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
-    let [head, result] = words;
-    let slot = link.find(&s.slots, (head >> 32) as u32);
-    let Some(read) = PlainRead::find(s, head, slot) else {
-        return take_other(s, link_id, link, slot, Cqe::from_words(words));
-    };
-    let mut posts = Posts { s, ring: s.rings.at(read.op.ring.get()), count: 0 };
-    read.end(link, &mut posts, result);
-    posts.show();
+    match PlainRead::find(s, link, words) {
+        Some(read) => {
+            let mut posts = Posts { s, ring: s.rings.at(read.op.ring.get()), count: 0 };
+            read.end(link, &mut posts);
+            posts.show();
+        }
+        None => take_other(s, link_id, link, words),
+    }
 }
 
-/// Takes replies to plain reads, as long as they are that and the budget has entries left; or one other reply.
-/// How many.
+/// Takes replies: all those to plain reads of one client that follow each other, as far as the budget has entries
+/// left, and the one behind them. How many.
 #[inline(never)]
 pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Budget) -> u32 {
     let memory = daemon.memory.get();
     let replies = memory.service_replies();
+    let start = daemon.rp.position();
+    let reply = |done| Entry::at(&replies, start.wrapping_add(done)).copy();
+    let words = reply(0);
+    let Some(mut read) = PlainRead::find(s, link, words) else {
+        daemon.rp.advance(1);
+        take_other(s, link_id, link, words);
+        return 1;
+    };
+    let client = read.op.ring.get();
+    let mut posts = Posts { s, ring: s.rings.at(client), count: 0 };
     let mut done = 0_u32;
-    let mut posts: Option<Posts<'_>> = None;
-    let mut client = NONE;
-    let odd = loop {
+    let next = loop {
+        read.end(link, &mut posts);
+        done = done.wrapping_add(1);
         // A long copy may use up what was left.
         if done >= budget.left() {
             break None;
         }
-        let words = daemon.rp.peek(&replies, done).copy();
-        done = done.wrapping_add(1);
-        let [head, result] = words;
-        let slot = link.find(&s.slots, (head >> 32) as u32);
-        let Some(read) = PlainRead::find(s, head, slot) else {
-            break Some((slot, words));
-        };
-        if read.op.ring.get() != client {
-            if let Some(posts) = &mut posts {
-                posts.show();
-            }
-            client = read.op.ring.get();
-            posts = Some(Posts { s, ring: s.rings.at(client), count: 0 });
-        }
-        if let Some(posts) = &mut posts {
-            read.end(link, posts, result);
+        let words = reply(done);
+        match PlainRead::find(s, link, words) {
+            Some(next) if next.op.ring.get() == client => read = next,
+            _ => break Some(words),
         }
     };
-    if let Some(posts) = &mut posts {
-        posts.show();
-    }
+    posts.show();
     daemon.rp.advance(done);
-    if let Some((slot, words)) = odd {
-        take_other(s, link_id, link, slot, Cqe::from_words(words));
+    match next {
+        None => done,
+        Some(words) => {
+            daemon.rp.advance(1);
+            take_next(s, link_id, link, words);
+            done.wrapping_add(1)
+        }
     }
-    done
+}
+
+/// The same as [`take`], out of the way.
+#[cold]
+#[inline(never)]
+fn take_next(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
+    take(s, link_id, link, words);
 }
 
 /// A plain read that is answered.
@@ -81,22 +89,27 @@ struct PlainRead<'a> {
     slot: &'a Slot,
     id: u32,
     op: &'a Op,
+    result: u64,
 }
 
 impl<'a> PlainRead<'a> {
     /// What a reply is for, if it is a plain read.
     #[inline(always)]
-    fn find(s: &'a State, head: u64, slot: Option<&'a Slot>) -> Option<PlainRead<'a>> {
-        let slot = slot.filter(|_| head as u8 == CqeKind::Regular as u8)?;
+    fn find(s: &'a State, link: &Link, words: [u64; 2]) -> Option<PlainRead<'a>> {
+        let [head, result] = words;
+        let slot = link.find(&s.slots, (head >> 32) as u32)?;
+        if head as u8 != CqeKind::Regular as u8 {
+            return None;
+        }
         let id = slot.op();
         let op = s.ops.at(id);
-        (op.shape() == PLAIN_READ).then_some(PlainRead { s, slot, id, op })
+        (op.shape() == PLAIN_READ).then_some(PlainRead { s, slot, id, op, result })
     }
 
     /// Ends it.
     #[inline(always)]
-    fn end(self, link: &Link, posts: &mut Posts<'_>, result: u64) {
-        let PlainRead { s, slot, id, op } = self;
+    fn end(self, link: &Link, posts: &mut Posts<'_>) {
+        let PlainRead { s, slot, id, op, result } = self;
         let tag = op.slot_tag.get();
         link.answered(slot, tag);
         let mut answer = result;
@@ -145,11 +158,12 @@ impl Posts<'_> {
 /// Any reply but that to a plain read.
 #[cold]
 #[inline(never)]
-fn take_other(s: &State, link_id: u32, link: &Link, slot: Option<&Slot>, entry: Cqe) {
+fn take_other(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
+    let entry = Cqe::from_words(words);
     if entry.flags & 7 == CqeKind::SendFevent as u8 {
         return super::poll::on_event(s, link_id, entry);
     }
-    let Some(slot) = slot else {
+    let Some(slot) = link.find(&s.slots, entry.tag) else {
         return stale(s, link_id, entry.tag);
     };
     let id = slot.op();
