@@ -4,7 +4,7 @@
 //! one from the middle takes a few instructions. The list does not own its records.
 #![forbid(unsafe_code)]
 
-use super::NONE;
+use super::{NONE, is_none};
 use core::cell::Cell;
 
 /// A record's neighbours in a list; `NONE` at the ends.
@@ -67,7 +67,7 @@ impl List {
     /// Whether nothing is in it.
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
-        self.head.get() == NONE
+        is_none(self.head.get())
     }
 
     /// The first record, or `NONE`.
@@ -93,7 +93,7 @@ impl List {
         let tail = self.tail.get();
         link.next.set(NONE);
         link.prev.set(tail);
-        if tail == NONE {
+        if is_none(tail) {
             self.head.set(node);
         } else {
             chain.link(tail).next.set(node);
@@ -121,7 +121,7 @@ impl List {
         let link = chain.link(node);
         link.prev.set(at);
         link.next.set(next);
-        if next == NONE {
+        if is_none(next) {
             self.tail.set(node);
         } else {
             chain.link(next).prev.set(node);
@@ -141,7 +141,7 @@ impl List {
     #[inline(always)]
     pub fn unlink(&self, chain: &impl Chain, link: &Link) {
         let (next, prev) = (link.next.get(), link.prev.get());
-        if prev == NONE {
+        if is_none(prev) {
             self.head.set(next);
         } else {
             chain.link(prev).next.set(next);

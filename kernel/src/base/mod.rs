@@ -15,6 +15,12 @@ pub mod tree;
 /// An index that names nothing.
 pub const NONE: u32 = u32::MAX;
 
+/// Whether this is [`NONE`]: a test of the sign, since no index comes near 2^31.
+#[inline(always)]
+pub const fn is_none(index: u32) -> bool {
+    (index as i32) < 0
+}
+
 /// Stops the kernel because of a mistake of its own, never of a program's.
 #[macro_export]
 macro_rules! bug {

@@ -4,8 +4,8 @@
 //! bitmap of the free ones; so a lookup is two loads and finding the lowest free number is two bit scans.
 #![forbid(unsafe_code)]
 
-use crate::base::NONE;
 use crate::base::list::Link;
+use crate::base::{NONE, is_none};
 use crate::mem::arena::{Arena, Record};
 use crate::mem::frames::Memory;
 use core::cell::Cell;
@@ -167,7 +167,7 @@ impl Table {
         let cell = self.chunks.get((number >> 6) as usize).ok_or(Errno::BADF)?;
         let chunk = chunks.get(cell.get()).ok_or(Errno::BADF)?;
         let entry = chunk.entries.get((number & 63) as usize).ok_or(Errno::BADF)?;
-        if entry.file() == NONE { Err(Errno::BADF) } else { Ok(entry) }
+        if is_none(entry.file()) { Err(Errno::BADF) } else { Ok(entry) }
     }
 
     /// The file under a number. `EBADF` if there is none.

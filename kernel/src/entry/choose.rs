@@ -7,8 +7,8 @@
 
 use super::enter::{Then, Wait};
 use super::event::Resume;
-use crate::base::NONE;
 use crate::base::budget::{Budget, ENTRY};
+use crate::base::{NONE, is_none};
 use crate::context::context::State as Run;
 use crate::context::cpu::{Cpu, SLICE};
 use crate::op::state::{ByTurn, State};
@@ -21,7 +21,7 @@ const DONATIONS: u32 = 64;
 /// Whether the next one to run was handed the processor, and nobody in the queue has waited too long for it.
 #[inline(always)]
 pub fn is_handed(s: &State, cpu: &Cpu) -> bool {
-    s.step.handoff.get() != NONE && (cpu.ready.is_empty() || cpu.donated.get() < DONATIONS)
+    !is_none(s.step.handoff.get()) && (cpu.ready.is_empty() || cpu.donated.get() < DONATIONS)
 }
 
 /// Goes on with the context that was handed the processor: which.

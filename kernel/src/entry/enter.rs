@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 use super::event::Enter;
-use crate::base::NONE;
+use crate::base::is_none;
 use crate::context::context::{Context, State as Run, Unfinished};
 use crate::context::timers::CONTEXT;
 use crate::op::state::State;
@@ -51,7 +51,7 @@ pub enum Road<'a> {
 #[inline(always)]
 pub fn look<'a>(s: &'a State, context: &Context, args: &Enter) -> Road<'a> {
     let Some(ring) = s.rings.get(context.ring(args.ring)) else { return Road::Refused(Errno::BADF) };
-    let is_plain = ring.link.get() == NONE
+    let is_plain = is_none(ring.link.get())
         && s.traced.get() == 0
         && args.flags == enter::COMPLETIONS
         && args.to_submit != 0;
@@ -111,7 +111,7 @@ pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
         tracer::entered(s, s.contexts.at(ring.owner.get()), ring, to_submit);
     }
     let link_id = ring.link.get();
-    if link_id != NONE {
+    if !is_none(link_id) {
         match take_replies(s, ring, link_id) {
             Taken::All => {}
             other => return stop(s, ring, other, to_submit, min_complete, flags, deadline),

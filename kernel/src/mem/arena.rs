@@ -8,7 +8,7 @@
 
 use super::frames::Memory;
 use crate::arch::{Machine, Slab};
-use crate::base::NONE;
+use crate::base::{NONE, is_none};
 use core::cell::Cell;
 use ring_abi::Errno;
 
@@ -51,7 +51,7 @@ impl<T: Record> Arena<T> {
     /// The record under an index that the kernel holds, or nothing under `NONE`.
     #[inline(always)]
     pub fn get(&self, index: u32) -> Option<&T> {
-        (index != NONE).then(|| self.slab.at(index))
+        (!is_none(index)).then(|| self.slab.at(index))
     }
 
     /// Takes a record. `ENOMEM` leaves everything as it was.
@@ -74,7 +74,7 @@ impl<T: Record> Arena<T> {
     /// Makes sure that the next [`take`](Self::take) cannot fail.
     #[inline(always)]
     pub fn ensure_one(&self, memory: &Memory) -> Result<(), Errno> {
-        if self.free.get() == NONE { self.grow(memory) } else { Ok(()) }
+        if is_none(self.free.get()) { self.grow(memory) } else { Ok(()) }
     }
 
     /// Gives a record back.

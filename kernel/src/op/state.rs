@@ -10,10 +10,10 @@ use super::inflight::{Op, Wait};
 use super::stats::Stats;
 use super::step::Step;
 use crate::arch::{IRQ_LINES, Machine, StateBlock};
-use crate::base::NONE;
 use crate::base::list::{Chain, Link as Neighbours, List};
 use crate::base::trace::{Trace, What};
 use crate::base::tree::Tree;
+use crate::base::{NONE, is_none};
 use crate::context::context::{Context, State as Run};
 use crate::context::cpu::{Cpu, MOST};
 use crate::context::file::File;
@@ -218,14 +218,14 @@ impl State {
         let context = self.contexts.at(id);
         ring.waits.set(0);
         context.regs.set_result(mux(result));
-        if context.timer.get() != NONE {
+        if !is_none(context.timer.get()) {
             self.timers.remove(self, id | CONTEXT);
         }
         if context.stop.get() {
             return self.stand_still(id, context);
         }
         context.state.set(Run::Ready);
-        if self.step.handoff.get() == NONE {
+        if is_none(self.step.handoff.get()) {
             self.step.handoff.set(id);
         } else {
             self.make_ready(id);

@@ -13,8 +13,8 @@
 #![forbid(unsafe_code)]
 
 use crate::arch::UserPtr;
-use crate::base::NONE;
 use crate::base::list::{Link as Neighbours, List};
+use crate::base::{NONE, is_none};
 use crate::mem::arena::Record;
 use crate::mem::runs::{Cellular, Runs};
 use core::cell::Cell;
@@ -157,7 +157,7 @@ impl Link {
     /// Whether a request finds a slot.
     #[inline(always)]
     pub fn has_slot(&self) -> bool {
-        self.free.get() != NONE
+        !is_none(self.free.get())
     }
 
     /// Whether a request goes out at once: the daemon lives, there is a slot, and nobody waits for one.
@@ -230,6 +230,6 @@ impl Link {
 
     /// Whether the daemon lives.
     pub fn lives(&self) -> bool {
-        self.ring.get() != NONE
+        !is_none(self.ring.get())
     }
 }

@@ -257,10 +257,16 @@ pub fn resume<'b>(_machine: &Machine, regs: &Regs, block: impl FnOnce(u32) -> &'
         // `ring_enter`.
         unsafe { leave::quick(regs) }
     }
+    resume_other(regs, block)
+}
+
+#[cold]
+#[inline(never)]
+fn resume_other<'b>(regs: &Regs, block: impl FnOnce(u32) -> &'b StateBlock) -> ! {
     match regs.detach() {
-        // SAFETY: as above, for `StateBlock` too.
+        // SAFETY: as in `resume`, for `StateBlock` too.
         Some(number) => unsafe { leave::full(regs, block(number)) },
-        // SAFETY: as above, and `Regs::start` made the context fresh.
+        // SAFETY: as in `resume`, and `Regs::start` made the context fresh.
         None => unsafe { leave::fresh(regs) },
     }
 }

@@ -116,7 +116,10 @@ impl Ends {
     /// Takes every request that is there: `each` gets its place in the queue.
     #[inline(always)]
     pub(crate) fn take_requests(&self, mut each: impl FnMut(Entry<'_, 8>)) -> u32 {
-        let Some(queue) = self.ring.requests() else { return 0 };
+        let queue = self.ring.service_requests();
+        if self.requests.is_empty(&queue) {
+            return 0;
+        }
         let Ok(ready) = self.requests.ready(&queue) else { corrupt() };
         let mut at = self.requests.position();
         let end = at.wrapping_add(ready);

@@ -135,7 +135,7 @@ impl Local {
         let Some(Answer { head, result: value }) = ends.take_only(BLOCKING) else {
             return self.wait_for_call(ends, result);
         };
-        if result != 0 || self.slots.needs_care() {
+        if result | u64::from(self.slots.needs_care()) != 0 {
             return self.end_call(result, Answer { head, result: value });
         }
         Answer { head, result: value }
@@ -247,7 +247,9 @@ impl Local {
     /// Waits until something can go on: a completion, or with [`enter::REQUESTS`] a request.
     #[inline(always)]
     pub(crate) fn wait(&self, flags: u64) -> u32 {
-        self.entered(self.ends().enter(1, flags | enter::COMPLETIONS));
+        // While nothing is in flight no completion can end the wait, and the kernel need not look for one.
+        let completions = if flags == 0 || self.slots.any_used() { enter::COMPLETIONS } else { 0 };
+        self.entered(self.ends().enter(1, flags | completions));
         self.reap()
     }
 

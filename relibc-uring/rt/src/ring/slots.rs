@@ -66,6 +66,8 @@ pub(crate) struct Slot {
 pub(crate) struct Slots {
     all: Cell<&'static [Slot]>,
     free: Cell<u32>,
+    /// Slots that are not free.
+    used: Cell<u32>,
     /// Slots that need care once it is safe to run code of others.
     after: Cell<u32>,
     /// Whether there are such slots, or other things to look after then.
@@ -75,7 +77,13 @@ pub(crate) struct Slots {
 impl Slots {
     /// No slots yet.
     pub(crate) const fn new() -> Slots {
-        Slots { all: Cell::new(&[]), free: Cell::new(NONE), after: Cell::new(NONE), care: Cell::new(false) }
+        Slots {
+            all: Cell::new(&[]),
+            free: Cell::new(NONE),
+            used: Cell::new(0),
+            after: Cell::new(NONE),
+            care: Cell::new(false),
+        }
     }
 
     /// The slot of a tag.
@@ -91,6 +99,7 @@ impl Slots {
         match self.get(index) {
             Some(slot) => {
                 self.free.set(slot.next.get());
+                self.used.set(self.used.get().wrapping_add(1));
                 Some((index, slot))
             }
             None => self.take_first(wanted),
@@ -107,6 +116,7 @@ impl Slots {
         let index = self.free.get();
         let slot = self.get(index)?;
         self.free.set(slot.next.get());
+        self.used.set(self.used.get().wrapping_add(1));
         Some((index, slot))
     }
 
@@ -131,6 +141,7 @@ impl Slots {
         slot.stage.set(Stage::Free);
         slot.next.set(self.free.get());
         self.free.set(index);
+        self.used.set(self.used.get().wrapping_sub(1));
     }
 
     /// Notes that a slot needs care after the completions have been taken.
@@ -162,6 +173,12 @@ impl Slots {
         let slot = self.get(index)?;
         self.after.set(slot.next.get());
         Some((index, slot))
+    }
+
+    /// Whether any operation has a slot.
+    #[inline(always)]
+    pub(crate) fn any_used(&self) -> bool {
+        self.used.get() != 0
     }
 
     /// Whether any slot is in the given stage.
