@@ -9,6 +9,7 @@ use super::kernel::Kernel;
 use crate::arch::{self, x86_64::Place};
 use crate::base::trace;
 use crate::ring::duplex::Ring;
+use ring_abi::Errno;
 use ring_abi::sqe::Head;
 
 /// The processor that runs the kernel.
@@ -31,10 +32,16 @@ pub fn enter(
 ) -> u64 {
     match kernel.look(CPU, &Enter { ring, to_submit, min_complete, flags, deadline }) {
         Road::Done => 0,
-        Road::Refused(error) => to_value(enter::refusal(error)),
+        Road::Refused(error) => refuse(error),
         Road::Alone(ring, head) => alone(kernel, ring, head.0, min_complete, deadline),
         Road::Long(ring) => long(kernel, ring, to_submit, min_complete, flags, deadline),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn refuse(error: Errno) -> u64 {
+    to_value(enter::refusal(error))
 }
 
 #[inline(never)]

@@ -267,6 +267,7 @@ fn give_up(s: &State, id: u32, context: &Context) {
     if table != NONE {
         s.release_table(table);
     }
+    s.memory.machine.forget(&context.regs);
     if let Some(block) = context.regs.detach() {
         s.blocks.give(block);
     }

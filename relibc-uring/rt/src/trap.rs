@@ -37,8 +37,8 @@ pub(crate) fn enter(how: Enter) -> u64 {
             in("rdi") how.ring,
             in("rsi") how.to_submit,
             in("rdx") how.min_complete,
-            in("r10") how.flags,
-            in("r8") how.deadline,
+            in("r8") how.flags,
+            in("r9") how.deadline,
             clobber_abi("C"),
             options(nostack),
         );

@@ -168,8 +168,8 @@ pub(crate) fn trap(ring: u64, to_submit: u64, min_complete: u64, flags: u64, dea
             in("rdi") ring,
             in("rsi") to_submit,
             in("rdx") min_complete,
-            in("r10") flags,
-            in("r8") deadline,
+            in("r8") flags,
+            in("r9") deadline,
             clobber_abi("C"),
             options(nostack),
         );

@@ -235,6 +235,13 @@ impl Machine {
         self.current.set(Some(regs));
     }
 
+    /// Forgets a context that has ended.
+    pub fn forget(&self, regs: &Regs) {
+        if self.current.get().is_some_and(|current| core::ptr::eq(current, regs)) {
+            self.current.set(None);
+        }
+    }
+
     /// Names the block that the next interrupt or fault fills.
     #[inline]
     pub fn set_spare(&self, block: &StateBlock) {

@@ -1,7 +1,8 @@
 //! The stubs: every way into the kernel.
 //!
-//! They save registers, go to the top of this CPU's one stack, call up. `ring_enter` keeps what a function call keeps;
-//! everything else fills the spare state block. The task state segment names the end of that block's frame, so the CPU
+//! They save registers, go to the top of this CPU's one stack, call up. `ring_enter` keeps what a function call keeps
+//! (but for the control words, which the kernel does not touch: [`leave`](super::leave) keeps them if somebody else is
+//! to run); everything else fills the spare state block. The task state segment names the end of that block's frame, so the CPU
 //! itself pushes its part in place.
 //!
 //! While the kernel runs, interrupts are off; `gs` is the CPU's own block, and the program's `gs` base is always zero.
@@ -35,7 +36,8 @@ pub(super) const VECTOR_PARTS: u64 = 7;
 const STUB_BYTES: u64 = 16;
 
 unsafe extern "sysv64" {
-    fn kernel_enter(ring: u64, to_submit: u64, min_complete: u64, flags: u64, deadline: u64) -> u64;
+    fn kernel_enter(ring: u64, to_submit: u64, min_complete: u64, rip: u64, flags: u64, deadline: u64)
+    -> u64;
     /// The first of 256 stubs.
     static interrupt_stubs: u8;
 }
@@ -61,10 +63,7 @@ pub(super) extern "sysv64" fn system_call() {
         "mov [rax + {r13}], r13",
         "mov [rax + {r14}], r14",
         "mov [rax + {r15}], r15",
-        "stmxcsr [rax + {mxcsr}]",
-        "fnstcw [rax + {fcw}]",
         "mov rsp, gs:[{stack_top}]",
-        "mov rcx, r10",
         "call {kernel_enter}",
         // The same context goes on: its kept registers are where they were.
         "mov rdi, gs:[{current}]",
@@ -87,8 +86,6 @@ pub(super) extern "sysv64" fn system_call() {
         r13 = const offset_of!(Regs, r13),
         r14 = const offset_of!(Regs, r14),
         r15 = const offset_of!(Regs, r15),
-        mxcsr = const offset_of!(Regs, mxcsr),
-        fcw = const offset_of!(Regs, fcw),
         other = sym foreign_call,
         kernel_enter = sym kernel_enter,
     )

@@ -17,6 +17,24 @@ use super::state::{FRAME, INITIAL_VECTORS, StateBlock, VECTORS};
 /// a selector, so what it holds is not known.
 const FS_BASE: u64 = 0xc000_0100;
 
+/// Keeps the control words of the context that ran last, which are in the CPU until another one's are loaded.
+#[inline(always)]
+pub(super) fn keep_control_words() {
+    // SAFETY: `current` leads to registers that live as long as the kernel: a context's, or nobody's.
+    unsafe {
+        asm!(
+            "mov {regs}, gs:[{current}]",
+            "stmxcsr [{regs} + {mxcsr}]",
+            "fnstcw [{regs} + {fcw}]",
+            regs = out(reg) _,
+            current = const offset_of!(Hot, current),
+            mxcsr = const offset_of!(Regs, mxcsr),
+            fcw = const offset_of!(Regs, fcw),
+            options(nostack, preserves_flags),
+        )
+    }
+}
+
 /// Returns to a context that waits in `ring_enter`.
 ///
 /// # Safety

@@ -192,9 +192,9 @@ impl Machine {
         PerCpu::SIDE_STACK_BYTES
     }
 
-    /// Names the context that runs when the kernel returns.
-    pub fn set_current(&self, regs: &Regs) {
-        this_cpu().set_current(regs);
+    /// Forgets a context that has ended: nothing of it is kept any more.
+    pub fn forget(&self, regs: &Regs) {
+        this_cpu().forget(regs);
     }
 
     /// Names the block that the next interrupt or fault fills.
@@ -246,6 +246,7 @@ fn word<'m>(at: UserPtr) -> &'m AtomicU32 {
 /// in the block of that number if it has one.
 #[inline(always)]
 pub fn resume<'b>(_machine: &Machine, regs: &Regs, block: impl FnOnce(u32) -> &'b StateBlock) -> ! {
+    leave::keep_control_words();
     let cpu = this_cpu();
     let root = regs.root();
     if cpu.root() != root {

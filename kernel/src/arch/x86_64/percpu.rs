@@ -22,7 +22,7 @@ const PAINT: u64 = 0x5a5a_a5a5_0f0f_f0f0;
 pub(super) struct Hot {
     /// First address above the CPU's one stack.
     pub(super) stack_top: Cell<u64>,
-    /// Registers of the context that runs, or of nobody.
+    /// Registers of the context that runs or ran last, or of nobody.
     pub(super) current: Cell<*const Regs>,
     /// The block that the next interrupt or fault fills.
     pub(super) spare: Cell<*const StateBlock>,
@@ -142,9 +142,11 @@ impl PerCpu {
         self.stacks.small.each_ref().map(Stack::top)
     }
 
-    /// Names the context that runs from the next return on.
-    pub(super) fn set_current(&self, current: &Regs) {
-        self.hot.current.set(current);
+    /// Forgets that a context ran last.
+    pub(super) fn forget(&self, regs: &Regs) {
+        if core::ptr::eq(self.hot.current.get(), regs) {
+            self.hot.current.set(&raw const self.nobody);
+        }
     }
 
     /// Names the block that the next interrupt or fault fills.

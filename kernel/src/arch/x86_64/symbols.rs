@@ -20,6 +20,7 @@ macro_rules! entry_symbols {
             ring: u64,
             submit: u64,
             complete: u64,
+            _rip: u64,
             flags: u64,
             deadline: u64,
         ) -> u64 {
