@@ -297,7 +297,9 @@ arguments! {
         /// A number that both sides agree on.
         argument: u64 = 2,
     }
-    /// Removes a name.
+    /// Removes a name. A symbolic link before the last part of the path is `EXDEV`, without the path to go on with: the
+    /// last part is not to be followed, so the caller opens the directory before it, which tells where that is, and asks
+    /// again.
     UnlinkAt {
         /// A directory's handle, or [`CURRENT`] for the caller's namespace.
         fd: u64 = 0,

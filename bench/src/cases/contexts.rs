@@ -207,9 +207,9 @@ fn count(bench: &Bench, name: &str, what: In, count: u64) -> Outcome {
         }
     }
     if name == "contexts.futex.10000" {
-        // The ring is the memory that program and kernel share: the kernel's own record of it is counted. The operation
-        // is its record and, in a futex, the channel that it alone waits on.
-        let operation = more("operations")?.saturating_add(more("channels")?);
+        // The ring is the memory that program and kernel share, the operation its record. The kernel's own record of the
+        // ring is counted, and the channel of the futex that each one alone waits on.
+        let operation = more("operations")?;
         bench.exact("mem.context", Unit::Bytes, each(kernel.saturating_sub(operation)));
         bench.exact("mem.context_total", Unit::Bytes, each(kernel.saturating_add(rings)));
     }

@@ -12,7 +12,8 @@ use uring::println;
 
 const STEP: &str = "/scheme/sys/step";
 /// The rows.
-pub(crate) const ROWS: &[&str] = &["boot.to_bench", "step.longest", "stack.high_water", "stack.side"];
+pub(crate) const ROWS: &[&str] =
+    &["boot.to_bench", "step.longest", "stack.high_water", "stack.boot", "stack.side"];
 
 /// Instructions of the kernel's longest step, and what kind of event it was for.
 pub(crate) fn longest_step(bench: &Bench) -> Result<(Figure, u64), Failure> {
@@ -34,6 +35,7 @@ pub(crate) fn run(bench: &mut Bench) -> Outcome {
     bench.exact("step.longest", Unit::Instructions, longest);
     println!("bench: the longest step was of kind {kind}");
     bench.exact("stack.high_water", Unit::Bytes, Figure::whole(number(STEP, "stack_high_water")?));
+    bench.exact("stack.boot", Unit::Bytes, Figure::whole(number(STEP, "stack_of_boot")?));
     bench.exact("stack.side", Unit::Bytes, Figure::whole(number(STEP, "side_stack_bytes")?));
     Ok(())
 }

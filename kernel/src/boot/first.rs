@@ -56,7 +56,7 @@ pub fn start(s: &State, start: PhysAddr, length: u64, word: impl Fn(usize) -> u6
     let table_id = s.tables.take(&s.memory)?;
     let id = s.contexts.take(&s.memory)?;
     let ring_id = place::make(&s.memory, &s.rings, space_id, RING, id)?;
-    let ring = s.rings.at(ring_id).address.get();
+    let ring = place::address(&s.memory, s.rings.at(ring_id));
     let [first, second] = header.arguments;
     let start = Start { rip: header.entry, rsp: 0, rdi: ring, rsi: first, rdx: second };
     s.contexts.at(id).regs.start(&start);

@@ -2,12 +2,12 @@
 #![forbid(unsafe_code)]
 
 use crate::arch::x86_64::BootInfo;
-use crate::entry::event::Event;
-use crate::entry::machine::{KERNEL, leave};
+use crate::entry::machine::KERNEL;
 use crate::mem::frames::Memory;
 
-/// Called by the machine when it is set up.
-pub fn boot(info: &'static BootInfo) -> ! {
+/// Called by the machine when it is set up. The first step follows when this has returned: the kernel was built here, by
+/// value, and no step is to start on top of a frame of that size.
+pub fn boot(info: &'static BootInfo) {
     let memory = match Memory::new(info.machine, info.infos, info.usable.iter().copied()) {
         Ok(memory) => memory,
         Err(misuse) => crate::bug!("the loader's memory map: {misuse:?}"),
@@ -25,6 +25,4 @@ pub fn boot(info: &'static BootInfo) -> ! {
         crate::arch::exit(0xfe);
     }
     s.say(format_args!("boot memory={} free={}", s.memory.total(), s.memory.free()));
-    let resume = kernel.step(0, Event::Again);
-    leave(kernel, resume)
 }

@@ -48,11 +48,12 @@ pub struct Channel {
     key: Cell<Key>,
     waiters: List,
     count: Cell<u32>,
-    /// How many of the first are still to be woken.
+    /// How many of the first are still to be woken: more than none while it is in the list of work.
     to_wake: Cell<u32>,
-    in_work: Cell<bool>,
     link: Link,
 }
+
+const _: () = assert!(size_of::<Channel>() <= 56);
 
 impl Record for Channel {
     fn free_link(&self) -> &Cell<u32> {
@@ -103,7 +104,6 @@ pub fn open(s: &State, key: Key) -> Result<u32, Errno> {
     channel.key.set(key);
     channel.count.set(0);
     channel.to_wake.set(0);
-    channel.in_work.set(false);
     if s.channel_tree.insert(&View(&s.channels), id).is_err() {
         crate::bug!("two channels for {key:?}");
     }
@@ -115,9 +115,6 @@ pub fn discard(s: &State, id: u32) {
     let channel = s.channels.at(id);
     if channel.count.get() != 0 {
         return;
-    }
-    if channel.in_work.replace(false) {
-        s.channel_work.remove(&ByWork(&s.channels), id);
     }
     s.channel_tree.remove(&View(&s.channels), id);
     channel.key.set(Key::Free);
@@ -151,7 +148,7 @@ pub fn leave(s: &State, op_id: u32) {
     channel.waiters.remove(&ByWait(&s.ops), op_id);
     let left = channel.count.get().wrapping_sub(1);
     channel.count.set(left);
-    channel.to_wake.set(channel.to_wake.get().min(left));
+    leave_for_later(s, id, channel, channel.to_wake.get().min(left));
     discard(s, id);
 }
 
@@ -159,32 +156,30 @@ pub fn leave(s: &State, op_id: u32) {
 /// once, the others in later steps.
 pub fn wake(s: &State, id: u32, count: u64) -> u64 {
     let channel = s.channels.at(id);
-    let free = channel.count.get().wrapping_sub(channel.to_wake.get());
-    let woken = u64::from(free).min(count) as u32;
-    let total = channel.to_wake.get().wrapping_add(woken);
-    channel.to_wake.set(total);
-    wake_some(s, id, AT_ONCE);
+    let earlier = channel.to_wake.get();
+    let woken = u64::from(channel.count.get().wrapping_sub(earlier)).min(count) as u32;
+    wake_some(s, id, channel, earlier.wrapping_add(woken));
     u64::from(woken)
 }
 
-/// Wakes up to `most` of those who are to be woken.
-fn wake_some(s: &State, id: u32, most: u32) {
-    let channel = s.channels.at(id);
-    let number = channel.to_wake.get().min(most);
-    let left = channel.to_wake.get().wrapping_sub(number);
-    for turn in 1..=number {
+/// Wakes the first few of `total`.
+fn wake_some(s: &State, id: u32, channel: &Channel, total: u32) {
+    let number = total.min(AT_ONCE);
+    leave_for_later(s, id, channel, total.wrapping_sub(number));
+    for _ in 0..number {
+        // The last one to leave frees the channel, and then is the last here.
         let op_id = channel.waiters.first();
-        channel.to_wake.set(channel.to_wake.get().wrapping_sub(1));
-        // The last one to leave frees the channel: it is looked at no more after that.
-        let last = turn == number;
-        if last && left != 0 && !channel.in_work.replace(true) {
-            s.channel_work.push_back(&ByWork(&s.channels), id);
-        }
-        if last && left == 0 && channel.in_work.replace(false) {
-            s.channel_work.remove(&ByWork(&s.channels), id);
-        }
         leave(s, op_id);
         s.end_op(op_id, Ok(0), 0);
+    }
+}
+
+/// So many are to be woken in later steps.
+fn leave_for_later(s: &State, id: u32, channel: &Channel, number: u32) {
+    match (channel.to_wake.replace(number), number) {
+        (0, 0) | (1.., 1..) => {}
+        (0, _) => s.channel_work.push_back(&ByWork(&s.channels), id),
+        (_, 0) => s.channel_work.remove(&ByWork(&s.channels), id),
     }
 }
 
@@ -195,7 +190,8 @@ pub fn slice(s: &State, budget: &Budget) -> bool {
         return false;
     }
     if budget.spend(ENTRY.wrapping_mul(AT_ONCE)) {
-        wake_some(s, id, AT_ONCE);
+        let channel = s.channels.at(id);
+        wake_some(s, id, channel, channel.to_wake.get());
     }
     true
 }

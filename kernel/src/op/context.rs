@@ -57,7 +57,7 @@ pub fn create(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         fresh.id = s.contexts.take(&s.memory)?;
         let ring = place::make(&s.memory, &s.rings, space, sizes, fresh.id);
         fresh.ring = ring.inspect_err(|_| s.contexts.give(fresh.id))?;
-        fresh.begin_at(s, &args, s.rings.at(fresh.ring).address.get());
+        fresh.begin_at(s, &args, place::address(&s.memory, s.rings.at(fresh.ring)));
         return fresh.finish(s, cx.context).map(Outcome::Done);
     }
     s.ops.ensure_one(&s.memory)?;

@@ -99,7 +99,7 @@ fn take(cx: &Cx<'_>, new: u32, sizes: Sizes) -> Result<Taken, Errno> {
     };
     if place::is_small(sizes) {
         let ring = place::make(&s.memory, &s.rings, new, sizes, cx.context_id).inspect_err(give)?;
-        let address = s.rings.at(ring).address.get();
+        let address = place::address(&s.memory, s.rings.at(ring));
         return Ok(Taken { ring, address, rest: Rest { handle: 0, sizes, memory: None }, former });
     }
     let (ring, making) = place::begin(&s.memory, &s.rings, new, sizes, cx.context_id).inspect_err(give)?;

@@ -242,7 +242,7 @@ fn attach(s: &State, owner: u32, id: u32) -> Result<u64, Errno> {
         return Err(Errno::MFILE);
     };
     cell.set(id);
-    Ok(s.rings.at(id).address.get().wrapping_add(number as u64))
+    Ok(place::address(&s.memory, s.rings.at(id)).wrapping_add(number as u64))
 }
 
 /// Goes on with one of these operations. `false`: it has ended.

@@ -157,6 +157,7 @@ fn step(s: &State, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "longest_step_ticks {}", s.stats.longest_step.get())?;
     writeln!(out, "longest_step_kind {}", s.stats.longest_kind.get())?;
     writeln!(out, "stack_high_water {}", machine.stack_high_water())?;
+    writeln!(out, "stack_of_boot {}", machine.stack_of_boot())?;
     writeln!(out, "stack_size {}", machine.stack_size())?;
     writeln!(out, "side_stack_bytes {}", machine.side_stack_bytes())?;
     writeln!(out, "boot_ticks {}", s.boot_ticks.get())?;

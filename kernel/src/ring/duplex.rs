@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 use crate::base::NONE;
-use crate::base::list::{Link, List};
+use crate::base::list::List;
 use crate::mem::arena::Record;
 use crate::mem::user::PageCache;
 use core::cell::Cell;
@@ -49,19 +49,15 @@ pub struct Ring {
     pub rq: Producer,
     /// Replies taken.
     pub rp: Consumer,
-    /// Which page of rings it lies in, and where in it (see [`super::place`]).
+    /// Which page of rings it lies in, and where in it (see [`super::place`]); threads the free list.
     pub page: Cell<u32>,
     /// Its place in that page.
     pub slot: Cell<u32>,
-    /// Address in the owner's space.
-    pub address: Cell<u64>,
-    /// Bytes of shared memory.
-    pub bytes: Cell<u32>,
     /// Position of the completion queue up to which the tracer has printed.
     pub traced: Cell<u32>,
-    /// Threads the free list.
-    pub free: Link,
 }
+
+const _: () = assert!(size_of::<Ring>() <= 136);
 
 impl Default for Ring {
     fn default() -> Self {
@@ -82,17 +78,14 @@ impl Default for Ring {
             rp: Consumer::new(),
             page: Cell::new(NONE),
             slot: Cell::new(0),
-            address: Cell::new(0),
-            bytes: Cell::new(0),
             traced: Cell::new(0),
-            free: Link::default(),
         }
     }
 }
 
 impl Record for Ring {
     fn free_link(&self) -> &Cell<u32> {
-        self.free.cell()
+        &self.page
     }
 }
 

@@ -6,7 +6,7 @@ use super::duplex::Ring;
 use crate::base::NONE;
 use crate::mem::arena::Arena;
 use crate::mem::frames::{Memory, Use};
-use crate::mem::wired::{self, Making};
+use crate::mem::wired::{self, Block, Making};
 use ring_abi::ABI_VERSION;
 use ring_abi::Errno;
 use ring_abi::layout::{Sizes, word};
@@ -84,16 +84,25 @@ pub fn make(
 /// Lets a ring begin in zeroed memory: a block, and a slot of it or `NONE` for all of it.
 fn open(memory: &Memory, ring: &Ring, (block_id, slot): (u32, u32), sizes: Sizes) {
     let block = memory.blocks.at(block_id);
-    let offset = if slot == NONE { 0 } else { block.offset(slot) };
+    let offset = offset(block, slot);
     let Some(view) = block.wired(memory).ring(&memory.machine, offset, sizes) else {
         crate::bug!("a ring does not fit the place that was taken for it");
     };
     reset(ring, view);
     ring.page.set(block_id);
     ring.slot.set(slot);
-    ring.address.set(block.address().wrapping_add(offset as u64));
-    ring.bytes.set(sizes.bytes() as u32);
     write_header(&view, sizes);
+}
+
+/// Address of a ring in its owner's space.
+pub fn address(memory: &Memory, ring: &Ring) -> u64 {
+    let block = memory.blocks.at(ring.page.get());
+    block.address().wrapping_add(offset(block, ring.slot.get()) as u64)
+}
+
+/// Where a ring begins in its block.
+fn offset(block: &Block, slot: u32) -> usize {
+    if slot == NONE { 0 } else { block.offset(slot) }
 }
 
 /// Makes a record that of a ring that nobody has used.

@@ -24,7 +24,7 @@ use ring_abi::args::map;
 pub const HEAD_BYTES: usize = 4096;
 /// Below this nothing is mapped; only the first address space may.
 pub const LOWEST: u64 = 0x1_0000;
-/// End of the addresses for segments; above it lie stacks and rings.
+/// End of the addresses for segments; above it lies the stack of a program that is not low.
 pub const HIGHEST: u64 = 0x6000_0000_0000;
 /// Where a position-independent program goes.
 pub const FLOATING_BASE: u64 = 0x1000_0000;
@@ -75,6 +75,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// First address above all segments.
+    pub fn end(&self) -> u64 {
+        self.segments.iter().map(Segment::end).max().unwrap_or(0)
+    }
+
     /// Bytes of one program header, for the auxiliary vector.
     pub const HEADER_BYTES: u64 = PROGRAM_HEADER_BYTES as u64;
 

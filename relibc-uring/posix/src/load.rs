@@ -3,7 +3,7 @@
 //! The new space is built beside the running one, so whatever goes wrong leaves everything as it was.
 #![allow(unsafe_code, reason = "mapping and writing are `unsafe fn` for the sake of the own space")]
 
-use crate::elf::{HEAD_BYTES, Plan, Segment};
+use crate::elf::{FLOATING_BASE, HEAD_BYTES, Plan, Segment};
 use crate::file;
 use crate::process::Inheritance;
 use crate::stack::{self, Auxiliary, Contents, auxv};
@@ -12,10 +12,15 @@ use ring_abi::Errno;
 use ring_abi::args::map;
 use uring::op::{self, Fd};
 
-/// End of a program's first stack.
-pub const STACK_TOP: u64 = 0x7000_0000_0000;
-/// Bytes of a program's first stack, all of them mapped at once. The page below it stays empty.
+/// End of the first stack of a program whose image is not low.
+const HIGH_STACK_TOP: u64 = 0x7000_0000_0000;
+/// Stacks that end by here are low: the kernel places what may lie anywhere above all that was mapped there by address, so
+/// what is left empty in between stays empty.
+const LOW: u64 = FLOATING_BASE;
+/// Bytes of a program's first stack, all of them mapped at once.
 pub const STACK_BYTES: u64 = 64 << 10;
+/// Bytes below it that stay empty.
+const GUARD_BYTES: u64 = 4096;
 /// Bytes that arguments and environment may take of it.
 const MOST_ARGUMENTS: usize = (STACK_BYTES / 2) as usize;
 /// Bytes that are copied at a time.
@@ -57,12 +62,20 @@ pub struct Loaded {
 /// Loads a program. `ENOEXEC` if it is none.
 pub fn load(program: Program<'_>, start: &Start<'_>) -> Result<Loaded, Errno> {
     let plan = program.plan()?;
-    let image = stack_image(&plan, start)?;
+    let top = stack_top(&plan);
+    let image = stack_image(&plan, start, top)?;
     let space = op::memory::space_create().wait()?;
-    match fill(space, program, &plan, &image) {
+    match fill(space, program, &plan, top, &image) {
         Ok(()) => Ok(Loaded { space, entry: plan.entry, stack: image.pointer }),
         Err(error) => file::close(space).and(Err(error)),
     }
+}
+
+/// Where the first stack of a program ends: right above a low image, so that image, stack and what the kernel places above
+/// them share page tables. Nobody else knows the place; to randomise it is to answer differently here.
+fn stack_top(plan: &Plan) -> u64 {
+    let above = plan.end().saturating_add(GUARD_BYTES).saturating_add(STACK_BYTES);
+    if above <= LOW { above } else { HIGH_STACK_TOP }
 }
 
 impl Program<'_> {
@@ -79,7 +92,7 @@ impl Program<'_> {
     }
 }
 
-fn stack_image(plan: &Plan, start: &Start<'_>) -> Result<stack::Image, Errno> {
+fn stack_image(plan: &Plan, start: &Start<'_>, top: u64) -> Result<stack::Image, Errno> {
     let home = start.inheritance;
     let (directory, scheme) = (home.directory.as_str().as_bytes(), home.default_scheme.as_bytes());
     let mut auxiliary = Vec::from([
@@ -102,15 +115,15 @@ fn stack_image(plan: &Plan, start: &Start<'_>) -> Result<stack::Image, Errno> {
     auxiliary.extend(handles.into_iter().filter_map(|(key, fd)| Some(Auxiliary::Number(key, fd?.0))));
     let contents =
         Contents { arguments: start.arguments, environment: start.environment, auxiliary: &auxiliary };
-    stack::build(STACK_TOP, MOST_ARGUMENTS, &contents)
+    stack::build(top, MOST_ARGUMENTS, &contents)
 }
 
-fn fill(space: Fd, program: Program<'_>, plan: &Plan, image: &stack::Image) -> Result<(), Errno> {
+fn fill(space: Fd, program: Program<'_>, plan: &Plan, top: u64, image: &stack::Image) -> Result<(), Errno> {
     for segment in &plan.segments {
         map_pages(space, segment.page, segment.length, segment.rights)?;
         fill_segment(space, program, segment)?;
     }
-    let bottom = STACK_TOP.wrapping_sub(STACK_BYTES);
+    let bottom = top.wrapping_sub(STACK_BYTES);
     map_pages(space, bottom, STACK_BYTES, map::READ | map::WRITE)?;
     copy(space, image.pointer, &image.bytes)
 }

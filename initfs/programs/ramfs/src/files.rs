@@ -395,7 +395,8 @@ impl Files {
         }
     }
 
-    /// Events: a file in memory never makes anybody wait.
+    /// Events: every one that is asked for, at once. POSIX says so of regular files, and Linux does the same: neither their
+    /// end nor a full tree makes anybody wait.
     pub(crate) fn events(&self, id: u64, events: Events) -> Result {
         self.file(id).map(|_| events.mask.into())
     }

@@ -214,8 +214,13 @@ impl Machine {
         1_700_000_000_000_000_000
     }
 
-    /// The most bytes of the kernel's stack that were ever in use; not known here.
+    /// The most bytes of the kernel's stack that any step used; not known here.
     pub fn stack_high_water(&self) -> usize {
+        0
+    }
+
+    /// The most bytes of the kernel's stack that the boot used; not known here.
+    pub fn stack_of_boot(&self) -> usize {
         0
     }
 

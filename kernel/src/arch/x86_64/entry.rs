@@ -42,6 +42,28 @@ unsafe extern "sysv64" {
     static interrupt_stubs: u8;
 }
 
+/// Goes to the top of this CPU's one stack, whose word there is its own address: an entry that starts anywhere else ends
+/// the kernel.
+macro_rules! to_top {
+    () => {
+        "mov rsp, gs:[{stack_top}]; cmp rsp, [rsp]; jne {wrong_top}"
+    };
+}
+pub(super) use to_top;
+
+/// What a stub took for the top of the stack is none. Says so on a small stack, since there is no other to trust.
+#[unsafe(naked)]
+pub(super) extern "sysv64" fn wrong_top() {
+    naked_asm!(
+        "mov rdi, rsp",
+        "mov rsp, gs:[{last_resort}]",
+        "call {lost_top}",
+        "ud2",
+        last_resort = const offset_of!(Hot, last_resort),
+        lost_top = sym super::interrupt::lost_top,
+    )
+}
+
 /// Where the gate of `vector` leads.
 pub(super) fn stub_address(vector: u8) -> u64 {
     (&raw const interrupt_stubs as u64).wrapping_add(u64::from(vector).wrapping_mul(STUB_BYTES))
@@ -63,7 +85,7 @@ pub(super) extern "sysv64" fn system_call() {
         "mov [rax + {r13}], r13",
         "mov [rax + {r14}], r14",
         "mov [rax + {r15}], r15",
-        "mov rsp, gs:[{stack_top}]",
+        to_top!(),
         "call {kernel_enter}",
         // The same context goes on: its kept registers are where they were.
         "mov rdi, gs:[{current}]",
@@ -78,6 +100,7 @@ pub(super) extern "sysv64" fn system_call() {
         flags = const FLAGS,
         current = const offset_of!(Hot, current),
         stack_top = const offset_of!(Hot, stack_top),
+        wrong_top = sym wrong_top,
         rsp = const offset_of!(Regs, rsp),
         rip = const offset_of!(Regs, rip),
         rbx = const offset_of!(Regs, rbx),
@@ -183,7 +206,7 @@ extern "sysv64" fn save_all() {
         "xsave64 [rsp + {vectors}]",
         "mov rdi, [rsp + {vector}]",
         "mov rsi, [rsp + {error}]",
-        "mov rsp, gs:[{stack_top}]",
+        to_top!(),
         "call {stopped}",
         "ud2",
         vector = const offset_of!(Frame, vector),
@@ -191,6 +214,7 @@ extern "sysv64" fn save_all() {
         parts = const VECTOR_PARTS,
         vectors = const VECTORS - FRAME,
         stack_top = const offset_of!(Hot, stack_top),
+        wrong_top = sym wrong_top,
         stopped = sym super::interrupt::stopped,
     )
 }
@@ -211,13 +235,14 @@ extern "sysv64" fn from_kernel() {
         "jne 2f",
         "3:",
         "mov rdi, [rsp + 8]",
-        "mov rsp, gs:[{stack_top}]",
+        to_top!(),
         "call {woken}",
         "ud2",
         "2:",
         "pop rax",
         "jmp {special}",
         stack_top = const offset_of!(Hot, stack_top),
+        wrong_top = sym wrong_top,
         woken = sym super::interrupt::woken,
         special = sym special,
     )

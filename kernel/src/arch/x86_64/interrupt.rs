@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::apic::{self, IRQ_SERIAL, Source};
 use super::entry::{DEBUG, DOUBLE_FAULT, MACHINE_CHECK, NMI, SYSTEM_CALL};
+use super::percpu::this_cpu;
 use super::state::Frame;
 
 /// Below this, vectors are exceptions.
@@ -40,6 +41,11 @@ pub(super) extern "sysv64" fn stopped(vector: u64, error: u64) -> ! {
 /// An interrupt ended the wait of an idle CPU.
 pub(super) extern "sysv64" fn woken(vector: u64) -> ! {
     interrupt(vector)
+}
+
+/// A stub would have begun elsewhere than at the top of the stack.
+pub(super) extern "sysv64" fn lost_top(begun: u64) -> ! {
+    panic!("an entry begins at {begun:#x}, which is not the top of the stack: {:#x}", this_cpu().stack_top())
 }
 
 /// No interrupt came while they were let in.

@@ -7,8 +7,8 @@
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
 
-use super::entry::{FLAGS, VECTOR_PARTS};
-use super::percpu::Hot;
+use super::entry::{FLAGS, VECTOR_PARTS, to_top, wrong_top};
+use super::percpu::{self, Hot};
 use super::regs::Regs;
 use super::start::BootInfo;
 use super::state::{FRAME, INITIAL_VECTORS, StateBlock, VECTORS};
@@ -194,7 +194,7 @@ pub(super) unsafe fn full(regs: &Regs, block: &StateBlock) -> ! {
 #[unsafe(naked)]
 pub(super) extern "sysv64" fn wait() -> ! {
     naked_asm!(
-        "mov rsp, gs:[{stack_top}]",
+        to_top!(),
         "2:",
         "sti",
         "wait_first:",
@@ -202,6 +202,7 @@ pub(super) extern "sysv64" fn wait() -> ! {
         "wait_last:",
         "jmp 2b",
         stack_top = const offset_of!(Hot, stack_top),
+        wrong_top = sym wrong_top,
     )
 }
 
@@ -209,7 +210,7 @@ pub(super) extern "sysv64" fn wait() -> ! {
 #[unsafe(naked)]
 pub(super) extern "sysv64" fn breathe() -> ! {
     naked_asm!(
-        "mov rsp, gs:[{stack_top}]",
+        to_top!(),
         "sti",
         "nop",
         "breathe_last:",
@@ -217,20 +218,34 @@ pub(super) extern "sysv64" fn breathe() -> ! {
         "call {breathed}",
         "ud2",
         stack_top = const offset_of!(Hot, stack_top),
+        wrong_top = sym wrong_top,
         breathed = sym super::interrupt::breathed,
     )
 }
 
-/// Leaves the loader's stack for the CPU's own, from its very top.
+/// Leaves the loader's stack for the CPU's own, from its very top: boots, paints anew what that used, and enters the
+/// first step as every other is entered.
 pub(super) fn on_own_stack(info: &'static BootInfo) -> ! {
-    // SAFETY: the loader's stack is abandoned; the CPU's own is mapped, painted and unused.
+    // SAFETY: the loader's stack is abandoned; the CPU's own is mapped, painted and unused, and unused again once the
+    // boot has returned: below its top there is nothing but paint.
     unsafe {
         asm!(
-            "mov rsp, gs:[{stack_top}]",
+            to_top!(),
             "xor ebp, ebp",
             "call {on_top}",
+            to_top!(),
+            "lea rdi, [rsp - {bytes}]",
+            "mov rax, {paint}",
+            "mov ecx, {bytes} / 8",
+            "rep stosq",
+            "call {breathed}",
+            "ud2",
             stack_top = const offset_of!(Hot, stack_top),
+            wrong_top = sym wrong_top,
+            bytes = const percpu::PAINTED_BYTES,
+            paint = const percpu::PAINT,
             on_top = sym super::start::on_top,
+            breathed = sym super::interrupt::breathed,
             in("rdi") info,
             options(noreturn),
         )

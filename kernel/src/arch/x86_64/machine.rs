@@ -177,9 +177,14 @@ impl Machine {
         timer::realtime_offset()
     }
 
-    /// The most bytes of this CPU's stack that were ever in use.
+    /// The most bytes of this CPU's stack that any step used.
     pub fn stack_high_water(&self) -> usize {
         this_cpu().stack_high_water()
+    }
+
+    /// The most bytes of this CPU's stack that the boot used.
+    pub fn stack_of_boot(&self) -> usize {
+        this_cpu().stack_of_boot()
     }
 
     /// Bytes of this CPU's stack.

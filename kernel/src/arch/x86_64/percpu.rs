@@ -11,16 +11,20 @@ use super::tables::{Gdt, Tss};
 
 /// Bytes of the CPU's one stack.
 const STACK_BYTES: usize = 64 * 1024;
+/// Bytes at the upper end of the stack: the word that says where the top is, and one more for alignment.
+const TOP_BYTES: usize = 16;
+/// Bytes below the top.
+pub(super) const PAINTED_BYTES: usize = STACK_BYTES - TOP_BYTES;
 /// Bytes of each of the small stacks, and how many there are.
 const SMALL_STACK_BYTES: usize = 4096;
 const SMALL_STACKS: usize = 4;
 /// What unused stack is painted with.
-const PAINT: u64 = 0x5a5a_a5a5_0f0f_f0f0;
+pub(super) const PAINT: u64 = 0x5a5a_a5a5_0f0f_f0f0;
 
 /// The words that the stubs address by their offsets from `gs`.
 #[repr(C)]
 pub(super) struct Hot {
-    /// First address above the CPU's one stack.
+    /// Where everything on the CPU's one stack begins. The word there holds this same address.
     pub(super) stack_top: Cell<u64>,
     /// Registers of the context that runs or ran last, or of nobody.
     pub(super) current: Cell<*const Regs>,
@@ -28,6 +32,8 @@ pub(super) struct Hot {
     pub(super) spare: Cell<*const StateBlock>,
     /// A program's register while a stub needs it.
     pub(super) scratch: Cell<u64>,
+    /// First address above a small stack, for what ends the kernel.
+    pub(super) last_resort: Cell<u64>,
     /// The root that is active.
     root: Cell<Frame>,
 }
@@ -63,6 +69,8 @@ pub(super) struct PerCpu {
     nobody: Regs,
     first_spare: StateBlock,
     stacks: &'static Stacks,
+    /// The most bytes of the stack that the boot used.
+    stack_of_boot: Cell<usize>,
 }
 
 /// The stacks of one CPU, apart from the rest so that they take no room in the image.
@@ -98,6 +106,7 @@ impl PerCpu {
                 current: Cell::new(core::ptr::null()),
                 spare: Cell::new(core::ptr::null()),
                 scratch: Cell::new(0),
+                last_resort: Cell::new(0),
                 root: Cell::new(Frame::new(0)),
             },
             gdt: UnsafeCell::new(Gdt::new()),
@@ -105,12 +114,15 @@ impl PerCpu {
             nobody: Regs::new(),
             first_spare: StateBlock::new(),
             stacks,
+            stack_of_boot: Cell::new(0),
         }
     }
 
     /// Points the hot words at the parts of this block, and paints its stack.
     pub(super) fn prepare(&'static self) {
-        self.hot.stack_top.set(self.stacks.main.top());
+        let [first, ..] = self.small_tops();
+        self.hot.last_resort.set(first);
+        self.hot.stack_top.set(self.stack_top());
         self.hot.current.set(&raw const self.nobody);
         self.hot.root.set(memory::kernel_root());
         self.set_spare(&self.first_spare);
@@ -127,9 +139,9 @@ impl PerCpu {
         self.stacks.main.bottom()
     }
 
-    /// First address above the CPU's one stack.
+    /// Where everything on the CPU's one stack begins.
     pub(super) fn stack_top(&self) -> u64 {
-        self.stacks.main.top()
+        self.stacks.main.top().wrapping_sub(TOP_BYTES as u64)
     }
 
     /// The page below the stack, which is to be taken away.
@@ -170,17 +182,29 @@ impl PerCpu {
         self.hot.root.set(root);
     }
 
-    /// Fills the stack with a pattern; nothing runs on it yet.
+    /// Fills the stack with a pattern up to its top; nothing runs on it yet.
     fn paint_stack(&self) {
-        for index in 0..STACK_BYTES / 8 {
+        for index in 0..PAINTED_BYTES / 8 {
             // SAFETY: the word lies in this CPU's stack, which is unused.
             unsafe { self.stacks.main.word(index).write_volatile(PAINT) }
         }
+        // SAFETY: as above; it is the first word that is not painted.
+        unsafe { self.stacks.main.word(PAINTED_BYTES / 8).write_volatile(self.stack_top()) }
     }
 
-    /// The most bytes of the stack that were ever in use.
+    /// The boot is over: what it used of the stack is of no more interest to the steps.
+    pub(super) fn note_end_of_boot(&self) {
+        self.stack_of_boot.set(self.stack_high_water());
+    }
+
+    /// The most bytes of the stack that the boot used.
+    pub(super) fn stack_of_boot(&self) -> usize {
+        self.stack_of_boot.get()
+    }
+
+    /// The most bytes of the stack that were in use since the boot, or in it while it lasts.
     pub(super) fn stack_high_water(&self) -> usize {
-        let words = STACK_BYTES / 8;
+        let words = PAINTED_BYTES / 8;
         // SAFETY: the word lies in this CPU's stack.
         let is_untouched = |index: &usize| unsafe { self.stacks.main.word(*index).read_volatile() } == PAINT;
         words.saturating_sub((0..words).take_while(is_untouched).count()).wrapping_mul(8)

@@ -45,8 +45,8 @@ pub struct BootInfo {
 }
 
 unsafe extern "Rust" {
-    /// The kernel proper; defined above this layer.
-    safe fn kernel_boot(info: &'static BootInfo) -> !;
+    /// The kernel proper, up to its first step; defined above this layer.
+    safe fn kernel_boot(info: &'static BootInfo);
 }
 
 static INFO: Place<BootInfo> = Place::empty();
@@ -82,9 +82,10 @@ fn refuse(reason: core::fmt::Arguments<'_>) -> ! {
 }
 
 /// Continues [`start`] on the CPU's one stack, which nothing has used yet.
-pub(super) extern "sysv64" fn on_top(info: &'static BootInfo) -> ! {
+pub(super) extern "sysv64" fn on_top(info: &'static BootInfo) {
     memory::forget_loader(panic::image_start());
-    kernel_boot(info)
+    kernel_boot(info);
+    this_cpu().note_end_of_boot();
 }
 
 /// How far the direct map reaches: the loader maps at least the first four GiB.

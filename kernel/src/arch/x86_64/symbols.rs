@@ -1,6 +1,6 @@
 //! The arrow that points up: the symbols that this layer calls and the layers above define.
 
-/// Defines what the machine calls: `boot(&BootInfo) -> !`, which fills the `kernel` and runs the first program;
+/// Defines what the machine calls: `boot(&BootInfo)`, which fills the `kernel` and makes the first program;
 /// `enter(kernel, ring, to_submit, min_complete, flags, deadline) -> result` and `event(kernel, kind, a, b, c) -> !`,
 /// with plain `u64`; and `dump(&mut dyn Write)` for a dying kernel.
 ///
@@ -11,8 +11,8 @@
 macro_rules! entry_symbols {
     (kernel: $kernel:path, boot: $boot:path, enter: $enter:path, event: $event:path, dump: $dump:path $(,)?) => {
         #[unsafe(no_mangle)]
-        fn kernel_boot(info: &'static $crate::arch::x86_64::BootInfo) -> ! {
-            $boot(info)
+        fn kernel_boot(info: &'static $crate::arch::x86_64::BootInfo) {
+            $boot(info);
         }
 
         #[unsafe(no_mangle)]

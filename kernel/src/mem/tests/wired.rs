@@ -27,12 +27,12 @@ fn five_small_rings_share_a_page_and_leave_nothing() {
     let make = || place::make(m, &rings, id, Sizes::SMALLEST, 7).unwrap();
     let made: Vec<u32> = (0..11).map(|_| make()).collect();
     assert_eq!(m.used(Use::Rings), 3);
-    let mut addresses: Vec<u64> = made.iter().map(|ring| rings.at(*ring).address.get()).collect();
+    let mut addresses: Vec<u64> = made.iter().map(|ring| place::address(m, rings.at(*ring))).collect();
     addresses.sort_unstable();
     assert!(addresses.windows(2).all(|pair| pair[1] - pair[0] >= 768));
     for ring in &made {
         let ring = rings.at(*ring);
-        let place = bed.space(id).place(m, ring.address.get(), Access::Write).unwrap();
+        let place = bed.space(id).place(m, place::address(m, ring), Access::Write).unwrap();
         m.machine.store_u32(place, 5);
         assert_eq!(ring.memory.get().header(word::SQ_HEAD).load(Relaxed), 5, "both see the same memory");
         assert_eq!(ring.memory.get().header(word::SIZES).load(Relaxed), Sizes::SMALLEST.packed());
@@ -42,7 +42,7 @@ fn five_small_rings_share_a_page_and_leave_nothing() {
     place::drop(m, &rings, made[1]);
     let again = make();
     let ring = rings.at(again);
-    assert_eq!(ring.address.get(), addresses[1], "a slot is used again");
+    assert_eq!(place::address(m, ring), addresses[1], "a slot is used again");
     assert_eq!(ring.memory.get().header(word::SQ_HEAD).load(Relaxed), 0, "and zeroed");
     place::drop(m, &rings, again);
     for ring in made.iter().filter(|ring| **ring != made[1]) {

@@ -231,8 +231,12 @@ fn the_kernels_counters_can_be_read(_: &Guest) -> Verdict {
     let step = text("/scheme/sys/step")?;
     let value =
         |name: &str| step.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
-    let (high, size) = (value("stack_high_water "), value("stack_size "));
-    ensure(high > Some(0) && high < size, "the kernel's stack was used up, or never")
+    let (high, boot) = (value("stack_high_water "), value("stack_of_boot "));
+    ensure(high > Some(0) && high < Some(8 << 10), "a step used more of the stack than it may, or nothing")?;
+    ensure(
+        boot > high && boot < value("stack_size "),
+        "the boot used less of the stack than a step, or all of it",
+    )
 }
 
 fn every_frame_is_counted_once(_: &Guest) -> Verdict {

@@ -7,7 +7,7 @@ use crate::verdict::{Verdict, ensure, equal};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
-use posix::directory::{mkdir, read_directory, readlink, symlink, unlink};
+use posix::directory::{mkdir, read_directory, readlink, rmdir, symlink, unlink};
 use posix::file::{close, read, stat, write_all};
 use posix::flags::{O_CREAT, O_NOFOLLOW, O_RDONLY, O_WRONLY};
 use posix::open::{chdir, getcwd, open};
@@ -22,6 +22,7 @@ tests! {
     a_link_leads_to_its_target,
     a_link_may_lead_into_another_scheme,
     a_link_may_stand_in_the_middle_of_a_path,
+    names_behind_a_link_into_another_scheme_can_be_removed,
     links_in_a_circle_are_an_error,
     a_long_chain_of_links_is_followed_and_a_longer_one_is_not,
     a_link_to_nothing_is_a_missing_file,
@@ -134,6 +135,39 @@ fn a_link_may_stand_in_the_middle_of_a_path(guest: &Guest) -> Verdict {
     reads(&format!("{folder}/real/made"), "made")?;
     unlink(format!("{folder}/alias/made").as_bytes())?;
     equal(first_bytes(&format!("{folder}/real/made")), Err(Errno::NOENT))
+}
+
+fn names_behind_a_link_into_another_scheme_can_be_removed(guest: &Guest) -> Verdict {
+    let folder = guest.folder()?;
+    let other = guest.daemon(&["ramfs", "other-ram"])?;
+    mkdir(b"/scheme/other-ram/far", 0o755)?;
+    mkdir(b"/scheme/other-ram/far/inner", 0o755)?;
+    put("/scheme/other-ram/far/file", b"found")?;
+    put("/scheme/other-ram/far/inner/file", b"found")?;
+    symlink(b"/scheme/other-ram/far", format!("{folder}/away").as_bytes())?;
+    // A link in the other scheme, and one that leads back.
+    symlink(b"/scheme/other-ram/far/inner", b"/scheme/other-ram/far/in")?;
+    symlink(folder.as_bytes(), b"/scheme/other-ram/far/back")?;
+    put(&format!("{folder}/file"), b"found")?;
+    symlink(b"/scheme/initfs/etc", format!("{folder}/etc").as_bytes())?;
+
+    equal(rmdir(format!("{folder}/away/inner").as_bytes()), Err(Errno::NOTEMPTY))?;
+    unlink(format!("{folder}/away/in/file").as_bytes())?;
+    unlink(format!("{folder}/away/in").as_bytes())?;
+    rmdir(format!("{folder}/away/inner").as_bytes())?;
+    unlink(format!("{folder}/away/file").as_bytes())?;
+    unlink(format!("{folder}/away/back/file").as_bytes())?;
+    equal(unlink(format!("{folder}/away/file").as_bytes()), Err(Errno::NOENT))?;
+    equal(unlink(format!("{folder}/etc/motd").as_bytes()), Err(Errno::ROFS))?;
+    equal(first_bytes(&format!("{folder}/file")), Err(Errno::NOENT))?;
+    let names = read_directory(b"/scheme/other-ram/far")?;
+    let mut names = names.iter().map(|entry| entry.name.as_str()).filter(|name| !name.starts_with('.'));
+    equal((names.next(), names.next()), (Some("back"), None))?;
+    // The link itself is removed, not what it leads to.
+    unlink(format!("{folder}/away").as_bytes())?;
+    ensure(stat(b"/scheme/other-ram/far").is_ok(), "the target went with its link")?;
+    guest.kill(other)?;
+    Ok(())
 }
 
 fn links_in_a_circle_are_an_error(guest: &Guest) -> Verdict {
