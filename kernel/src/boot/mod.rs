@@ -60,6 +60,7 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         reload: Cell::new(false),
         stuck: Cell::new(false),
         traced: Cell::new(0),
+        short_flags: Cell::new(ring_abi::enter::COMPLETIONS),
         interrupts: [const { Cell::new(0) }; crate::arch::IRQ_LINES as usize],
         boot_ticks: Cell::new(0),
         timers: Timers::new(&memory, MOST_OPS),

@@ -51,10 +51,7 @@ pub enum Road<'a> {
 #[inline(always)]
 pub fn look<'a>(s: &'a State, context: &Context, args: &Enter) -> Road<'a> {
     let Some(ring) = s.rings.get(context.ring(args.ring)) else { return Road::Refused(Errno::BADF) };
-    let is_plain = is_none(ring.link.get())
-        && s.traced.get() == 0
-        && args.flags == enter::COMPLETIONS
-        && args.to_submit != 0;
+    let is_plain = is_none(ring.link.get()) && args.flags == s.short_flags.get() && args.to_submit != 0;
     // The view is fetched anew for each queue: it is less to keep in registers.
     if !is_plain || ring.sq.ready(&ring.memory.get().sq()) != Ok(1) || ring.cq.known_room() == 0 {
         return Road::Long(ring);

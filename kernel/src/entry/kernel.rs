@@ -35,7 +35,10 @@ impl Kernel {
         let then = Wait { min_complete: args.min_complete, flags: args.flags, deadline: args.deadline };
         match self.look(cpu, &args) {
             Road::Done => Resume::Same(0),
-            Road::Refused(error) => Resume::Same(enter::refusal(error)),
+            Road::Refused(error) => {
+                count(&self.state.stats.refused);
+                Resume::Same(enter::refusal(error))
+            }
             Road::Alone(ring, head) => self.alone(cpu, ring, head, then, |resume| resume),
             Road::Long(ring) => self.long(cpu, ring, args.to_submit, then, |resume| resume),
         }

@@ -8,6 +8,7 @@ use super::event::{Enter, Event, Fault, Resume};
 use super::kernel::Kernel;
 use crate::arch::{self, x86_64::Place};
 use crate::base::trace;
+use crate::op::stats::count;
 use crate::ring::duplex::Ring;
 use ring_abi::Errno;
 use ring_abi::sqe::Head;
@@ -32,7 +33,7 @@ pub fn enter(
 ) -> u64 {
     match kernel.look(CPU, &Enter { ring, to_submit, min_complete, flags, deadline }) {
         Road::Done => 0,
-        Road::Refused(error) => refuse(error),
+        Road::Refused(error) => refuse(kernel, error),
         Road::Alone(ring, head) => alone(kernel, ring, head.0, min_complete, deadline),
         Road::Long(ring) => long(kernel, ring, to_submit, min_complete, flags, deadline),
     }
@@ -40,7 +41,8 @@ pub fn enter(
 
 #[cold]
 #[inline(never)]
-fn refuse(error: Errno) -> u64 {
+fn refuse(kernel: &'static Kernel, error: Errno) -> u64 {
+    count(&kernel.state.stats.refused);
     to_value(enter::refusal(error))
 }
 

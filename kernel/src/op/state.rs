@@ -29,7 +29,7 @@ use crate::scheme::names::Name;
 use core::cell::Cell;
 use core::fmt::Write;
 use ring_abi::errno::mux;
-use ring_abi::{Cqe, Errno, Opcode};
+use ring_abi::{Cqe, Errno, Opcode, enter};
 
 /// The state of the system.
 pub struct State {
@@ -85,6 +85,9 @@ pub struct State {
     pub stuck: Cell<bool>,
     /// Process id whose rings are traced, or zero.
     pub traced: Cell<u32>,
+    /// The flags of `ring_enter` with which an entry may take a short road: a wait for completions, or flags that
+    /// nobody can have while rings are traced.
+    pub short_flags: Cell<u64>,
     /// Interrupts so far, by line.
     pub interrupts: [Cell<u64>; IRQ_LINES as usize],
     /// Time at which the kernel began, in ticks of the processor.
@@ -182,6 +185,12 @@ impl State {
             Some(cpu) => cpu,
             None => crate::bug!("no such cpu"),
         }
+    }
+
+    /// Traces the rings of a process from now on, or with zero none.
+    pub fn trace_rings(&self, pid: u32) {
+        self.traced.set(pid);
+        self.short_flags.set(if pid == 0 { enter::COMPLETIONS } else { u64::MAX });
     }
 
     /// Notes an event in the log.

@@ -23,6 +23,8 @@ pub struct Stats {
     pub events: Cell<u64>,
     /// Replies with a tag that was not out.
     pub stale_tags: Cell<u64>,
+    /// Entries into a ring that the context does not have.
+    pub refused: Cell<u64>,
     /// Switches from one context to another.
     pub switches: Cell<u64>,
     /// Longest step, in ticks of the processor.
@@ -56,6 +58,7 @@ impl Stats {
             enters: Cell::new(0),
             events: Cell::new(0),
             stale_tags: Cell::new(0),
+            refused: Cell::new(0),
             switches: Cell::new(0),
             longest_step: Cell::new(0),
             longest_kind: Cell::new(0),

@@ -125,6 +125,7 @@ fn counters(s: &State, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "events {}", stats.events.get())?;
     writeln!(out, "switches {}", stats.switches.get())?;
     writeln!(out, "stale_tags {}", stats.stale_tags.get())?;
+    writeln!(out, "refused {}", stats.refused.get())?;
     writeln!(out, "killed {}", stats.killed.get())?;
     for opcode in Opcode::ALL {
         let count = stats.started.get(usize::from(opcode.raw())).map_or(0, |count| count.get());
@@ -173,7 +174,7 @@ pub fn write(cx: &Cx<'_>, part: u8, buffer: u64, length: u64) -> OpResult {
     let value: u32 = text.trim().parse().map_err(|_| Errno::INVAL)?;
     match part {
         EXIT => cx.s.halt.set(Some(value)),
-        TRACE => cx.s.traced.set(value),
+        TRACE => cx.s.trace_rings(value),
         STEP => cx.s.stats.longest_step.set(0),
         _ => return Err(Errno::ROFS),
     }

@@ -52,12 +52,12 @@ pub struct Ring {
     /// Which page of rings it lies in, and where in it (see [`super::place`]); threads the free list.
     pub page: Cell<u32>,
     /// Its place in that page.
-    pub slot: Cell<u32>,
+    pub slot: Cell<u8>,
     /// Position of the completion queue up to which the tracer has printed.
     pub traced: Cell<u32>,
 }
 
-const _: () = assert!(size_of::<Ring>() <= 136);
+const _: () = assert!(size_of::<Ring>() == 128);
 
 impl Default for Ring {
     fn default() -> Self {

@@ -13,6 +13,9 @@ use ring_abi::layout::{Sizes, word};
 use ring_abi::map;
 use ring_abi::sync::Ordering::Relaxed;
 
+/// Instead of a slot: the ring has all of its block. A page has far fewer slots.
+const WHOLE: u8 = u8::MAX;
+
 /// A ring of more bytes has a block of its own.
 const SMALL: usize = 2048;
 /// Rings are aligned to cache lines.
@@ -40,7 +43,7 @@ pub fn begin(
     ring.owner.set(owner);
     ring.space.set(space_id);
     ring.page.set(NONE);
-    ring.slot.set(NONE);
+    ring.slot.set(WHOLE);
     ring.link.set(NONE);
     Ok((id, making))
 }
@@ -90,14 +93,22 @@ fn open(memory: &Memory, ring: &Ring, (block_id, slot): (u32, u32), sizes: Sizes
     };
     reset(ring, view);
     ring.page.set(block_id);
-    ring.slot.set(slot);
+    ring.slot.set(u8::try_from(slot).unwrap_or(WHOLE));
     write_header(&view, sizes);
 }
 
 /// Address of a ring in its owner's space.
 pub fn address(memory: &Memory, ring: &Ring) -> u64 {
     let block = memory.blocks.at(ring.page.get());
-    block.address().wrapping_add(offset(block, ring.slot.get()) as u64)
+    block.address().wrapping_add(offset(block, slot(ring)) as u64)
+}
+
+/// A ring's slot in its block, or `NONE` if it has all of it.
+fn slot(ring: &Ring) -> u32 {
+    match ring.slot.get() {
+        WHOLE => NONE,
+        slot => u32::from(slot),
+    }
 }
 
 /// Where a ring begins in its block.
@@ -134,7 +145,7 @@ fn write_header(view: &map::Ring, sizes: Sizes) {
 pub fn drop(memory: &Memory, rings: &Arena<Ring>, id: u32) {
     let ring = rings.at(id);
     let block = ring.page.replace(NONE);
-    let slot = ring.slot.replace(NONE);
+    let slot = slot(ring);
     reset(ring, map::Ring::default());
     ring.owner.set(NONE);
     ring.space.set(NONE);
