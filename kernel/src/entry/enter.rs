@@ -15,12 +15,9 @@ use crate::context::timers::CONTEXT;
 use crate::op::state::State;
 use crate::op::{dispatch, forward, nop, read, reply, tracer};
 use crate::ring::duplex::Ring;
-use ring_abi::ring::PushError;
+use ring_abi::ring::{self, Entry, PushError};
 use ring_abi::sqe::{Head, Words};
 use ring_abi::{Errno, Opcode, enter};
-
-/// So many entries in one step are too few for it to be the longest.
-const BRIEF: u32 = 4;
 
 /// What becomes of the context that entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,12 +193,12 @@ fn take_many_replies(s: &State, ring: &Ring, link_id: u32, ready: u32) -> Taken 
     let link = s.links.at(link_id);
     let budget = &s.memory.budget;
     let end = ring.rp.position().wrapping_add(ready);
-    if budget.begin(ready) > BRIEF {
-        s.step.measure(&s.memory.machine);
-    }
+    budget.begin(ready);
+    let began = s.memory.machine.ticks();
     while budget.left() != 0 {
         budget.took(reply::take_run(s, link_id, link, ring, budget));
     }
+    s.stats.note_step(s.memory.machine.ticks().wrapping_sub(began), 0);
     ring.rp.publish(&ring.memory.get().service_replies());
     forward::refill(s, link_id, link);
     if ring.rp.position() == end { Taken::All } else { Taken::Some(0) }
@@ -216,9 +213,8 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     let wanted = u64::from(ready).min(to_submit) as u32;
     let end = ring.sq.position().wrapping_add(wanted);
     let budget = &s.memory.budget;
-    if budget.begin(wanted) > BRIEF {
-        s.step.measure(&s.memory.machine);
-    }
+    budget.begin(wanted);
+    let began = s.memory.machine.ticks();
     let context = s.contexts.at(ring.owner.get());
     // First word of the oldest submission, if it was read already: nothing is read twice.
     let mut seen = None;
@@ -252,6 +248,7 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
         budget.took(done);
         seen = next;
     }
+    s.stats.note_step(s.memory.machine.ticks().wrapping_sub(began), 0);
     ring.sq.publish(&sq);
     if ring.starved.get() {
         ring.starve(false);
@@ -269,15 +266,16 @@ fn answer_nops(s: &State, ring: &Ring, first: Head, most: u32) -> (u32, Option<H
     let memory = ring.memory.get();
     let (sq, cq) = (memory.sq(), memory.cq());
     let most = most.min(ring.cq.known_room());
+    let (from, to) = (ring.sq.position(), ring.cq.position());
     let mut done = 0_u32;
     let mut head = first;
     let next = loop {
-        ring.cq.put_ahead(&cq, done, nop_answer(head));
+        ring::store(cq.slot(to.wrapping_add(done)), nop_answer(head));
         done = done.wrapping_add(1);
         if done >= most {
             break None;
         }
-        head = Head(ring.sq.peek(&sq, done).word(0));
+        head = Head(Entry::at(&sq, from.wrapping_add(done)).word(0));
         if head.shape() != dispatch::NOP {
             break Some(head);
         }

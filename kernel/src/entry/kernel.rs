@@ -160,11 +160,8 @@ impl Kernel {
     /// Remembers the longest step.
     fn end(&self, kind: u8) {
         let s = &self.state;
-        if let Some(ticks) = s.step.measured(&s.memory.machine)
-            && ticks > s.stats.longest_step.get()
-        {
-            s.stats.longest_step.set(ticks);
-            s.stats.longest_kind.set(kind);
+        if let Some(ticks) = s.step.measured(&s.memory.machine) {
+            s.stats.note_step(ticks, kind);
         }
     }
 }

@@ -74,6 +74,15 @@ pub fn count(counter: &Cell<u64>) {
 }
 
 impl Stats {
+    /// Notes that a step, or what matters of it, took so many ticks.
+    #[inline(always)]
+    pub fn note_step(&self, ticks: u64, kind: u8) {
+        if ticks > self.longest_step.get() {
+            self.longest_step.set(ticks);
+            self.longest_kind.set(kind);
+        }
+    }
+
     /// Notes that an operation started.
     #[inline(always)]
     pub fn start(&self, opcode: u8) {

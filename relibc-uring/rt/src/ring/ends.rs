@@ -88,6 +88,12 @@ impl Ends {
     /// Takes every completion that is there: `each` gets its tag and the answer.
     #[inline(always)]
     pub(crate) fn reap(&self, mut each: impl FnMut(u32, Answer)) -> u32 {
+        self.reap_words(|head, result| each((head >> 32) as u32, Answer { head: head as u32, result }))
+    }
+
+    /// The same: `each` gets the two words of the entry.
+    #[inline(always)]
+    pub(crate) fn reap_words(&self, mut each: impl FnMut(u64, u64)) -> u32 {
         let queue = self.ring.cq();
         if self.cq.is_empty(&queue) {
             return 0;
@@ -97,7 +103,7 @@ impl Ends {
         let end = index.wrapping_add(ready);
         while index != end {
             let [head, result] = queue.slot(index).each_ref().map(|word| word.load(Relaxed));
-            each((head >> 32) as u32, Answer { head: head as u32, result });
+            each(head, result);
             index = index.wrapping_add(1);
         }
         self.cq.advance(ready);

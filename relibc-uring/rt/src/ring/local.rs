@@ -217,14 +217,23 @@ impl Local {
     #[inline(never)]
     fn collect<T: From<Answer>>(&self, ends: &Ends, answers: &mut [T]) -> u32 {
         let mut others = 0_u32;
-        let taken = ends.reap(|tag, answer| match answers.get_mut((tag ^ BLOCKING) as usize) {
-            Some(place) => *place = answer.into(),
-            None => {
-                others = others.wrapping_add(1);
-                self.deliver(tag, answer);
+        let taken = ends.reap_words(|head, result| {
+            match answers.get_mut((head >> 32) as usize ^ BLOCKING as usize) {
+                Some(place) => *place = Answer { head: head as u32, result }.into(),
+                None => {
+                    others = others.wrapping_add(1);
+                    self.deliver_words(head, result);
+                }
             }
         });
         taken.wrapping_sub(others)
+    }
+
+    /// Files an answer, as it stands in the completion, with its slot.
+    #[cold]
+    #[inline(never)]
+    fn deliver_words(&self, head: u64, result: u64) {
+        self.deliver((head >> 32) as u32, Answer { head: head as u32, result });
     }
 
     /// Lets the kernel take submissions and replies, without waiting for anything.
