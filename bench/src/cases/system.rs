@@ -9,11 +9,12 @@ use posix::file::{close, write_all};
 use posix::flags::O_WRONLY;
 use posix::open::open;
 use uring::println;
+use uring::start::env::var;
 
 const STEP: &str = "/scheme/sys/step";
 /// The rows.
 pub(crate) const ROWS: &[&str] =
-    &["boot.to_bench", "step.longest", "stack.high_water", "stack.boot", "stack.side"];
+    &["boot.to_init", "boot.to_bench", "step.longest", "stack.high_water", "stack.boot", "stack.side"];
 
 /// Instructions of the kernel's longest step, and what kind of event it was for.
 pub(crate) fn longest_step(bench: &Bench) -> Result<(Figure, u64), Failure> {
@@ -31,6 +32,10 @@ pub(crate) fn forget_longest_step() -> Outcome {
 pub(crate) fn run(bench: &mut Bench) -> Outcome {
     let boot = bench.started.wrapping_sub(number(STEP, "boot_ticks")?);
     bench.exact("boot.to_bench", Unit::Instructions, bench.scale().whole_instructions(boot));
+    if let Some(began) = var("INIT_TICKS").and_then(|ticks| ticks.parse::<u64>().ok()) {
+        let boot = began.wrapping_sub(number(STEP, "boot_ticks")?);
+        bench.exact("boot.to_init", Unit::Instructions, bench.scale().whole_instructions(boot));
+    }
     let (longest, kind) = longest_step(bench)?;
     bench.exact("step.longest", Unit::Instructions, longest);
     println!("bench: the longest step was of kind {kind}");

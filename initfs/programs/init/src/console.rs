@@ -60,7 +60,7 @@ pub(crate) async fn stay(daemons: &mut Daemons) -> ! {
 async fn run(daemons: &mut Daemons, waiting: &mut Waiting, text: &str) {
     let command = words(text);
     let Some(name) = command.first() else { return };
-    match crate::start_program(&command, &STANDARD, |_| Ok(())) {
+    match crate::start_program(&command, &[], &STANDARD, |_| Ok(())) {
         Ok(pid) => match supervise(daemons, waiting, Some(pid)).await {
             End::Exited(0) => {}
             end => eprintln!("init: {name}: {end:?}"),

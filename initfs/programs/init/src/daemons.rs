@@ -57,7 +57,7 @@ impl Started {
     /// Starts it, and again if it dies before it serves.
     fn start(&mut self) {
         self.since = machine::now();
-        match crate::start_program(&self.daemon.command, &STANDARD, |_| Ok(())) {
+        match crate::start_program(&self.daemon.command, &[], &STANDARD, |_| Ok(())) {
             Ok(pid) => self.pid = pid,
             Err(error) => {
                 eprintln!("init: {}: {error}", self.name());

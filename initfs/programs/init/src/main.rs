@@ -12,6 +12,7 @@ mod console;
 mod daemons;
 mod machine;
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use daemons::Daemons;
@@ -24,11 +25,16 @@ use posix::protocol::{Target, Wait, signal};
 use posix::spawn::{Command, STANDARD, spawn_after};
 use ring_abi::Errno;
 use ring_abi::context::End;
+use uring::trap::ticks;
 use uring::{eprintln, println};
+
+/// Variable of the environment that tells the program of the host when init began, by the time-stamp counter.
+const BEGAN: &str = "INIT_TICKS";
 
 uring::main!(run);
 
 fn run() -> u8 {
+    let began = ticks();
     let options = Options::parse(&machine::read_text("/etc/cmdline").unwrap_or_default());
     let mut daemons = Daemons::default();
     match machine::read_text("/etc/plan") {
@@ -42,12 +48,12 @@ fn run() -> u8 {
         greet();
         uring::block_on(console::stay(&mut daemons));
     }
-    let program = start(&options);
+    let program = start(&options, began);
     supervise(&mut daemons, program)
 }
 
-/// Starts the program that the host asked for; its process id.
-fn start(options: &Options) -> u32 {
+/// Starts the program that the host asked for; its process id. `began` is when init itself did.
+fn start(options: &Options, began: u64) -> u32 {
     let trace = |pid| {
         if options.trace_rings
             && let Err(error) = machine::trace_rings(pid)
@@ -56,7 +62,7 @@ fn start(options: &Options) -> u32 {
         }
         Ok(())
     };
-    match start_program(&options.exec, &STANDARD, trace) {
+    match start_program(&options.exec, &[format!("{BEGAN}={began}")], &STANDARD, trace) {
         Ok(pid) => pid,
         Err(error) => {
             let name = options.exec.first().map_or("", String::as_str);
@@ -70,14 +76,18 @@ fn start(options: &Options) -> u32 {
 /// the program runs.
 fn start_program(
     words: &[String],
+    variables: &[String],
     handles: &[(Fd, u64)],
     ready: impl FnOnce(u32) -> Result<(), Errno>,
 ) -> Result<u32, Errno> {
     let name = words.first().ok_or(Errno::NOENT)?;
     let path = if name.contains(['/', ':']) { name.clone() } else { ["/bin/", name].concat() };
     let arguments: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
-    let environment: &[&[u8]] = &[b"PATH=/bin"];
-    spawn_after(&Command { path: path.as_bytes(), arguments: &arguments, environment, handles }, ready)
+    let variables = variables.iter().map(String::as_bytes);
+    let environment: Vec<&[u8]> = core::iter::once(&b"PATH=/bin"[..]).chain(variables).collect();
+    let command =
+        Command { path: path.as_bytes(), arguments: &arguments, environment: &environment, handles };
+    spawn_after(&command, ready)
 }
 
 /// Keeps the daemons alive until the program has ended, and ends the machine with its status.
