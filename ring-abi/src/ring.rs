@@ -341,6 +341,12 @@ impl Consumer {
         self.head.set(self.head.get().wrapping_add(count));
     }
 
+    /// Takes all entries before a position off, which the caller knows to be there, without showing it to the peer yet.
+    #[inline(always)]
+    pub fn move_to(&self, position: u32) {
+        self.head.set(position);
+    }
+
     /// Shows the peer which entries have been taken.
     #[inline(always)]
     pub fn publish<const W: usize>(&self, queue: &Queue<'_, W>) {

@@ -1,8 +1,8 @@
 //! A ring was entered: take the replies, take the submissions, then wait if asked.
 //!
-//! There are three roads. What a nop needs is done by [`look`] itself, without a frame. A single submission whose
-//! program waits for completions takes [`alone`], in a straight line. Everything else takes [`long`]: replies first,
-//! then any number of submissions, then any wait.
+//! There are several roads. What a nop needs is done by [`look`] itself, without a frame. A single submission whose
+//! program waits for completions takes [`alone`], and a daemon that only replies and waits takes [`serve`], both in a
+//! straight line. Everything else takes [`long`]: replies first, then any number of submissions, then any wait.
 //!
 //! What exceeds the step's budget stays in the rings and is taken up when the context has its next turn; the
 //! program notices nothing of it.
@@ -40,6 +40,8 @@ pub enum Road<'a> {
     Refused(Errno),
     /// One submission, which was looked at but not taken, and a wait for completions.
     Alone(&'a Ring, Head),
+    /// A daemon's replies, and a wait for requests.
+    Serve(&'a Ring),
     /// Any other.
     Long(&'a Ring),
 }
@@ -48,7 +50,10 @@ pub enum Road<'a> {
 #[inline(always)]
 pub fn look<'a>(s: &'a State, context: &Context, args: &Enter) -> Road<'a> {
     let Some(ring) = s.rings.get(context.ring(args.ring)) else { return Road::Refused(Errno::BADF) };
-    let is_plain = is_none(ring.link.get()) && args.flags == s.short_flags.get() && args.to_submit != 0;
+    if !is_none(ring.link.get()) {
+        return if args.flags == enter::REQUESTS { Road::Serve(ring) } else { Road::Long(ring) };
+    }
+    let is_plain = args.flags == s.short_flags.get() && args.to_submit != 0;
     // The view is fetched anew for each queue: it is less to keep in registers.
     if !is_plain || ring.sq.ready(&ring.memory.get().sq()) != Ok(1) || ring.cq.known_room() == 0 {
         return Road::Long(ring);
@@ -92,6 +97,26 @@ pub struct Wait {
     pub flags: u64,
     /// When it ends, in nanoseconds of the monotonic clock.
     pub deadline: u64,
+}
+
+/// Takes the replies of a daemon that waits for requests. With submissions of its own it goes on as [`long`] does.
+#[inline(always)]
+pub fn serve(s: &State, ring: &Ring, to_submit: u64, deadline: u64) -> Then {
+    if s.traced.get() != 0 || !ring.sq.is_empty(&ring.memory.get().sq()) {
+        return long_apart(s, ring, to_submit, 0, enter::REQUESTS, deadline);
+    }
+    match take_replies(s, ring, ring.link.get()) {
+        Taken::All => {}
+        other => return stop(s, ring, other, to_submit, 0, enter::REQUESTS, deadline),
+    }
+    wait(s, ring, Wait { min_complete: 0, flags: enter::REQUESTS, deadline })
+}
+
+/// [`long`], out of the way.
+#[cold]
+#[inline(never)]
+fn long_apart(s: &State, ring: &Ring, to_submit: u64, min_complete: u64, flags: u64, deadline: u64) -> Then {
+    long(s, ring, to_submit, Wait { min_complete, flags, deadline })
 }
 
 /// Handles an entry of any kind.

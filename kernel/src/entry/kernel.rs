@@ -40,6 +40,7 @@ impl Kernel {
                 Resume::Same(enter::refusal(error))
             }
             Road::Alone(ring, head) => self.alone(cpu, ring, head, then, |resume| resume),
+            Road::Serve(ring) => self.serve(cpu, ring, args.to_submit, args.deadline, |resume| resume),
             Road::Long(ring) => self.long(cpu, ring, args.to_submit, then, |resume| resume),
         }
     }
@@ -65,6 +66,20 @@ impl Kernel {
     ) -> R {
         let cpu = self.begin(cpu);
         self.finish(cpu, enter::alone(&self.state, ring, head, then), end)
+    }
+
+    /// Second part, for a daemon's replies and a wait for requests. `end` does what the step says.
+    #[inline(always)]
+    pub fn serve<R>(
+        &self,
+        cpu: usize,
+        ring: &Ring,
+        to_submit: u64,
+        deadline: u64,
+        end: impl FnOnce(Resume) -> R,
+    ) -> R {
+        let cpu = self.begin(cpu);
+        self.finish(cpu, enter::serve(&self.state, ring, to_submit, deadline), end)
     }
 
     /// Second part, for anything. `end` does what the step says.

@@ -35,6 +35,7 @@ pub fn enter(
         Road::Done => 0,
         Road::Refused(error) => refuse(kernel, error),
         Road::Alone(ring, head) => alone(kernel, ring, head.0, min_complete, deadline),
+        Road::Serve(ring) => serve(kernel, ring, to_submit, deadline),
         Road::Long(ring) => long(kernel, ring, to_submit, min_complete, flags, deadline),
     }
 }
@@ -50,6 +51,11 @@ fn refuse(kernel: &'static Kernel, error: Errno) -> u64 {
 fn alone(kernel: &'static Kernel, ring: &'static Ring, head: u64, min_complete: u64, deadline: u64) -> u64 {
     let then = Wait { min_complete, flags: ring_abi::enter::COMPLETIONS, deadline };
     kernel.alone(CPU, ring, Head(head), then, |resume| return_to(kernel, resume))
+}
+
+#[inline(never)]
+fn serve(kernel: &'static Kernel, ring: &'static Ring, to_submit: u64, deadline: u64) -> u64 {
+    kernel.serve(CPU, ring, to_submit, deadline, |resume| return_to(kernel, resume))
 }
 
 #[inline(never)]

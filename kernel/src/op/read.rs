@@ -103,14 +103,16 @@ impl<'a> Target<'a> {
 #[inline(always)]
 pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Words) {
     let asked = Asked::of(&entry);
-    match Target::find(s, context, asked.fd) {
-        Some(target) if asked.is_plain() && s.ops.ensure_one(&s.memory).is_ok() => {
-            let requests = target.daemon.memory.get();
-            let place = requests.service_requests().slot(target.daemon.rq.position());
-            target.ask(s, context, ring, tag, asked, place);
-            target.tell(s, 1);
-        }
-        _ => start_slowly(s, ring, tag, asked.fd, asked.buffer, asked.length, asked.offset),
+    if asked.is_plain()
+        && s.ops.ensure_one(&s.memory).is_ok()
+        && let Some(target) = Target::find(s, context, asked.fd)
+    {
+        let requests = target.daemon.memory.get();
+        let place = requests.service_requests().slot(target.daemon.rq.position());
+        target.ask(s, context, ring, tag, asked, place);
+        target.tell(s, 1);
+    } else {
+        start_slowly(s, ring, tag, asked.fd, asked.buffer, asked.length, asked.offset);
     }
 }
 

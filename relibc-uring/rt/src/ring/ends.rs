@@ -123,17 +123,17 @@ impl Ends {
     #[inline(always)]
     pub(crate) fn take_requests(&self, mut each: impl FnMut(Entry<'_, 8>)) -> u32 {
         let queue = self.ring.service_requests();
-        if self.requests.is_empty(&queue) {
+        let Ok(ready) = self.requests.ready(&queue) else { corrupt() };
+        if ready == 0 {
             return 0;
         }
-        let Ok(ready) = self.requests.ready(&queue) else { corrupt() };
         let mut at = self.requests.position();
         let end = at.wrapping_add(ready);
         while at != end {
             each(Entry::at(&queue, at));
             at = at.wrapping_add(1);
         }
-        self.requests.advance(ready);
+        self.requests.move_to(end);
         self.requests.publish(&queue);
         ready
     }
