@@ -39,7 +39,7 @@ pub const ABI_VERSION: u32 = 1;
 /// not in use), so a program that makes an old-style call is never mistaken for one that enters a ring.
 ///
 /// The arguments are `rdi` the ring's number, `rsi` the greatest number of submissions to take, `rdx` the
-/// completions to wait for, `r8` flags of [`enter`], `r9` the deadline. (They skip `rcx`, which the instruction
+/// completions to wait for, `r8` flags of [`enter`] (32 bits), `r9` the deadline. (They skip `rcx`, which the instruction
 /// overwrites, and are otherwise those of a C function, so the kernel has none to move.) `rax` is the result; what a C
 /// function keeps is kept, and every other register comes back as zero.
 pub const RING_ENTER: u64 = 0x7000_0000;

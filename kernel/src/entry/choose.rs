@@ -119,7 +119,7 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
         let Some(left) = context.unfinished.take() else {
             return run(s, cpu, id);
         };
-        if !budget.has(crate::base::budget::STEP / 2) {
+        if !budget.has(crate::base::budget::STEP / 2) || !budget.spend(ENTRY) {
             context.unfinished.set(Some(left));
             cpu.ready.push_front(&ByTurn(&s.contexts), id);
             set_timer(s, cpu);
@@ -141,23 +141,27 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
 /// Goes on with a `ring_enter` that ran out of budget.
 fn go_on(s: &State, cpu: &Cpu, id: u32, left: crate::context::context::Unfinished) -> Option<Resume> {
     cpu.current.set(id);
-    s.contexts.at(id).state.set(Run::Running);
+    let context = s.contexts.at(id);
+    context.state.set(Run::Running);
     let then = Wait {
         min_complete: u64::from(left.min_complete),
         flags: u64::from(left.flags),
         deadline: left.deadline,
     };
     match super::enter::long(s, s.rings.at(left.ring), u64::from(left.to_submit), then) {
-        Then::Go(value) => {
-            s.contexts.at(id).regs.set_result(i64::from(value) as u64);
-            queue_handoff(s);
-            return Some(run(s, cpu, id));
+        Then::Go(value) if context.state.get() == Run::Running => {
+            context.regs.set_result(i64::from(value) as u64);
+            if !context.stop.get() {
+                queue_handoff(s);
+                return Some(run(s, cpu, id));
+            }
+            s.stand_still(id, context);
         }
         Then::Later => {
-            s.contexts.at(id).state.set(Run::Ready);
+            context.state.set(Run::Ready);
             s.make_ready(id);
         }
-        Then::Wait | Then::Gone => {}
+        Then::Go(_) | Then::Wait | Then::Gone => {}
     }
     cpu.current.set(NONE);
     None

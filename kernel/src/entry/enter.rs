@@ -46,6 +46,12 @@ pub enum Road<'a> {
     Long(&'a Ring),
 }
 
+/// The flags of an entry are 32 bits of their register.
+#[inline(always)]
+pub const fn flags(register: u64) -> u64 {
+    register & 0xffff_ffff
+}
+
 /// Looks at what the running context entered with.
 #[inline(always)]
 pub fn look<'a>(s: &'a State, context: &Context, args: &Enter) -> Road<'a> {
@@ -130,13 +136,18 @@ pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
         tracer::entered(s, s.contexts.at(ring.owner.get()), ring, to_submit);
     }
     let link_id = ring.link.get();
+    let submits = to_submit != 0 && !ring.sq.is_empty(&ring.memory.get().sq());
     if !is_none(link_id) {
+        if submits {
+            s.step.measure(&s.memory.machine);
+        }
         match take_replies(s, ring, link_id) {
+            Taken::All if s.contexts.at(ring.owner.get()).state.get() != Run::Running => return Then::Gone,
             Taken::All => {}
             other => return stop(s, ring, other, to_submit, min_complete, flags, deadline),
         }
     }
-    if to_submit != 0 && !ring.sq.is_empty(&ring.memory.get().sq()) {
+    if submits {
         match take_submissions(s, ring, to_submit) {
             Taken::All => {}
             other => return stop(s, ring, other, to_submit, min_complete, flags, deadline),
@@ -223,9 +234,9 @@ fn take_many_replies(s: &State, ring: &Ring, link_id: u32, ready: u32) -> Taken 
     while budget.left() != 0 {
         budget.took(reply::take_run(s, link_id, link, ring, budget));
     }
-    s.stats.note_step(s.memory.machine.ticks().wrapping_sub(began), 0);
     ring.rp.publish(&ring.memory.get().service_replies());
     forward::refill(s, link_id, link);
+    s.stats.note_step(s.memory.machine.ticks().wrapping_sub(began), 0);
     if ring.rp.position() == end { Taken::All } else { Taken::Some(0) }
 }
 
@@ -257,19 +268,13 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
             Some(head) => head,
             None => Head(ring.sq.peek(&sq, 0).word(0)),
         };
-        let (done, next) = match head.shape() {
-            dispatch::NOP => answer_nops(s, ring, head, budget.left()),
-            dispatch::READ => read::start_run(s, context, ring, head, budget.left()),
-            _ => {
-                let entry = ring.sq.peek(&sq, 0);
-                ring.sq.advance(1);
-                ring.cq.claim_known(1);
-                if !dispatch::start_other(s, ring, head, entry) {
-                    return Taken::Gone;
-                }
-                (1, None)
-            }
+        let Some((done, next)) = take_some(s, context, ring, head, budget.left()) else {
+            return Taken::Gone;
         };
+        if context.state.get() != Run::Running {
+            // One of them led to a mistake of the asker's own, as the daemon that it is too: it has ended.
+            return Taken::Gone;
+        }
         budget.took(done);
         seen = next;
     }
@@ -282,6 +287,32 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
         0 => Taken::All,
         left => Taken::Some(wanted.wrapping_sub(left)),
     }
+}
+
+/// Takes a submission, whose first word was read, and perhaps those that follow it, but not more than `most`: how many.
+/// Also the first word of the next one if it was read. `None`: the asker is gone, and with it its ring.
+#[inline(always)]
+fn take_some(
+    s: &State,
+    context: &Context,
+    ring: &Ring,
+    head: Head,
+    most: u32,
+) -> Option<(u32, Option<Head>)> {
+    Some(match head.shape() {
+        dispatch::NOP => answer_nops(s, ring, head, most),
+        dispatch::READ => read::start_run(s, context, ring, head, most),
+        _ => {
+            let memory = ring.memory.get();
+            let entry = ring.sq.peek(&memory.sq(), 0);
+            ring.sq.advance(1);
+            ring.cq.claim_known(1);
+            if !dispatch::start_other(s, ring, head, entry) {
+                return None;
+            }
+            (1, None)
+        }
+    })
 }
 
 /// Answers a nop, whose first word was read, and those that follow it, as far as there is room, but not more than

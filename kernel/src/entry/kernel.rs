@@ -32,6 +32,7 @@ impl Kernel {
 
     /// The running context entered a ring: [`step`](Self::step) for that event.
     pub fn enter(&self, cpu: usize, args: Enter) -> Resume {
+        let args = Enter { flags: enter::flags(args.flags), ..args };
         let then = Wait { min_complete: args.min_complete, flags: args.flags, deadline: args.deadline };
         match self.look(cpu, &args) {
             Road::Done => Resume::Same(0),

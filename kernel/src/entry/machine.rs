@@ -31,6 +31,7 @@ pub fn enter(
     flags: u64,
     deadline: u64,
 ) -> u64 {
+    let flags = enter::flags(flags);
     match kernel.look(CPU, &Enter { ring, to_submit, min_complete, flags, deadline }) {
         Road::Done => 0,
         Road::Refused(error) => refuse(kernel, error),

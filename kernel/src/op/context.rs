@@ -166,6 +166,7 @@ impl Fresh {
 pub fn set_up(s: &State, id: u32, ring_id: u32, space: u32, table: u32) {
     let context = s.contexts.at(id);
     context.state.set(Run::Stopped);
+    context.waiting.set(NONE);
     context.stop.set(false);
     context.unfinished.set(None);
     for ring in &context.rings {
@@ -351,7 +352,9 @@ fn end_space(cx: &Cx<'_>, end: End) {
     let contexts = &s.memory.space(space_id).contexts;
     contexts.remove(&BySpace(&s.contexts), cx.context_id);
     contexts.push_back(&BySpace(&s.contexts), cx.context_id);
-    // It may have to wait for its end, and does not run meanwhile.
+    // It may have to wait for its end, in no ring, and does not run meanwhile.
+    debug_assert!(cx.context.state.get() == Run::Running, "only what runs can ask for its end");
+    cx.context.waiting.set(NONE);
     cx.context.state.set(Run::Waiting);
     s.end_contexts(space_id, end, cx.budget);
 }

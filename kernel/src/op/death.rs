@@ -21,6 +21,7 @@ use crate::context::context::{Context, State as Run};
 use crate::context::timers::CONTEXT;
 use crate::mem::user::{self, Access};
 use crate::mem::wired;
+use crate::op::stats::count;
 use crate::ring::duplex::Ring;
 use crate::ring::place;
 use crate::scheme::names::Target;
@@ -106,6 +107,7 @@ impl State {
     #[inline(never)]
     pub fn condemn(&self, id: u32) {
         self.say(format_args!("context {id} ended: an index in its ring cannot be"));
+        count(&self.stats.killed);
         self.end_context(id, End::Ended(Reason::CorruptRing));
     }
 
@@ -191,6 +193,7 @@ pub fn no_memory(s: &State) {
     let id = if first == NONE { s.step.handoff.get() } else { first };
     if id != NONE {
         s.note(What::OutOfMemory, [u64::from(id), 0]);
+        count(&s.stats.killed);
         s.end_context(id, End::Ended(Reason::OutOfMemory));
     }
 }

@@ -12,7 +12,7 @@ use super::{
     OpResult, Outcome, cancel, context, exec, forward, futex, handle, memory, nop, open, pass, poll, read,
     register, space, timeout,
 };
-use crate::context::context::Context;
+use crate::context::context::{Context, State as Run};
 use crate::ring::duplex::Ring;
 use ring_abi::opcode::Origin;
 use ring_abi::sqe::Head;
@@ -42,8 +42,10 @@ pub fn start(s: &State, context: &Context, ring: &Ring, head: Head, entry: impl 
 pub fn start_other(s: &State, ring: &Ring, head: Head, entry: impl Words + Copy) -> bool {
     s.step.measure(&s.memory.machine);
     s.stats.start(head.opcode());
-    let outcome = start_any(Cx::new(s, ring, head.tag()), head, entry);
-    answer(s, ring, head.tag(), outcome)
+    let cx = Cx::new(s, ring, head.tag());
+    let outcome = start_any(cx, head, entry);
+    // What is answered may have ended its asker all the same.
+    answer(s, ring, head.tag(), outcome) && cx.context.state.get() == Run::Running
 }
 
 /// Completes an operation that does not wait. `false`: the asker is gone.

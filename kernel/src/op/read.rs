@@ -11,13 +11,11 @@ use crate::context::file::{File, Kind};
 use crate::ring::duplex::Ring;
 use crate::scheme::link::Link;
 use ring_abi::args::CURSOR;
+use ring_abi::boot::USER_END;
 use ring_abi::map;
 use ring_abi::ring::Entry;
 use ring_abi::sqe::Head;
 use ring_abi::{Opcode, Words};
-
-/// Addresses and lengths from here on leave the lower half.
-const LOWER_HALF_LOG2: u32 = 47;
 
 /// What a program asks.
 #[derive(Clone, Copy)]
@@ -38,7 +36,11 @@ impl Asked {
     /// Whether it has an offset of its own and a buffer that can be.
     #[inline(always)]
     fn is_plain(self) -> bool {
-        (self.buffer | self.length) >> LOWER_HALF_LOG2 == 0 && self.offset != CURSOR
+        let fits = match USER_END.checked_sub(self.buffer) {
+            Some(room) => self.length <= room,
+            None => false,
+        };
+        fits && self.offset != CURSOR
     }
 }
 
@@ -147,10 +149,12 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
         }
         asked = Asked::of(&entry);
     }
-    s.stats.start_many(Opcode::Read as u8, done);
-    ring.sq.advance(done);
-    ring.cq.claim_known(done);
-    target.tell(s, done);
+    if done != 0 {
+        s.stats.start_many(Opcode::Read as u8, done);
+        ring.sq.advance(done);
+        ring.cq.claim_known(done);
+        target.tell(s, done);
+    }
     if done >= most {
         (done, None)
     } else if head.shape() != dispatch::READ {

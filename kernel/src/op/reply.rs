@@ -10,7 +10,7 @@ use super::stats::count;
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use crate::base::trace::What;
-use crate::mem::user;
+use crate::mem::user::{self, Fixed};
 use crate::ring::duplex::Ring;
 use crate::scheme::link::{Link, Slot};
 use ring_abi::opcode::Payload;
@@ -103,6 +103,7 @@ impl<'a> PlainRead<'a> {
         }
         let id = slot.op();
         let op = s.ops.at(id);
+        debug_assert!(op.shape() != PLAIN_READ || !op.is_detached(), "what is detached has a notice");
         (op.shape() == PLAIN_READ).then_some(PlainRead { s, slot, id, op, result })
     }
 
@@ -221,8 +222,19 @@ fn out_to(
         return Err(Errno::IO);
     }
     let slot = link.arena.get().add(link.offset(tag));
-    user::copy_out(&s.memory, ring.space.get(), &ring.cache, op.arg(1), slot, count as usize)?;
+    match ring.cache.hit(&s.memory, op.arg(1), count as usize) {
+        Some(place) => s.memory.machine.copy(place, slot, count as usize),
+        None => out_slowly(s, ring, op.arg(1), slot, count)?,
+    }
     Ok(count)
+}
+
+/// Copies out what is long, or goes where the ring's operations did not go last.
+#[cold]
+#[inline(never)]
+fn out_slowly(s: &State, ring: &Ring, address: u64, slot: Fixed, count: u64) -> Result<(), Errno> {
+    s.step.measure(&s.memory.machine);
+    user::copy_out(&s.memory, ring.space.get(), &ring.cache, address, slot, count as usize)
 }
 
 /// What an operation completes with, given the daemon's answer.

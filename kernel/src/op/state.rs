@@ -85,8 +85,8 @@ pub struct State {
     pub stuck: Cell<bool>,
     /// Process id whose rings are traced, or zero.
     pub traced: Cell<u32>,
-    /// The flags of `ring_enter` with which an entry may take a short road: a wait for completions, or flags that
-    /// nobody can have while rings are traced.
+    /// The flags of `ring_enter` with which an entry may take a short road: a wait for completions, or while rings
+    /// are traced more than the 32 bits that flags have.
     pub short_flags: Cell<u64>,
     /// Interrupts so far, by line.
     pub interrupts: [Cell<u64>; IRQ_LINES as usize],

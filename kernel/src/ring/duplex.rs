@@ -14,7 +14,7 @@ use crate::mem::user::PageCache;
 use core::cell::Cell;
 use ring_abi::layout::{flags, word};
 use ring_abi::map;
-use ring_abi::ring::{Consumer, Corrupt, Producer, PushError};
+use ring_abi::ring::{Consumer, Corrupt, Producer};
 use ring_abi::sync::Ordering::Relaxed;
 use ring_abi::{Cqe, enter};
 
@@ -90,12 +90,6 @@ impl Record for Ring {
 }
 
 impl Ring {
-    /// Promises a completion's place.
-    #[inline(always)]
-    pub fn claim(&self) -> Result<(), PushError> {
-        self.cq.claim(&self.memory.get().cq())
-    }
-
     /// Writes a completion into the place that was promised for it and shows it.
     /// Says whether that ends the owner's wait.
     #[inline(always)]

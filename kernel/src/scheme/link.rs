@@ -8,7 +8,8 @@
 //! Invariants:
 //!
 //! - a slot's `op` is an operation exactly while its tag is out; otherwise it threads the free list;
-//! - an operation that found no room is in `waiting`, in order, and holds nothing of the link;
+//! - an operation that found no room, or has its turn at a cursor now, is in `waiting`, in order, and holds nothing of
+//!   the link;
 //! - what must be told without a reply (closings, cancels) waits in a list of its own and never gets lost.
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,5 @@
 //! Every way out of the kernel: [`quick`] for a context that waits in `ring_enter`, [`fresh`] for one that has never
-//! run, [`full`] for one with a state block, [`wait`] and
-//! [`breathe`] for nobody.
+//! run, [`full`] for one with a state block, [`wait`] and [`breathe`] for nobody.
 //!
 //! None of them can fault, since every value was checked when it was set.
 

@@ -1,7 +1,8 @@
 //! Tables that grow and never move: kernel addresses reserved at first, frames mapped on growth.
 //!
-//! A table's room has an address for every index of 32 bits, and nothing else ever lies there. So a look-up needs no
-//! comparison: the page tables are the bounds check, and an index of nothing is a page fault, which stops the kernel.
+//! A table's room has an address for every index of 32 bits, and nothing else ever lies there. So a look-up by an index
+//! that the kernel holds needs no comparison: a wrong one, which only a bug of ours can bring, meets a page that is not
+//! there, or at worst the zeroes behind the last element.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -79,14 +80,15 @@ impl<T: Default> Slab<T> {
         self.len() == 0
     }
 
-    /// The element at an index that the kernel holds and that is below [`len`](Self::len).
+    /// The element at an index that the kernel holds, which is below [`len`](Self::len).
     ///
-    /// Any other index is a bug of the kernel's, and stops it by a page fault.
+    /// Any other index is a bug of the kernel's. It most often stops us by a page fault; just behind the last element
+    /// it may find zeroes. It never leads out of this table's own range of addresses.
     #[inline(always)]
     pub fn at(&self, index: u32) -> &T {
         debug_assert!(index < self.len.get(), "no element {index}");
-        // SAFETY: below `len` every element lies in mapped memory, was written by `grow`, and never moves. At any other
-        // index this table's own room is not mapped: whenever the reference is used, the CPU stops us.
+        // SAFETY: below `len` every element lies in mapped memory, was written by `grow`, and never moves. Callers name
+        // no other index: those of records are kept true by teardown, and those from outside are checked.
         unsafe { &*self.base.wrapping_add(index as usize) }
     }
 
