@@ -32,6 +32,7 @@ impl Kernel {
         }
         doomed(s)?;
         dormant(s)?;
+        places(s)?;
         contexts(s)
     }
 }
@@ -144,6 +145,23 @@ fn dormant(s: &State) -> Result<(), String> {
                 "{held} stopped contexts hold table {id}, which counts {}",
                 table.dormant.get()
             ));
+        }
+    }
+    Ok(())
+}
+
+/// Contexts that live: one that waits in a ring waits in its own, and the root to load is that of its space.
+fn places(s: &State) -> Result<(), String> {
+    for (id, context) in (0..s.contexts.capacity()).map(|id| (id, s.contexts.at(id))) {
+        if !context.lives() {
+            continue;
+        }
+        let is_its = s.rings.get(context.waiting.get()).is_none_or(|ring| ring.owner.get() == id);
+        if context.state.get() == Run::Waiting && !is_its {
+            return Err(format!("context {id} waits in ring {} of another", context.waiting.get()));
+        }
+        if context.regs.root() != Some(s.memory.space(context.space.get()).root()) {
+            return Err(format!("context {id} would be resumed in another space than its own"));
         }
     }
     Ok(())
