@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ChildStdin, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -67,9 +67,21 @@ struct Running {
     done: Option<Instant>,
 }
 
+/// Passes on what comes on our stdin, as long as there is something and somebody reads it. The thread is not waited for:
+/// it may wait for a key that never comes.
+fn relay_typing(mut console: ChildStdin) {
+    std::thread::spawn(move || {
+        // The guest's end closes the pipe: then there is nobody to type to.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut console);
+    });
+}
+
 impl Running {
     fn start(mut command: Command, limits: Limits) -> Result<Self> {
         let mut child = command.spawn().context("cannot start QEMU")?;
+        if let Some(console) = child.stdin.take() {
+            relay_typing(console);
+        }
         let (send, bytes) = channel();
         forward(child.stdout.take().context("QEMU has no stdout")?, Source::Serial, send.clone());
         forward(child.stderr.take().context("QEMU has no stderr")?, Source::Log, send);

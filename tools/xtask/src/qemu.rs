@@ -50,6 +50,8 @@ pub(crate) struct Machine {
     pub(crate) clock: Clock,
     /// A plugin of QEMU with its arguments.
     pub(crate) plugin: Option<String>,
+    /// Whether what comes on our stdin is typed on the guest's console.
+    pub(crate) typed: bool,
 }
 
 /// What is at the other end of the machine's lines.
@@ -65,7 +67,8 @@ impl Machine {
     /// The command that starts it with its lines on pipes.
     pub(crate) fn command(&self) -> Result<Command> {
         let mut command = self.words(&Ends::Pipes)?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let input = if self.typed { Stdio::piped() } else { Stdio::null() };
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(command)
     }
 
@@ -150,6 +153,7 @@ mod tests {
             memory: "1G".into(),
             clock: Clock::Host,
             plugin: None,
+            typed: false,
         }
     }
 

@@ -93,7 +93,10 @@ impl Boot<'_> {
         let file = Scratch::new(self.tree, ".img")?;
         let content = Content { added: content.added.clone(), options: self.options(content) };
         image::assemble(self.tree, self.tools, self.guest, &content, file.path())?;
-        guest::run(&machine(file.path(), self.machine, self.clock), self.machine.limits(), listener)
+        // Without a program to run, init runs what is typed.
+        let typed = content.options.iter().all(|(name, _)| *name != "exec");
+        let machine = Machine { typed, ..machine(file.path(), self.machine, self.clock) };
+        guest::run(&machine, self.machine.limits(), listener)
     }
 
     fn options(&self, content: &Content) -> Vec<(&'static str, String)> {
@@ -112,6 +115,7 @@ pub(crate) fn machine(image: &Path, options: &MachineOptions, clock: Clock) -> M
         memory: options.memory.clone(),
         clock,
         plugin: None,
+        typed: false,
     }
 }
 
