@@ -9,6 +9,7 @@
 //! - [`ring`]: both ends of a ring's program side, entry by entry.
 //! - [`context`]: makes contexts in this address space and waits for their end.
 //! - [`clock`]: the time-stamp counter.
+//! - [`control`]: the control words of floating point.
 //! - [`shared`]: memory that a fork shares.
 //! - [`mischief`]: what only a broken program does.
 #![cfg_attr(target_os = "redox", no_std)]
@@ -17,6 +18,7 @@ extern crate alloc;
 
 pub mod clock;
 pub mod context;
+pub mod control;
 pub mod mischief;
 pub mod ring;
 pub mod shared;

@@ -3,15 +3,16 @@
 
 use super::tests;
 use crate::guest::Guest;
-use crate::on_ring::{Check, bump, call, on_ring, start};
+use crate::on_ring::{Check, bump, call, on_ring, same, start};
 use crate::verdict::{Failed, Verdict, ensure, equal};
 use alloc::boxed::Box;
+use bare::control::{START, Words};
 use bare::{Ring, context};
 use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 use ring_abi::Errno;
-use ring_abi::args::{EndWord, FutexWait, FutexWake};
+use ring_abi::args::{EndWord, FutexWait, FutexWake, Timeout};
 use ring_abi::context::{End, Reason};
 use ring_abi::layout::Sizes;
 use uring::op::context as op;
@@ -24,6 +25,7 @@ tests! {
     a_killed_context_says_so,
     an_end_zeroes_and_wakes_the_word_it_was_told,
     words_wake_as_many_as_asked_first_come_first_served,
+    control_words_stay_with_their_context,
     threads_hand_a_word_to_and_fro: 120,
     ten_thousand_contexts_wait_and_wake: 300,
 }
@@ -37,6 +39,40 @@ fn a_context_ends_with_its_code(_: &Guest) -> Verdict {
         equal(context::start(with_code, code, 8192, Sizes::SMALLEST)?.join()?, End::Exited(*code))?;
     }
     Ok(())
+}
+
+/// Has these control words while it waits many times; then ends without tidying up.
+fn rounder(words: Words) -> impl Fn(&Ring) -> Check + Send + Sync + 'static {
+    move |ring| {
+        same(1, packed(Words::read()), packed(START))?;
+        words.load();
+        for tag in 0..40 {
+            let pause = Timeout { nanoseconds: 300_000, flags: 0 };
+            call(2, ring, pause.encode(tag), Ok(0))?;
+            same(3, packed(Words::read()), packed(words))?;
+        }
+        Ok(())
+    }
+}
+
+fn packed(words: Words) -> u64 {
+    u64::from(words.mxcsr) | u64::from(words.fcw) << 32
+}
+
+fn control_words_stay_with_their_context(_: &Guest) -> Verdict {
+    let rounds =
+        [0x3f80, 0x5f80, 0x7f80].map(|mxcsr| Words { mxcsr, fcw: 0x37f | (mxcsr >> 3) as u16 & 0xc00 });
+    // The second time round, records of contexts that have ended are used again.
+    for _ in 0..2 {
+        let mut running = alloc::vec![];
+        for words in rounds {
+            running.push(start(Sizes::SMALLEST, rounder(words))?);
+        }
+        for one in running {
+            one.verdict()?;
+        }
+    }
+    equal(Words::read(), START)
 }
 
 /// Counts for ever.
