@@ -7,11 +7,14 @@
 #![cfg(loom)]
 #![expect(clippy::expect_used, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
+mod mutants;
+
 use loom::model;
 use loom::sync::atomic::Ordering::{Relaxed, SeqCst};
 use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
 use loom::sync::{Arc, Notify};
 use loom::thread;
+use mutants::{publish_and_look_without_fence, try_sleep_without_fence, try_sleep_without_second_look};
 use ring_abi::map::Queue;
 use ring_abi::ring::{Consumer, Corrupt, Doorbell, Producer, PushError};
 use std::array;
@@ -251,28 +254,11 @@ fn a_sleeper_beside_an_entry_was_told() {
 
 // From here on: mutants.
 
-fn publish_and_look_without_fence(producer: &Producer, queue: &Queue<'_, 2>) -> Doorbell {
-    producer.publish(queue);
-    if queue.sleeps().load(Relaxed) == 0 { Doorbell::Quiet } else { Doorbell::Ring }
-}
-
 fn look_before_publishing(producer: &Producer, queue: &Queue<'_, 2>) -> Doorbell {
     let asleep = queue.sleeps().load(Relaxed) != 0;
     fence(SeqCst);
     producer.publish(queue);
     if asleep { Doorbell::Ring } else { Doorbell::Quiet }
-}
-
-fn try_sleep_without_fence(consumer: &Consumer, queue: &Queue<'_, 2>) -> Result<bool, Corrupt> {
-    queue.sleeps().store(1, Relaxed);
-    consumer.ready(queue).map(|ready| ready == 0)
-}
-
-fn try_sleep_without_second_look(consumer: &Consumer, queue: &Queue<'_, 2>) -> Result<bool, Corrupt> {
-    let ready = consumer.ready(queue)?;
-    queue.sleeps().store(1, Relaxed);
-    fence(SeqCst);
-    Ok(ready == 0)
 }
 
 #[test]

@@ -13,10 +13,12 @@
 #![cfg(loom)]
 #![expect(clippy::expect_used, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
-use loom::sync::atomic::Ordering::{Relaxed, SeqCst};
-use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
+mod mutants;
+
+use loom::sync::atomic::{AtomicU32, AtomicU64};
 use loom::sync::{Condvar, Mutex, MutexGuard, Notify};
 use loom::thread;
+use mutants::{publish_and_look_without_fence, try_sleep_without_fence, try_sleep_without_second_look};
 use ring_abi::map::Queue;
 use ring_abi::ring::{Consumer, Corrupt, Doorbell, Producer};
 use std::mem;
@@ -577,23 +579,6 @@ fn a_polled_wait_with_both_deadlines_and_a_cancel_is_told_once() {
 }
 
 // From here on: mutants.
-
-fn publish_and_look_without_fence(producer: &Producer, queue: &Queue<'_, 2>) -> Doorbell {
-    producer.publish(queue);
-    if queue.sleeps().load(Relaxed) == 0 { Doorbell::Quiet } else { Doorbell::Ring }
-}
-
-fn try_sleep_without_fence(consumer: &Consumer, queue: &Queue<'_, 2>) -> Result<bool, Corrupt> {
-    queue.sleeps().store(1, Relaxed);
-    consumer.ready(queue).map(|ready| ready == 0)
-}
-
-fn try_sleep_without_second_look(consumer: &Consumer, queue: &Queue<'_, 2>) -> Result<bool, Corrupt> {
-    let ready = consumer.ready(queue)?;
-    queue.sleeps().store(1, Relaxed);
-    fence(SeqCst);
-    Ok(ready == 0)
-}
 
 #[test]
 #[should_panic(expected = "deadlock")]

@@ -1,7 +1,8 @@
 //! The processor: what enters the kernel, and what goes on after it.
 
-use super::program::{ENTRY, EXEC_STACK, Ends, STACK};
-use super::{FIRST, LONGEST, Mode, PATIENCE, Program, World, boot, entry};
+use super::loader::{self, ENTRY, STACK};
+use super::program::{EXEC_STACK, Ends};
+use super::{FIRST, LONGEST, Mode, PATIENCE, Program, World, entry};
 use kernel::arch::Machine;
 use kernel::arch::fake::{PageFault, effort};
 use kernel::entry::event::{Enter, Event, Fault, Resume};
@@ -159,7 +160,7 @@ impl World {
 
     /// A context gets the processor: finds out which program it is, and compares its registers.
     fn resume(&mut self, id: u32) {
-        let registers = boot::go_on(&self.kernel, id);
+        let registers = loader::go_on(&self.kernel, id);
         let Some(program) = self.program_at(registers.rip) else { return self.end_stranger(&registers) };
         self.on_cpu = Some(program);
         self.loaded = Some(registers);

@@ -13,9 +13,9 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its part")]
 
 mod audit;
-mod boot;
 mod cpu;
 mod daemon;
+mod loader;
 mod program;
 
 pub use daemon::Daemon;
@@ -23,7 +23,8 @@ pub use program::{DATA, DATA_BYTES, Mode, Program, Ticket, read, write};
 
 use kernel::entry::event::Event;
 use kernel::entry::kernel::Kernel;
-use program::{ENTRY, Ends, STACK, State};
+use loader::{ENTRY, STACK};
+use program::{Ends, State};
 use ring_abi::args::{self, CURRENT};
 use ring_abi::context::{End, Registers};
 use ring_abi::layout::Sizes;
@@ -70,7 +71,7 @@ impl World {
 
     /// The same with this many bytes of memory.
     pub fn with_memory(memory: usize) -> World {
-        let kernel = boot::start(memory);
+        let kernel = loader::start(memory);
         let first = State::new(Sizes::SMALLEST); // its real ring is larger, and said by its header
         let mut world = World {
             kernel,
@@ -255,7 +256,7 @@ impl World {
 
     /// The kernel goes on with work that it has put off. `false` if there is none.
     fn kernel_turn(&mut self) -> bool {
-        if self.halted.is_some() || boot::is_quiet(&self.kernel) {
+        if self.halted.is_some() || is_quiet(&self.kernel) {
             return false;
         }
         self.advance_to_timer()
@@ -278,7 +279,7 @@ impl World {
 
     fn notice_end(&mut self, program: Program) {
         let ended = match self.programs[program.0].id {
-            Some(id) => boot::has_ended(&self.kernel, id, entry(program)),
+            Some(id) => has_ended(&self.kernel, id, entry(program)),
             None => false,
         };
         if ended {
@@ -367,4 +368,17 @@ fn entry(program: Program) -> u64 {
 pub fn map_data(space: u64) -> ring_abi::Sqe {
     let flags = args::map::READ | args::map::WRITE | args::map::PRIVATE | args::map::FIXED;
     args::Map { space, address: DATA, length: DATA_BYTES, flags }.encode(0)
+}
+
+/// Whether the context that starts at `rip` is no more under this index.
+fn has_ended(kernel: &Kernel, id: u32, rip: u64) -> bool {
+    let s = &kernel.state;
+    let context = s.contexts.at(id);
+    let block = context.regs.block().map(|block| &s.blocks.at(block).state);
+    !context.lives() || context.regs.read(block).rip != rip
+}
+
+/// Whether the kernel has nothing left to do by itself.
+fn is_quiet(kernel: &Kernel) -> bool {
+    kernel.state.work_is_done()
 }

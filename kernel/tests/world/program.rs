@@ -15,10 +15,6 @@ use ring_abi::{Cqe, CqeFlags, Errno, Sqe, SqeFlags, enter};
 use rmm::Frame;
 use std::collections::{BTreeMap, VecDeque};
 
-/// First instruction of the first program; each further one starts 16 bytes later.
-pub const ENTRY: u64 = 0x40_0000;
-/// Stack pointer of every program.
-pub const STACK: u64 = 0x7000_0000;
 /// Stack pointer of a program that was put in another's place.
 pub const EXEC_STACK: u64 = 0x7100_0000;
 /// Where every program but the first has [`DATA_BYTES`] of memory of its own.

@@ -8,6 +8,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 mod boot;
+/// The one of the kernel's own tests.
+#[path = "../../../../kernel/tests/world/loader.rs"]
+mod loader;
 
 use kernel::entry::event::{Enter, Event, Resume};
 use kernel::entry::kernel::Kernel;

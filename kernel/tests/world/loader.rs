@@ -1,7 +1,6 @@
-//! What the loader and the last few instructions on the way out do: a machine with a boot blob in its
-//! memory, and a context's registers loaded.
+//! What the loader does before a kernel starts, and the last few instructions on the way out: a machine with a boot blob
+//! in its memory, and a context's registers loaded. The stage of the runtime's tests uses it too.
 
-use super::program::{ENTRY, STACK};
 use kernel::arch::Machine;
 use kernel::boot;
 use kernel::entry::kernel::Kernel;
@@ -10,6 +9,10 @@ use ring_abi::boot::{HEADER_BYTES, Header, MAX_SEGMENTS, Segment, SegmentRights}
 use ring_abi::context::Registers;
 use rmm::{Frame, FrameInfo, PhysAddr};
 
+/// First instruction of the first program; each further one starts 16 bytes later.
+pub const ENTRY: u64 = 0x40_0000;
+/// Stack pointer of every program, which none uses.
+pub const STACK: u64 = 0x7000_0000;
 /// Bytes of the blob: the header and one segment.
 const BLOB_BYTES: u64 = 8192;
 
@@ -63,17 +66,4 @@ pub fn go_on(kernel: &Kernel, id: u32) -> Registers {
     let registers = context.regs.resumed(block.map(|block| &s.blocks.at(block).state));
     block.inspect(|block| s.blocks.give(*block));
     registers
-}
-
-/// Whether the context that starts at `rip` is no more under this index.
-pub fn has_ended(kernel: &Kernel, id: u32, rip: u64) -> bool {
-    let s = &kernel.state;
-    let context = s.contexts.at(id);
-    let block = context.regs.block().map(|block| &s.blocks.at(block).state);
-    !context.lives() || context.regs.read(block).rip != rip
-}
-
-/// Whether the kernel has nothing left to do by itself.
-pub fn is_quiet(kernel: &Kernel) -> bool {
-    kernel.state.work_is_done()
 }
