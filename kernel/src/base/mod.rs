@@ -2,6 +2,7 @@
 //!
 //! - [`list`], [`tree`], [`heap`]: the three ways to file a record. All are intrusive: the links live in
 //!   the record, so filing one can never fail for lack of memory.
+//! - [`name`]: how records speak of each other.
 //! - [`budget`]: how much work one step may do.
 //! - [`trace`]: the last events, for whoever looks at a dead kernel.
 #![forbid(unsafe_code)]
@@ -9,17 +10,11 @@
 pub mod budget;
 pub mod heap;
 pub mod list;
+pub mod name;
 pub mod trace;
 pub mod tree;
 
-/// An index that names nothing.
-pub const NONE: u32 = u32::MAX;
-
-/// Whether this is [`NONE`]: a test of the sign, since no index comes near 2^31.
-#[inline(always)]
-pub const fn is_none(index: u32) -> bool {
-    (index as i32) < 0
-}
+pub use name::{NONE, is_none};
 
 /// Stops the kernel because of a mistake of its own, never of a program's.
 #[macro_export]

@@ -11,6 +11,7 @@
 use crate::arch::Regs;
 use crate::base::NONE;
 use crate::base::list::{Link, List};
+use crate::base::name::{Named, Room};
 use crate::mem::arena::Record;
 use core::cell::Cell;
 use ring_abi::context::End;
@@ -112,6 +113,10 @@ impl Default for Context {
             end_word: Cell::new(0),
         }
     }
+}
+
+impl Named for Context {
+    const ROOM: Room = Room::Near(0);
 }
 
 impl Record for Context {

@@ -5,6 +5,7 @@
 
 use crate::base::NONE;
 use crate::base::list::{Link, List};
+use crate::base::name::{Named, Room};
 use crate::mem::arena::Record;
 use core::cell::Cell;
 
@@ -69,6 +70,10 @@ impl Default for File {
             link: Link::default(),
         }
     }
+}
+
+impl Named for File {
+    const ROOM: Room = Room::Near(5);
 }
 
 impl Record for File {

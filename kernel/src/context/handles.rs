@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::base::list::Link;
+use crate::base::name::{Named, Room};
 use crate::base::{NONE, is_none};
 use crate::mem::arena::{Arena, Record};
 use crate::mem::frames::Memory;
@@ -67,6 +68,10 @@ impl Default for Chunk {
             link: Cell::new(NONE),
         }
     }
+}
+
+impl Named for Chunk {
+    const ROOM: Room = Room::Near(4);
 }
 
 impl Record for Chunk {
@@ -138,6 +143,10 @@ impl Default for Table {
             link: Link::default(),
         }
     }
+}
+
+impl Named for Table {
+    const ROOM: Room = Room::Near(3);
 }
 
 impl Record for Table {

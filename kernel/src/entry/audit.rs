@@ -20,7 +20,9 @@ impl Kernel {
         let in_rings = rings(s)?;
         let detached = links(s)?;
         let known = in_rings.len().wrapping_add(detached);
-        let working = (0..s.ops.capacity())
+        let working = s
+            .ops
+            .names()
             .filter(|&id| s.ops.at(id).wait.get() == Wait::Work && s.ops.at(id).is_detached())
             .count();
         if known.wrapping_add(working) != s.ops.live() as usize {
@@ -40,7 +42,7 @@ impl Kernel {
 /// Operations in the rings of living contexts: each belongs there, and as many completions are promised.
 fn rings(s: &State) -> Result<HashSet<u32>, String> {
     let mut seen = HashSet::new();
-    for id in (0..s.contexts.capacity()).filter(|&id| s.contexts.at(id).state.get() != Run::Ended) {
+    for id in s.contexts.names().filter(|&id| s.contexts.at(id).state.get() != Run::Ended) {
         for ring_id in s.contexts.at(id).rings.iter().map(|ring| ring.get()).filter(|&ring| ring != NONE) {
             let ring = s.rings.at(ring_id);
             if ring.owner.get() != id {
@@ -80,7 +82,7 @@ fn rings(s: &State) -> Result<HashSet<u32>, String> {
 /// Gives the number of those that are detached.
 fn links(s: &State) -> Result<usize, String> {
     let mut detached = 0_usize;
-    for id in (0..s.links.capacity()).filter(|&id| s.links.at(id).refs.get() != 0) {
+    for id in s.links.names().filter(|&id| s.links.at(id).refs.get() != 0) {
         let link = s.links.at(id);
         let mut owed = 0;
         for index in 0..link.count() {
@@ -114,7 +116,7 @@ fn doomed(s: &State) -> Result<(), String> {
         listed = listed.wrapping_add(1);
         at = ByDoom(spaces).link(at).next();
     }
-    let doomed = (0..spaces.capacity()).filter(|&id| spaces.at(id).doom.get().is_some()).count();
+    let doomed = spaces.names().filter(|&id| spaces.at(id).doom.get().is_some()).count();
     if doomed == listed {
         Ok(())
     } else {
@@ -125,7 +127,7 @@ fn doomed(s: &State) -> Result<(), String> {
 /// Tables: they count the stopped contexts that hold them, and only suspect ones are in that list.
 fn dormant(s: &State) -> Result<(), String> {
     let mut stopped = HashMap::new();
-    for context in (0..s.contexts.capacity()).map(|id| s.contexts.at(id)) {
+    for context in s.contexts.names().map(|id| s.contexts.at(id)) {
         if context.state.get() == Run::Stopped {
             let count: &mut u32 = stopped.entry(context.table.get()).or_default();
             *count = count.wrapping_add(1);
@@ -137,7 +139,7 @@ fn dormant(s: &State) -> Result<(), String> {
         listed.insert(at);
         at = ByTable(&s.tables).link(at).next();
     }
-    for id in 0..s.tables.capacity() {
+    for id in s.tables.names() {
         let table = s.tables.at(id);
         let held = stopped.get(&id).copied().unwrap_or(0);
         if table.dormant.get() != held || table.suspected.get() != listed.contains(&id) {
@@ -152,7 +154,7 @@ fn dormant(s: &State) -> Result<(), String> {
 
 /// Contexts that live: one that waits in a ring waits in its own, and the root to load is that of its space.
 fn places(s: &State) -> Result<(), String> {
-    for (id, context) in (0..s.contexts.capacity()).map(|id| (id, s.contexts.at(id))) {
+    for (id, context) in s.contexts.names().map(|id| (id, s.contexts.at(id))) {
         if !context.lives() {
             continue;
         }
@@ -185,7 +187,7 @@ fn contexts(s: &State) -> Result<(), String> {
     if s.step.handoff.get() != NONE {
         return Err(format!("context {} was woken and forgotten", s.step.handoff.get()));
     }
-    let ready = (0..s.contexts.capacity()).filter(|&id| s.contexts.at(id).state.get() == Run::Ready).count();
+    let ready = s.contexts.names().filter(|&id| s.contexts.at(id).state.get() == Run::Ready).count();
     let queued: usize = s.cpus.iter().map(|cpu| length(s, cpu.ready.first())).sum();
     if ready == queued { Ok(()) } else { Err(format!("{ready} contexts are ready, {queued} are in queues")) }
 }

@@ -3,7 +3,9 @@
 
 use super::event::Fault;
 use crate::base::NONE;
+use crate::base::name::number_of;
 use crate::base::trace::What;
+use crate::context::context::Context;
 use crate::context::cpu::Cpu;
 use crate::op::state::State;
 use crate::op::stats::count;
@@ -28,7 +30,8 @@ pub fn fault(s: &State, cpu: &Cpu, fault: Fault) {
     let block = context.regs.block().map(|block| &s.blocks.at(block).state);
     let registers = context.regs.read(block);
     s.say(format_args!(
-        "context {id} (pid {}) ended: {reason:?}, vector {} code {:#x} address {:#x} rip {:#x} rsp {:#x}",
+        "context {} (pid {}) ended: {reason:?}, vector {} code {:#x} address {:#x} rip {:#x} rsp {:#x}",
+        number_of::<Context>(id),
         context.pid.get(),
         fault.vector,
         fault.code,
@@ -56,7 +59,8 @@ pub fn call(s: &State, cpu: &Cpu) {
         Some(block) if handler != 0 && !inside => context.regs.divert(block, handler),
         _ => {
             s.say(format_args!(
-                "context {id} (pid {}) ended: system call at {from:#x} without a handler",
+                "context {} (pid {}) ended: system call at {from:#x} without a handler",
+                number_of::<Context>(id),
                 context.pid.get()
             ));
             count(&s.stats.killed);

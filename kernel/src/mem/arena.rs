@@ -1,19 +1,19 @@
-//! Records of one kind, under dense indices that never move and are used again.
+//! Records of one kind, under [names](crate::base::name) that never move and are used again.
 //!
 //! Taking a record is a pop from a free list; when that is empty, the arena grows by one frame. A record is
 //! always initialised: whoever takes one sets what it needs, whoever gives one back leaves it blank where
-//! that matters. Indices inside the kernel are kept true by teardown, so there is no generation here;
-//! names that cross the boundary (handles, reply tags) are checked where they come in.
+//! that matters. Names are kept true by teardown, so there is no generation here; what crosses the boundary
+//! (handles, reply tags) is checked where it comes in.
 #![forbid(unsafe_code)]
 
 use super::frames::Memory;
 use crate::arch::{Machine, Slab};
-use crate::base::{NONE, is_none};
+use crate::base::name::{NONE, Named, is_none, most_of, name_of};
 use core::cell::Cell;
 use ring_abi::Errno;
 
 /// What can live in an arena.
-pub trait Record: Default {
+pub trait Record: Named {
     /// The cell that threads the free list while the record is free.
     fn free_link(&self) -> &Cell<u32>;
 }
@@ -35,23 +35,28 @@ impl<T: Record> Arena<T> {
     /// The same, before there is a [`Memory`].
     pub(super) fn on(machine: &Machine, most: u32) -> Arena<T> {
         Arena {
-            slab: Slab::reserve(machine, most),
+            slab: Slab::reserve_named(machine, most_of::<T>(most)),
             free: Cell::new(NONE),
             live: Cell::new(0),
             threaded: Cell::new(0),
         }
     }
 
-    /// The record under an index that the kernel holds.
+    /// The record of this name.
     #[inline(always)]
-    pub fn at(&self, index: u32) -> &T {
-        self.slab.at(index)
+    pub fn at(&self, name: u32) -> &T {
+        self.slab.named(name)
     }
 
-    /// The record under an index that the kernel holds, or nothing under `NONE`.
+    /// The record of this name, or nothing for `NONE`.
     #[inline(always)]
-    pub fn get(&self, index: u32) -> Option<&T> {
-        (!is_none(index)).then(|| self.slab.at(index))
+    pub fn get(&self, name: u32) -> Option<&T> {
+        (!is_none(name)).then(|| self.slab.named(name))
+    }
+
+    /// The names of all records for which there is memory, in use or not.
+    pub fn names(&self) -> impl Iterator<Item = u32> {
+        (0..self.threaded.get()).map(name_of::<T>)
     }
 
     /// Takes a record. `ENOMEM` leaves everything as it was.
@@ -61,14 +66,14 @@ impl<T: Record> Arena<T> {
         Ok(self.take_ensured().0)
     }
 
-    /// Takes a record that was [ensured](Self::ensure_one): its index and itself.
+    /// Takes a record that was [ensured](Self::ensure_one): its name and itself.
     #[inline(always)]
     pub fn take_ensured(&self) -> (u32, &T) {
-        let index = self.free.get();
-        let record = self.at(index);
+        let name = self.free.get();
+        let record = self.at(name);
         self.free.set(record.free_link().get());
         self.live.set(self.live.get().wrapping_add(1));
-        (index, record)
+        (name, record)
     }
 
     /// Makes sure that the next [`take`](Self::take) cannot fail.
@@ -79,20 +84,15 @@ impl<T: Record> Arena<T> {
 
     /// Gives a record back.
     #[inline(always)]
-    pub fn give(&self, index: u32) {
-        self.at(index).free_link().set(self.free.get());
-        self.free.set(index);
+    pub fn give(&self, name: u32) {
+        self.at(name).free_link().set(self.free.get());
+        self.free.set(name);
         self.live.set(self.live.get().wrapping_sub(1));
     }
 
     /// Records in use.
     pub fn live(&self) -> u32 {
         self.live.get()
-    }
-
-    /// Records for which there is memory.
-    pub fn capacity(&self) -> u32 {
-        self.threaded.get()
     }
 
     /// Bytes of one record.
@@ -104,13 +104,13 @@ impl<T: Record> Arena<T> {
     #[inline(never)]
     fn grow(&self, memory: &Memory) -> Result<(), Errno> {
         memory.grow(&self.slab)?;
-        // Thread the new records so that the lowest index is taken first.
+        // Thread the new records so that the first one is taken first.
         let first = self.threaded.get();
         let end = self.slab.len();
         let mut next = self.free.get();
-        for index in (first..end).rev() {
-            self.at(index).free_link().set(next);
-            next = index;
+        for name in (first..end).rev().map(name_of::<T>) {
+            self.at(name).free_link().set(next);
+            next = name;
         }
         self.free.set(next);
         self.threaded.set(end);

@@ -9,6 +9,7 @@
 use super::arena::{Arena, Record};
 use crate::base::NONE;
 use crate::base::list::Link;
+use crate::base::name::Named;
 use crate::base::tree::{Links, Nodes, Tree};
 use core::cell::Cell;
 use rmm::PageRights;
@@ -72,6 +73,8 @@ impl Default for Region {
         }
     }
 }
+
+impl Named for Region {}
 
 impl Record for Region {
     fn free_link(&self) -> &Cell<u32> {
@@ -143,6 +146,8 @@ impl Default for Shared {
         Shared { refs: Cell::new(0), link: Link::default() }
     }
 }
+
+impl Named for Shared {}
 
 impl Record for Shared {
     fn free_link(&self) -> &Cell<u32> {

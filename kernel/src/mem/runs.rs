@@ -1,4 +1,4 @@
-//! Rows of small records: a power of two of neighbours under one index.
+//! Rows of small records: a power of two of neighbours under the name of the first.
 //!
 //! The request slots of a link are such a row: a tag from outside is masked and looked up in it. Rows are
 //! recycled by size and never split or merged.
@@ -6,13 +6,13 @@
 
 use super::frames::Memory;
 use crate::arch::Slab;
-use crate::base::NONE;
+use crate::base::name::{NONE, Named, most_of, name_of};
 use core::cell::Cell;
 use ring_abi::Errno;
 use ring_abi::layout::MAX_LOG2;
 
 /// What can live in a row.
-pub trait Cellular: Default {
+pub trait Cellular: Named {
     /// The cell that threads free rows, in a row's first record.
     fn free_link(&self) -> &Cell<u32>;
 }
@@ -31,31 +31,34 @@ impl<T: Cellular> Runs<T> {
     /// Room for at most `most` records.
     pub fn new(memory: &Memory, most: u32) -> Runs<T> {
         Runs {
-            slab: Slab::reserve(&memory.machine, most),
+            slab: Slab::reserve_named(&memory.machine, most_of::<T>(most)),
             free: [const { Cell::new(NONE) }; SIZES],
             used: Cell::new(0),
             live: Cell::new(0),
         }
     }
 
-    /// The record under an index that the kernel holds.
+    /// Record `index` of a row, which has that many.
     #[inline(always)]
-    pub fn at(&self, index: u32) -> &T {
-        self.slab.at(index)
+    pub fn at(&self, row: u32, index: u32) -> &T {
+        self.slab.named(row.wrapping_add(name_of::<T>(index)))
     }
 
-    /// Takes a row of `1 << log2` records; returns the index of its first.
+    /// Takes a row of `1 << log2` records: its name.
     pub fn take(&self, memory: &Memory, log2: u8) -> Result<u32, Errno> {
         let free = self.free.get(usize::from(log2)).ok_or(Errno::INVAL)?;
         let count = 1_u32 << log2;
         let first = free.get();
         if first != NONE {
-            free.set(self.at(first).free_link().get());
+            free.set(self.at(first, 0).free_link().get());
         } else {
             self.extend(memory, count)?;
         }
-        let first =
-            if first == NONE { self.used.replace(self.used.get().wrapping_add(count)) } else { first };
+        let first = if first == NONE {
+            name_of::<T>(self.used.replace(self.used.get().wrapping_add(count)))
+        } else {
+            first
+        };
         self.live.set(self.live.get().wrapping_add(count));
         Ok(first)
     }
@@ -63,7 +66,7 @@ impl<T: Cellular> Runs<T> {
     /// Gives a row back.
     pub fn give(&self, first: u32, log2: u8) {
         if let Some(free) = self.free.get(usize::from(log2)) {
-            self.at(first).free_link().set(free.get());
+            self.at(first, 0).free_link().set(free.get());
             free.set(first);
             self.live.set(self.live.get().wrapping_sub(1 << log2));
         }

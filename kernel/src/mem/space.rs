@@ -17,6 +17,7 @@ use super::user::Access;
 use crate::arch::UserPtr;
 use crate::base::NONE;
 use crate::base::list::{Link, List};
+use crate::base::name::Named;
 use crate::bug;
 use core::cell::{Cell, RefCell};
 use ring_abi::Errno;
@@ -102,6 +103,8 @@ impl Default for Space {
         }
     }
 }
+
+impl Named for Space {}
 
 impl Record for Space {
     fn free_link(&self) -> &Cell<u32> {

@@ -14,6 +14,7 @@ use crate::arch::{UserPtr, Wired};
 use crate::base::NONE;
 use crate::base::budget::{Budget, PAGE};
 use crate::base::list::{Chain, Link};
+use crate::base::name::Named;
 use crate::bug;
 use core::cell::Cell;
 use ring_abi::Errno;
@@ -59,6 +60,8 @@ impl Default for Block {
         }
     }
 }
+
+impl Named for Block {}
 
 impl Record for Block {
     fn free_link(&self) -> &Cell<u32> {

@@ -9,6 +9,7 @@ use super::state::{ByWait, State};
 use crate::base::NONE;
 use crate::base::budget::{Budget, ENTRY};
 use crate::base::list::{Chain, Link, List};
+use crate::base::name::Named;
 use crate::base::tree::{Links, Nodes};
 use crate::mem::arena::{Arena, Record};
 use core::cell::Cell;
@@ -54,6 +55,8 @@ pub struct Channel {
 }
 
 const _: () = assert!(size_of::<Channel>() <= 56);
+
+impl Named for Channel {}
 
 impl Record for Channel {
     fn free_link(&self) -> &Cell<u32> {

@@ -16,6 +16,7 @@ use super::{cancel, channel};
 use crate::base::NONE;
 use crate::base::budget::{Budget, ENTRY};
 use crate::base::list::Chain;
+use crate::base::name::number_of;
 use crate::base::trace::What;
 use crate::context::context::{Context, State as Run};
 use crate::context::timers::CONTEXT;
@@ -106,7 +107,7 @@ impl State {
     #[cold]
     #[inline(never)]
     pub fn condemn(&self, id: u32) {
-        self.say(format_args!("context {id} ended: an index in its ring cannot be"));
+        self.say(format_args!("context {} ended: an index in its ring cannot be", number_of::<Context>(id)));
         count(&self.stats.killed);
         self.end_context(id, End::Ended(Reason::CorruptRing));
     }

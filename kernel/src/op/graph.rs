@@ -10,7 +10,10 @@ use super::state::{ByRing, State};
 use crate::arch::IRQ_LINES;
 use crate::base::NONE;
 use crate::base::list::Chain;
+use crate::base::name::number_of;
+use crate::context::context::Context;
 use crate::context::context::State as Run;
+use crate::scheme::link::Link;
 
 /// Contexts and operations that are printed at most.
 const MOST: u32 = 256;
@@ -33,12 +36,17 @@ pub fn watch(s: &State) {
 pub fn print(s: &State) {
     s.say(format_args!("stuck: nothing is ready, no deadline is set, nobody waits for an interrupt"));
     s.say(format_args!("stuck: {} replies had a tag that was not out", s.stats.stale_tags.get()));
-    for id in 0..s.contexts.capacity().min(MOST) {
+    for id in s.contexts.names().take(MOST as usize) {
         let context = s.contexts.at(id);
         if context.state.get() == Run::Ended {
             continue;
         }
-        s.say(format_args!("stuck: context {id} pid {} {:?}", context.pid.get(), context.state.get()));
+        s.say(format_args!(
+            "stuck: context {} pid {} {:?}",
+            number_of::<Context>(id),
+            context.pid.get(),
+            context.state.get()
+        ));
         for (number, cell) in context.rings.iter().enumerate() {
             if let Some(ring) = s.rings.get(cell.get()) {
                 s.say(format_args!(
@@ -51,7 +59,7 @@ pub fn print(s: &State) {
                 if ring.link.get() != NONE {
                     s.say(format_args!(
                         "stuck:     serves link {}: {} requests given, {} replies taken, {} owed",
-                        ring.link.get(),
+                        number_of::<Link>(ring.link.get()),
                         ring.rq.position(),
                         ring.rp.position(),
                         s.links.at(ring.link.get()).owed.get()
@@ -75,10 +83,11 @@ fn operations(s: &State, first: u32) {
             Wait::Reply | Wait::Room => {
                 let link = s.links.at(op.object.get());
                 let daemon = s.rings.get(link.ring.get()).map_or(NONE, |ring| ring.owner.get());
+                let daemon = number_of::<Context>(daemon);
                 s.say(format_args!(
                     "stuck:     {opcode:?} tag {tag}: {:?} of link {} served by context {daemon}",
                     op.wait.get(),
-                    op.object.get()
+                    number_of::<Link>(op.object.get())
                 ));
             }
             wait => s.say(format_args!("stuck:     {opcode:?} tag {tag}: {wait:?} {}", op.object.get())),

@@ -7,6 +7,7 @@
 
 use crate::base::NONE;
 use crate::base::list::Link;
+use crate::base::name::{Named, Room};
 use crate::mem::arena::Record;
 use core::cell::Cell;
 use ring_abi::Opcode;
@@ -100,6 +101,10 @@ impl Default for Op {
             args: [const { Cell::new(0) }; 5],
         }
     }
+}
+
+impl Named for Op {
+    const ROOM: Room = Room::Near(2);
 }
 
 impl Record for Op {

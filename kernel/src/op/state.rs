@@ -11,6 +11,7 @@ use super::stats::Stats;
 use super::step::Step;
 use crate::arch::{IRQ_LINES, Machine, StateBlock};
 use crate::base::list::{Chain, Link as Neighbours, List};
+use crate::base::name::Named;
 use crate::base::trace::{Trace, What};
 use crate::base::tree::Tree;
 use crate::base::{NONE, is_none};
@@ -127,6 +128,8 @@ pub struct Block {
     pub state: StateBlock,
     link: Neighbours,
 }
+
+impl Named for Block {}
 
 impl crate::mem::arena::Record for Block {
     fn free_link(&self) -> &Cell<u32> {

@@ -9,6 +9,7 @@
 
 use crate::base::NONE;
 use crate::base::list::List;
+use crate::base::name::{Named, Room};
 use crate::mem::arena::Record;
 use crate::mem::user::PageCache;
 use core::cell::Cell;
@@ -81,6 +82,10 @@ impl Default for Ring {
             traced: Cell::new(0),
         }
     }
+}
+
+impl Named for Ring {
+    const ROOM: Room = Room::Near(1);
 }
 
 impl Record for Ring {

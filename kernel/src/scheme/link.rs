@@ -15,6 +15,7 @@
 
 use crate::arch::UserPtr;
 use crate::base::list::{Link as Neighbours, List};
+use crate::base::name::{Named, Room};
 use crate::base::{NONE, is_none};
 use crate::mem::arena::Record;
 use crate::mem::runs::{Cellular, Runs};
@@ -45,6 +46,10 @@ impl Slot {
     }
 }
 
+impl Named for Slot {
+    const ROOM: Room = Room::Near(6);
+}
+
 impl Cellular for Slot {
     fn free_link(&self) -> &Cell<u32> {
         &self.op
@@ -56,7 +61,7 @@ impl Cellular for Slot {
 pub struct Link {
     /// The ring, or `NONE` when the daemon is gone.
     pub ring: Cell<u32>,
-    /// First slot in [`Runs`].
+    /// Its row in [`Runs`].
     slots: Cell<u32>,
     /// log2 of the number of slots.
     pub log2: Cell<u8>,
@@ -117,6 +122,10 @@ impl Default for Link {
     }
 }
 
+impl Named for Link {
+    const ROOM: Room = Room::Near(7);
+}
+
 impl Record for Link {
     fn free_link(&self) -> &Cell<u32> {
         self.link.cell()
@@ -132,7 +141,7 @@ impl Link {
         self.mask.set(count.wrapping_sub(1));
         self.owed.set(0);
         for index in 0..count {
-            let slot = table.at(first.wrapping_add(index));
+            let slot = table.at(first, index);
             slot.tag.set(slot.tag.get() & !GENERATION.wrapping_sub(1) | FREE | index);
             let next = index.wrapping_add(1);
             slot.op.set(if next == count { NONE } else { next });
@@ -172,7 +181,7 @@ impl Link {
     #[inline(always)]
     pub fn ask(&self, table: &Runs<Slot>, op: u32) -> (u32, usize) {
         let index = self.free.get();
-        let slot = table.at(self.slots.get().wrapping_add(index));
+        let slot = table.at(self.slots.get(), index);
         self.free.set(slot.op.replace(op));
         self.owed.set(self.owed.get().wrapping_add(1));
         let tag = slot.tag.get() ^ FREE;
@@ -193,14 +202,14 @@ impl Link {
         if index > self.mask.get() {
             return None;
         }
-        let slot = table.at(self.slots.get().wrapping_add(index));
+        let slot = table.at(self.slots.get(), index);
         (slot.tag.get() == tag).then_some(slot)
     }
 
     /// Takes the slot of a tag back, which is out: it goes stale.
     pub fn take_back(&self, table: &Runs<Slot>, tag: u32) {
         let index = tag & self.mask.get();
-        self.answered(table.at(self.slots.get().wrapping_add(index)), tag);
+        self.answered(table.at(self.slots.get(), index), tag);
     }
 
     /// Takes a slot back: its tag goes stale.
@@ -213,7 +222,7 @@ impl Link {
 
     /// The operation in slot `index`, if its tag is out.
     pub fn owed_at(&self, table: &Runs<Slot>, index: u32) -> Option<u32> {
-        let slot = table.at(self.slots.get().wrapping_add(index & self.mask.get()));
+        let slot = table.at(self.slots.get(), index & self.mask.get());
         (slot.tag.get() & FREE == 0).then(|| slot.op.get())
     }
 

@@ -5,6 +5,7 @@
 
 use crate::base::NONE;
 use crate::base::list::Link;
+use crate::base::name::Named;
 use crate::mem::arena::Record;
 use core::cell::Cell;
 use ring_abi::Errno;
@@ -77,6 +78,8 @@ impl Default for Name {
         }
     }
 }
+
+impl Named for Name {}
 
 impl Record for Name {
     fn free_link(&self) -> &Cell<u32> {

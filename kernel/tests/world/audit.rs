@@ -7,6 +7,7 @@ use kernel::entry::kernel::Kernel;
 use kernel::mem::frames::Use;
 use kernel::op::inflight::Wait;
 use ring_abi::Opcode;
+use std::collections::HashMap;
 
 /// What the system uses: records and frames by kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,25 +45,26 @@ pub fn accounts(kernel: &Kernel) -> Accounts {
 /// Every file is held as often as handles and operations lead to it.
 pub fn check(kernel: &Kernel) -> Result<(), String> {
     let s = &kernel.state;
-    let mut holders = vec![0_u32; s.files.capacity() as usize];
-    for table in (0..s.tables.capacity()).map(|id| s.tables.at(id)) {
+    let mut holders = HashMap::<u32, u32>::new();
+    for table in s.tables.names().map(|id| s.tables.at(id)) {
         let mut at = 0;
         while let Some((number, file, _)) = table.next(&s.chunks, at) {
-            holders[file as usize] += 1;
+            *holders.entry(file).or_default() += 1;
             at = number + 1;
         }
     }
-    for op in (0..s.ops.capacity()).map(|id| s.ops.at(id)) {
+    for op in s.ops.names().map(|id| s.ops.at(id)) {
         if op.wait.get() == Wait::Free {
             continue;
         }
         let sent = if op.opcode.get() == Opcode::Sendfd { op.arg(0) as u32 } else { NONE };
         for file in [op.file.get(), sent].into_iter().filter(|file| *file != NONE) {
-            holders[file as usize] += 1;
+            *holders.entry(file).or_default() += 1;
         }
     }
-    for (id, count) in holders.into_iter().enumerate() {
-        let file = s.files.at(id as u32);
+    for id in s.files.names() {
+        let file = s.files.at(id);
+        let count = holders.get(&id).copied().unwrap_or(0);
         let refs = if file.kind.get() == Kind::Free { 0 } else { file.refs.get() };
         if refs != count {
             return Err(format!("file {id} ({:?}) says {refs} holders, there are {count}", file.kind.get()));

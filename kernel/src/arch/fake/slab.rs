@@ -5,6 +5,7 @@
 //! memory happens at the same places, and the accounts add up.
 
 use super::{Machine, Taken, effort};
+use crate::base::name::{Named, name_of, number_of};
 use rmm::Frame;
 use std::cell::{Cell, UnsafeCell};
 
@@ -99,5 +100,20 @@ impl<T: Default> Slab<T> {
         // SAFETY: the only exclusive reference is the one in `grow`, which runs no foreign code but
         // `T::default`, and is gone when it returns.
         unsafe { &*self.elements.get() }
+    }
+}
+
+impl<T: Named> Slab<T> {
+    /// The same as [`reserve`](Self::reserve), for records with names.
+    pub fn reserve_named(machine: &Machine, most: u32) -> Slab<T> {
+        Slab::reserve(machine, most)
+    }
+
+    /// The record of this name, which is there.
+    #[inline]
+    pub fn named(&self, name: u32) -> &T {
+        let number = number_of::<T>(name);
+        assert_eq!(name_of::<T>(number), name, "no record has such a name");
+        self.at(number)
     }
 }

@@ -1,8 +1,9 @@
 //! Tables that grow and never move: kernel addresses reserved at first, frames mapped on growth.
 //!
-//! A table's room has an address for every index of 32 bits, and nothing else ever lies there. So a look-up by an index
-//! that the kernel holds needs no comparison: a wrong one, which only a bug of ours can bring, meets a page that is not
-//! there, or at worst the zeroes behind the last element.
+//! Nothing else ever lies in a table's room, so a look-up by an index or a [name](crate::base::name) that the kernel holds
+//! needs no comparison: a wrong one, which only a bug of ours can bring, most often meets a page that is not there.
+//!
+//! The near rooms are the last 2 GiB of all addresses: instructions reach those with a displacement of their own.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -14,8 +15,14 @@ use super::memory::{
     ROOT_ENTRY_BYTES, TABLES, TABLES_END, add_growing_table, entry, growing_table, read_entry, write_entry,
     zero_frame,
 };
+use crate::base::name::{NEAR_ROOM_BYTES, NEAR_ROOMS, Named, Room, name_of};
 
 const PAGE: u64 = 4096;
+
+/// First address of the near rooms. The last page of all stays free.
+const NEAR: u64 = 0xffff_ffff_8000_0000;
+
+const _: () = assert!(NEAR.wrapping_add(NEAR_ROOMS as u64 * NEAR_ROOM_BYTES) == 0);
 
 /// Where frames for growth come from, charged to whoever made the table grow.
 pub trait FrameSource {
@@ -66,6 +73,11 @@ impl<T: Default> Slab<T> {
         assert!(bytes <= ROOT_ENTRY_BYTES && end <= TABLES_END, "no room for another table of this size");
         RESERVED.0.set(end);
         add_growing_table(base);
+        Self::new(base, most)
+    }
+
+    /// A table of at most `most` elements in room that is reserved at `base`.
+    fn new(base: u64, most: u32) -> Self {
         Self { base: base as *const T, len: Cell::new(0), most, pages: Cell::new(0), elements: PhantomData }
     }
 
@@ -125,6 +137,43 @@ impl<T: Default> Slab<T> {
         }
         self.len.set(len);
         Ok(())
+    }
+}
+
+impl<T: Named> Slab<T> {
+    /// First address of the near room of this kind, if it has one.
+    const NEAR_BASE: Option<u64> = match T::ROOM {
+        Room::Far => None,
+        Room::Near(room) => {
+            assert!(room < NEAR_ROOMS, "there is no such room");
+            Some(NEAR.wrapping_add(room as u64 * NEAR_ROOM_BYTES))
+        }
+    };
+
+    /// Reserves room for `most` records with names, as [`most_of`](crate::base::name::most_of) allows.
+    pub fn reserve_named(machine: &Machine, most: u32) -> Self {
+        const { Self::FITS };
+        let Some(base) = Self::NEAR_BASE else { return Self::reserve(machine, most) };
+        let bytes = u64::from(most).wrapping_mul(size_of::<T>() as u64);
+        let end = base.checked_add(bytes.next_multiple_of(PAGE));
+        assert!(bytes <= NEAR_ROOM_BYTES && end.is_some(), "no room for another table of this size");
+        if growing_table(base) == 0 {
+            add_growing_table(base);
+        }
+        Self::new(base, most)
+    }
+
+    /// The record of a name that the kernel holds.
+    #[inline(always)]
+    pub fn named(&self, name: u32) -> &T {
+        debug_assert!(name < name_of::<T>(self.len.get()), "no record {name}");
+        let base = match Self::NEAR_BASE {
+            Some(base) => base as *const T,
+            None => self.base,
+        };
+        // SAFETY: every name was given out by the arena of this table for an element below `len`, which lies in mapped
+        // memory, was written by `grow`, and never moves. Names are kept true by teardown; none comes from outside.
+        unsafe { &*base.wrapping_byte_add(name as usize) }
     }
 }
 
