@@ -184,8 +184,8 @@ fn contexts(s: &State) -> Result<(), String> {
             at = ByTurn(&s.contexts).link(at).next();
         }
     }
-    if s.step.handoff.get() != NONE {
-        return Err(format!("context {} was woken and forgotten", s.step.handoff.get()));
+    if s.step.handoff() != NONE {
+        return Err(format!("context {} was woken and forgotten", s.step.handoff()));
     }
     let ready = s.contexts.names().filter(|&id| s.contexts.at(id).state.get() == Run::Ready).count();
     let queued: usize = s.cpus.iter().map(|cpu| length(s, cpu.ready.first())).sum();

@@ -7,8 +7,8 @@
 
 use super::enter::{Then, Wait};
 use super::event::Resume;
+use crate::base::NONE;
 use crate::base::budget::{Budget, ENTRY};
-use crate::base::{NONE, is_none};
 use crate::context::context::State as Run;
 use crate::context::cpu::{Cpu, SLICE};
 use crate::op::state::{ByTurn, State};
@@ -18,23 +18,21 @@ use crate::op::{death, graph, work};
 /// Handoffs in a row before the run queue is looked at.
 const DONATIONS: u32 = 64;
 
-/// Whether the next one to run was handed the processor, and nobody in the queue has waited too long for it.
+/// Whether a context may be handed the processor: nobody in the queue has waited too long for it.
 #[inline(always)]
-pub fn is_handed(s: &State, cpu: &Cpu) -> bool {
-    !is_none(s.step.handoff.get()) && (cpu.ready.is_empty() || cpu.donated.get() < DONATIONS)
+pub fn may_hand_over(cpu: &Cpu) -> bool {
+    cpu.ready.is_empty() || cpu.donated.get() < DONATIONS
 }
 
-/// Goes on with the context that was handed the processor: which.
+/// Goes on with a context that is handed the processor, as it may be.
 #[inline(always)]
-pub fn hand_over(s: &State, cpu: &Cpu) -> u32 {
-    let next = s.step.handoff.replace(NONE);
+pub fn hand_over(s: &State, cpu: &Cpu, next: u32) {
     if !cpu.ready.is_empty() {
         cpu.donated.set(cpu.donated.get().wrapping_add(1));
     }
     cpu.current.set(next);
     s.contexts.at(next).state.set(Run::Running);
     count(&s.stats.switches);
-    next
 }
 
 /// The general road after a `ring_enter`.
@@ -78,7 +76,7 @@ pub fn pause(s: &State, cpu: &Cpu) {
 
 /// A context that was woken but cannot run at once takes its turn.
 fn queue_handoff(s: &State) {
-    let id = s.step.handoff.replace(NONE);
+    let id = s.step.take_handoff();
     if id != NONE {
         s.make_ready(id);
     }
@@ -99,7 +97,7 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
     }
     let worked = work::slice(s, budget);
     loop {
-        let handed = s.step.handoff.replace(NONE);
+        let handed = s.step.take_handoff();
         let id = if handed != NONE { Some(handed) } else { cpu.ready.pop_front(&ByTurn(&s.contexts)) };
         let Some(id) = id else { break };
         let context = s.contexts.at(id);

@@ -8,13 +8,15 @@
 //! program notices nothing of it.
 #![forbid(unsafe_code)]
 
+use super::choose;
 use super::event::Enter;
-use crate::base::is_none;
+use crate::base::{NONE, is_none};
 use crate::context::context::{Context, State as Run, Unfinished};
+use crate::context::cpu::Cpu;
 use crate::context::timers::CONTEXT;
 use crate::op::state::State;
 use crate::op::{dispatch, forward, nop, read, reply, tracer};
-use crate::ring::duplex::Ring;
+use crate::ring::duplex::{ODD, Ring};
 use ring_abi::ring::{self, Entry, PushError};
 use ring_abi::sqe::{Head, Words};
 use ring_abi::{Errno, Opcode, enter};
@@ -33,17 +35,37 @@ pub enum Then {
 }
 
 /// Which road an entry takes.
-pub enum Road<'a> {
+pub enum Road<'a, 'm> {
     /// None: it was a nop, which is answered.
     Done,
     /// None: the arguments make no sense.
     Refused(Errno),
-    /// One submission, which was looked at but not taken, and a wait for completions.
-    Alone(&'a Ring, Head),
+    /// One submission and a wait for a completion.
+    Alone(Single<'a, 'm>),
     /// A daemon's replies, and a wait for requests.
     Serve(&'a Ring),
     /// Any other.
     Long(&'a Ring),
+}
+
+/// A submission that was looked at but not taken, alone in its queue, whose completion has a place.
+pub struct Single<'a, 'm> {
+    /// Its ring.
+    pub ring: &'a Ring,
+    /// The context that entered.
+    pub context: &'a Context,
+    /// The first word, which was read.
+    pub head: Head,
+    /// The words, which are not to be read twice.
+    pub entry: Entry<'m, 8>,
+}
+
+/// What is left to do at the end of a road.
+pub enum Left {
+    /// The context waits, and nothing else is to be seen to: the one that it woke goes on.
+    HandOver(u32),
+    /// What [`finish`](super::kernel::Kernel) does.
+    Rest(Then),
 }
 
 /// The flags of an entry are 32 bits of their register.
@@ -52,22 +74,29 @@ pub const fn flags(register: u64) -> u64 {
     register & 0xffff_ffff
 }
 
-/// Looks at what the running context entered with.
+/// Looks at what the running context entered with, and takes the road that it chooses.
 #[inline(always)]
-pub fn look<'a>(s: &'a State, context: &Context, args: &Enter) -> Road<'a> {
-    let Some(ring) = s.rings.get(context.ring(args.ring)) else { return Road::Refused(Errno::BADF) };
+pub fn look<'a, R>(
+    s: &'a State,
+    context: &'a Context,
+    args: &Enter,
+    take: impl FnOnce(Road<'a, '_>) -> R,
+) -> R {
+    let Some(ring) = s.rings.get(context.ring(args.ring)) else { return take(Road::Refused(Errno::BADF)) };
     if !is_none(ring.link.get()) {
-        return if args.flags == enter::REQUESTS { Road::Serve(ring) } else { Road::Long(ring) };
+        let is_plain = args.flags == s.short_flags.get() ^ (enter::REQUESTS ^ enter::COMPLETIONS);
+        return take(if is_plain { Road::Serve(ring) } else { Road::Long(ring) });
     }
-    let is_plain = args.flags == s.short_flags.get() && args.to_submit != 0;
+    let is_plain = args.flags == s.short_flags.get() && args.to_submit != 0 && args.min_complete == 1;
     // The view is fetched anew for each queue: it is less to keep in registers.
     if !is_plain || ring.sq.ready(&ring.memory.get().sq()) != Ok(1) || ring.cq.known_room() == 0 {
-        return Road::Long(ring);
+        return take(Road::Long(ring));
     }
     let memory = ring.memory.get();
-    let head = Head(ring.sq.peek(&memory.sq(), 0).word(0));
-    if head.shape() != dispatch::NOP || args.min_complete > 1 {
-        return Road::Alone(ring, head);
+    let entry = ring.sq.peek(&memory.sq(), 0);
+    let head = Head(entry.word(0));
+    if head.shape() != dispatch::NOP {
+        return take(Road::Alone(Single { ring, context, head, entry }));
     }
     ring.sq.advance(1);
     ring.sq.publish(&memory.sq());
@@ -76,22 +105,46 @@ pub fn look<'a>(s: &'a State, context: &Context, args: &Enter) -> Road<'a> {
     // Nobody waits for it: the owner runs.
     ring.cq.put(&memory.cq(), nop_answer(head));
     ring.cq.publish(&memory.cq());
-    Road::Done
+    take(Road::Done)
 }
 
-/// Takes the one submission that [`look`] has seen, and waits for completions.
+/// Takes the one submission that [`look`] has seen, and waits for a completion.
 #[inline(always)]
-pub fn alone(s: &State, ring: &Ring, head: Head, then: Wait) -> Then {
-    let context = s.contexts.at(ring.owner.get());
-    let memory = ring.memory.get();
-    let entry = ring.sq.peek(&memory.sq(), 0);
+pub fn alone(s: &State, cpu: &Cpu, single: Single<'_, '_>, deadline: u64) -> Left {
+    let Single { ring, context, head, entry } = single;
     ring.sq.advance(1);
     ring.cq.claim_known(1);
-    if !dispatch::start(s, context, ring, head, entry) {
-        return Then::Gone;
+    if head.shape() == dispatch::READ
+        && let Some(woken) = read::start(s, context, ring, head.tag(), entry)
+    {
+        ring.sq.publish(&ring.memory.get().sq());
+        if deadline == enter::NO_DEADLINE && ring.aim_next() && s.step.is_brief() {
+            return park_briefly(s, cpu, context, ring, enter::COMPLETIONS, woken);
+        }
+        s.hand_any(woken);
+    } else {
+        if head.shape() != dispatch::READ && !dispatch::start_other(s, ring, head, entry) {
+            return Left::Rest(Then::Gone);
+        }
+        ring.sq.publish(&ring.memory.get().sq());
     }
-    ring.sq.publish(&ring.memory.get().sq());
-    wait_for_completions(s, ring, then)
+    Left::Rest(wait_for_completions(s, ring, Wait { min_complete: 1, flags: enter::COMPLETIONS, deadline }))
+}
+
+/// Lets a context wait that runs and has no deadline, at the end of a [brief](crate::op::step::Step::is_brief) step.
+#[inline(always)]
+fn park_briefly(s: &State, cpu: &Cpu, context: &Context, ring: &Ring, flags: u64, woken: u32) -> Left {
+    ring.waits.set(flags as u8);
+    context.waiting.set(ring.id.get());
+    context.state.set(Run::Waiting);
+    if is_none(woken) {
+        return Left::Rest(Then::Wait);
+    }
+    if choose::may_hand_over(cpu) {
+        return Left::HandOver(woken);
+    }
+    s.hand(woken);
+    Left::Rest(Then::Wait)
 }
 
 /// What a `ring_enter` waits for when its submissions are taken.
@@ -107,15 +160,34 @@ pub struct Wait {
 
 /// Takes the replies of a daemon that waits for requests. With submissions of its own it goes on as [`long`] does.
 #[inline(always)]
-pub fn serve(s: &State, ring: &Ring, to_submit: u64, deadline: u64) -> Then {
-    if s.traced.get() != 0 || !ring.sq.is_empty(&ring.memory.get().sq()) {
-        return long_apart(s, ring, to_submit, 0, enter::REQUESTS, deadline);
+pub fn serve(s: &State, cpu: &Cpu, ring: &Ring, to_submit: u64, deadline: u64) -> Left {
+    let memory = ring.memory.get();
+    if !ring.sq.is_empty(&memory.sq()) {
+        return Left::Rest(long_apart(s, ring, to_submit, 0, enter::REQUESTS, deadline));
     }
-    match take_replies(s, ring, ring.link.get()) {
-        Taken::All => {}
-        other => return stop(s, ring, other, to_submit, 0, enter::REQUESTS, deadline),
+    let link_id = ring.link.get();
+    let link = s.links.at(link_id);
+    let replies = memory.service_replies();
+    let woken = match ring.rp.ready(&replies) {
+        Ok(1) => {
+            let words = ring.rp.peek(&replies, 0).copy();
+            ring.rp.advance(1);
+            ring.rp.publish(&replies);
+            reply::take(s, link_id, link, words)
+        }
+        Ok(_) => match take_replies(s, ring, link_id) {
+            Taken::All => NONE,
+            other => return Left::Rest(stop(s, ring, other, to_submit, 0, enter::REQUESTS, deadline)),
+        },
+        Err(_) => return Left::Rest(condemn(s, ring.owner.get())),
+    };
+    forward::refill(s, link_id, link);
+    let is_idle = ring.rq.lag(&ring.memory.get().service_requests()) == 0;
+    if is_idle && deadline == enter::NO_DEADLINE && s.step.is_brief() {
+        return park_briefly(s, cpu, s.contexts.at(ring.owner.get()), ring, enter::REQUESTS, woken);
     }
-    wait(s, ring, Wait { min_complete: 0, flags: enter::REQUESTS, deadline })
+    s.hand_any(woken);
+    Left::Rest(wait(s, ring, Wait { min_complete: 0, flags: enter::REQUESTS, deadline }))
 }
 
 /// [`long`], out of the way.
@@ -203,24 +275,16 @@ fn stop(
     Then::Later
 }
 
-/// Takes every reply that the daemon has shown.
-#[inline(always)]
+/// Takes every reply that the daemon has shown, and sends what waited for that.
 fn take_replies(s: &State, ring: &Ring, link_id: u32) -> Taken {
-    let memory = ring.memory.get();
-    let replies = memory.service_replies();
-    match ring.rp.ready(&replies) {
-        Ok(0) => {}
-        Ok(1) => {
-            let words = ring.rp.peek(&replies, 0).copy();
-            ring.rp.advance(1);
-            ring.rp.publish(&replies);
-            reply::take(s, link_id, s.links.at(link_id), words);
+    match ring.rp.ready(&ring.memory.get().service_replies()) {
+        Ok(0) => {
+            forward::refill(s, link_id, s.links.at(link_id));
+            Taken::All
         }
-        Ok(ready) => return take_many_replies(s, ring, link_id, ready),
-        Err(_) => return Taken::Corrupt,
+        Ok(ready) => take_many_replies(s, ring, link_id, ready),
+        Err(_) => Taken::Corrupt,
     }
-    forward::refill(s, link_id, s.links.at(link_id));
-    Taken::All
 }
 
 /// A function of its own, so that the loop has the registers for itself.
@@ -417,7 +481,8 @@ fn park(s: &State, ring: &Ring, then: Wait) -> Then {
     {
         return fail(error);
     }
-    ring.waits.set(then.flags as u8);
+    let is_odd = context.stop.get() || !is_none(context.timer.get());
+    ring.waits.set(then.flags as u8 | if is_odd { ODD } else { 0 });
     context.waiting.set(ring.id.get());
     context.state.set(Run::Waiting);
     Then::Wait

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::choose;
-use super::enter::{self, Road, Then, Wait};
+use super::enter::{self, Left, Road, Single, Then, Wait};
 use super::event::{Enter, Event, Resume};
 use crate::base::NONE;
 use crate::context::context::State as Run;
@@ -10,7 +10,6 @@ use crate::context::cpu::Cpu;
 use crate::op::state::State;
 use crate::op::stats::count;
 use crate::ring::duplex::Ring;
-use ring_abi::sqe::Head;
 
 /// The kernel.
 pub struct Kernel {
@@ -34,39 +33,38 @@ impl Kernel {
     pub fn enter(&self, cpu: usize, args: Enter) -> Resume {
         let args = Enter { flags: enter::flags(args.flags), ..args };
         let then = Wait { min_complete: args.min_complete, flags: args.flags, deadline: args.deadline };
-        match self.look(cpu, &args) {
+        self.look(cpu, &args, |road| match road {
             Road::Done => Resume::Same(0),
             Road::Refused(error) => {
                 count(&self.state.stats.refused);
                 Resume::Same(enter::refusal(error))
             }
-            Road::Alone(ring, head) => self.alone(cpu, ring, head, then, |resume| resume),
+            Road::Alone(single) => self.alone(cpu, single, args.deadline, |resume| resume),
             Road::Serve(ring) => self.serve(cpu, ring, args.to_submit, args.deadline, |resume| resume),
             Road::Long(ring) => self.long(cpu, ring, args.to_submit, then, |resume| resume),
-        }
+        })
     }
 
-    /// First part of [`enter`](Self::enter): which of the two others follows, if any.
+    /// First part of [`enter`](Self::enter): which of the others follows, if any, is for `take` to call.
     #[inline(always)]
-    pub fn look(&self, cpu: usize, args: &Enter) -> Road<'_> {
+    pub fn look<'a, R>(&'a self, cpu: usize, args: &Enter, take: impl FnOnce(Road<'a, '_>) -> R) -> R {
         let s = &self.state;
         count(&s.stats.enters);
         let Some(cpu) = s.cpus.get(cpu) else { crate::bug!("no such cpu") };
-        enter::look(s, s.contexts.at(cpu.current.get()), args)
+        enter::look(s, s.contexts.at(cpu.current.get()), args, take)
     }
 
-    /// Second part, for a single submission and a wait for completions. `end` does what the step says.
+    /// Second part, for a single submission and a wait for a completion. `end` does what the step says.
     #[inline(always)]
     pub fn alone<R>(
         &self,
         cpu: usize,
-        ring: &Ring,
-        head: Head,
-        then: Wait,
+        single: Single<'_, '_>,
+        deadline: u64,
         end: impl FnOnce(Resume) -> R,
     ) -> R {
         let cpu = self.begin(cpu);
-        self.finish(cpu, enter::alone(&self.state, ring, head, then), end)
+        self.finish(cpu, enter::alone(&self.state, cpu, single, deadline), end)
     }
 
     /// Second part, for a daemon's replies and a wait for requests. `end` does what the step says.
@@ -80,7 +78,7 @@ impl Kernel {
         end: impl FnOnce(Resume) -> R,
     ) -> R {
         let cpu = self.begin(cpu);
-        self.finish(cpu, enter::serve(&self.state, ring, to_submit, deadline), end)
+        self.finish(cpu, enter::serve(&self.state, cpu, ring, to_submit, deadline), end)
     }
 
     /// Second part, for anything. `end` does what the step says.
@@ -94,21 +92,22 @@ impl Kernel {
         end: impl FnOnce(Resume) -> R,
     ) -> R {
         let cpu = self.begin(cpu);
-        self.finish(cpu, enter::long(&self.state, ring, to_submit, then), end)
+        self.finish(cpu, Left::Rest(enter::long(&self.state, ring, to_submit, then)), end)
     }
 
     /// The end of a step in which a ring was entered.
     ///
     /// `end` is called in each branch, so that on the shortest roads there is no answer to look at again.
     #[inline(always)]
-    fn finish<R>(&self, cpu: &Cpu, then: Then, end: impl FnOnce(Resume) -> R) -> R {
+    fn finish<R>(&self, cpu: &Cpu, left: Left, end: impl FnOnce(Resume) -> R) -> R {
         let s = &self.state;
-        match then {
-            Then::Wait if s.step.is_brief() && choose::is_handed(s, cpu) => {
-                end(Resume::Context(choose::hand_over(s, cpu)))
+        match left {
+            Left::HandOver(next) => {
+                choose::hand_over(s, cpu, next);
+                end(Resume::Context(next))
             }
-            Then::Go(value) if s.step.is_brief() && s.step.handoff.get() == NONE => end(Resume::Same(value)),
-            then => end(self.finish_slowly(cpu, cpu.current.get(), then)),
+            Left::Rest(Then::Go(value)) if s.step.is_brief() => end(Resume::Same(value)),
+            Left::Rest(then) => end(self.finish_slowly(cpu, cpu.current.get(), then)),
         }
     }
 
@@ -119,12 +118,12 @@ impl Kernel {
         let has_ended = s.contexts.at(current).state.get() != Run::Running;
         let resume = match then {
             Then::Go(_) if has_ended => choose::after_enter(s, cpu, current, Then::Gone),
-            Then::Wait if !s.step.is_looked_after() && choose::is_handed(s, cpu) => {
-                Resume::Context(choose::hand_over(s, cpu))
+            Then::Wait if s.step.is_handed() && choose::may_hand_over(cpu) => {
+                let next = s.step.take_handoff();
+                choose::hand_over(s, cpu, next);
+                Resume::Context(next)
             }
-            Then::Go(value) if !s.step.is_looked_after() && s.step.handoff.get() == NONE => {
-                Resume::Same(value)
-            }
+            Then::Go(value) if s.step.is_done() => Resume::Same(value),
             then => choose::after_enter(s, cpu, current, then),
         };
         self.end(0);

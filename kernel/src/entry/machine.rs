@@ -3,14 +3,16 @@
 //! `main.rs` gives these functions the symbols that the stubs know.
 #![forbid(unsafe_code)]
 
-use super::enter::{self, Road, Wait};
+use super::enter::{self, Road, Single, Wait};
 use super::event::{Enter, Event, Fault, Resume};
 use super::kernel::Kernel;
 use crate::arch::{self, x86_64::Place};
 use crate::base::trace;
+use crate::context::context::Context;
 use crate::op::stats::count;
 use crate::ring::duplex::Ring;
 use ring_abi::Errno;
+use ring_abi::ring::Entry;
 use ring_abi::sqe::Head;
 
 /// The processor that runs the kernel.
@@ -32,13 +34,15 @@ pub fn enter(
     deadline: u64,
 ) -> u64 {
     let flags = enter::flags(flags);
-    match kernel.look(CPU, &Enter { ring, to_submit, min_complete, flags, deadline }) {
+    kernel.look(CPU, &Enter { ring, to_submit, min_complete, flags, deadline }, |road| match road {
         Road::Done => 0,
         Road::Refused(error) => refuse(kernel, error),
-        Road::Alone(ring, head) => alone(kernel, ring, head.0, min_complete, deadline),
+        Road::Alone(Single { ring, context, head, entry }) => {
+            alone(kernel, ring, context, head.0, entry, deadline)
+        }
         Road::Serve(ring) => serve(kernel, ring, to_submit, deadline),
         Road::Long(ring) => long(kernel, ring, to_submit, min_complete, flags, deadline),
-    }
+    })
 }
 
 #[cold]
@@ -49,9 +53,16 @@ fn refuse(kernel: &'static Kernel, error: Errno) -> u64 {
 }
 
 #[inline(never)]
-fn alone(kernel: &'static Kernel, ring: &'static Ring, head: u64, min_complete: u64, deadline: u64) -> u64 {
-    let then = Wait { min_complete, flags: ring_abi::enter::COMPLETIONS, deadline };
-    kernel.alone(CPU, ring, Head(head), then, |resume| return_to(kernel, resume))
+fn alone(
+    kernel: &'static Kernel,
+    ring: &'static Ring,
+    context: &'static Context,
+    head: u64,
+    entry: Entry<'_, 8>,
+    deadline: u64,
+) -> u64 {
+    let single = Single { ring, context, head: Head(head), entry };
+    kernel.alone(CPU, single, deadline, |resume| return_to(kernel, resume))
 }
 
 #[inline(never)]

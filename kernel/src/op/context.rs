@@ -277,8 +277,8 @@ pub fn stop(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     match context.state.get() {
         Run::Stopped => return Err(Errno::INVAL),
         Run::Ready => {
-            if s.step.handoff.get() == id {
-                s.step.handoff.set(NONE);
+            if s.step.handoff() == id {
+                s.step.take_handoff();
             } else {
                 s.this_cpu().ready.remove(&ByTurn(&s.contexts), id);
             }
@@ -286,6 +286,11 @@ pub fn stop(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         }
         _ => {
             context.stop.set(true);
+            if context.state.get() == Run::Waiting
+                && let Some(ring) = s.rings.get(context.waiting.get())
+            {
+                ring.be_odd();
+            }
             s.step.rearm();
         }
     }

@@ -38,7 +38,7 @@ impl State {
         }
         self.note(What::Ended, [u64::from(id), end.to_raw()]);
         match context.state.get() {
-            Run::Ready if self.step.handoff.get() == id => self.step.handoff.set(NONE),
+            Run::Ready if self.step.handoff() == id => _ = self.step.take_handoff(),
             Run::Ready => self.this_cpu().ready.remove(&ByTurn(&self.contexts), id),
             Run::Waiting => {
                 if let Some(ring) = self.rings.get(context.waiting.get()) {
@@ -121,6 +121,7 @@ impl State {
         let link = self.links.at(id);
         self.note(What::LinkDied, [u64::from(id), u64::from(link.owed.get())]);
         link.ring.set(NONE);
+        link.held_up.set(true);
         super::refill::forget(self, id, link);
         link.progress.set(0);
         self.dying_links.push_back(&ByLink(&self.links), id);
@@ -191,7 +192,7 @@ impl State {
 /// in line, which gives memory back.
 pub fn no_memory(s: &State) {
     let first = s.this_cpu().ready.first();
-    let id = if first == NONE { s.step.handoff.get() } else { first };
+    let id = if first == NONE { s.step.handoff() } else { first };
     if id != NONE {
         s.note(What::OutOfMemory, [u64::from(id), 0]);
         count(&s.stats.killed);

@@ -9,10 +9,10 @@
 use super::cx::Cx;
 use super::state::State;
 use super::{
-    OpResult, Outcome, cancel, context, exec, forward, futex, handle, memory, nop, open, pass, poll, read,
+    OpResult, Outcome, cancel, context, exec, forward, futex, handle, memory, nop, open, pass, poll,
     register, space, timeout,
 };
-use crate::context::context::{Context, State as Run};
+use crate::context::context::State as Run;
 use crate::ring::duplex::Ring;
 use ring_abi::opcode::Origin;
 use ring_abi::sqe::Head;
@@ -25,19 +25,7 @@ pub const READ: u32 = Opcode::Read as u32;
 
 /// Starts an operation, whose completion has its place. `false`: the asker is gone, and with it its ring.
 ///
-/// What is asked for most often comes first. (Nops do not come here: `entry::enter` answers them.)
-#[inline(always)]
-pub fn start(s: &State, context: &Context, ring: &Ring, head: Head, entry: impl Words + Copy) -> bool {
-    if head.shape() == READ {
-        s.stats.start(Opcode::Read as u8);
-        read::start(s, context, ring, head.tag(), entry);
-        true
-    } else {
-        start_other(s, ring, head, entry)
-    }
-}
-
-/// The same, for anything but a read.
+/// What is asked for most often does not come here: `entry::enter` answers nops, and gives reads to [`super::read`].
 #[inline(never)]
 pub fn start_other(s: &State, ring: &Ring, head: Head, entry: impl Words + Copy) -> bool {
     s.step.measure(&s.memory.machine);

@@ -192,6 +192,7 @@ fn submit_as(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Res
 #[inline(never)]
 fn wait_for_room(s: &State, id: u32, op: &Op, link: &Link) {
     op.wait.set(Wait::Room);
+    link.held_up.set(true);
     link.waiting.push_back(&ByWait(&s.ops), id);
 }
 
@@ -226,7 +227,7 @@ fn send(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<b
     let words = [head(request.opcode, tag), file, buffer, length, request.offset, request.more];
     let requests = daemon.memory.get();
     write(asked.context, requests.service_requests().slot(daemon.rq.position()), words);
-    publish(s, daemon, 1);
+    s.hand_any(publish(s, daemon, 1));
     Ok(true)
 }
 
@@ -244,14 +245,13 @@ pub fn write(asker: &Context, place: &map::Slot<8>, words: [u64; 6]) {
     ring::store(place, [head, file, buffer, length, offset, more, owner, pid]);
 }
 
-/// Shows a daemon so many requests, and wakes it if it waits for them.
+/// Shows a daemon so many requests, and [rouses](State::rouse) it if it waits for them.
 #[inline(always)]
-pub fn publish(s: &State, daemon: &Ring, count: u32) {
+#[must_use = "a daemon that was woken must run"]
+pub fn publish(s: &State, daemon: &Ring, count: u32) -> u32 {
     daemon.rq.advance(count);
     daemon.rq.publish(&daemon.memory.get().service_requests());
-    if daemon.waits_for(enter::REQUESTS) {
-        s.wake(daemon);
-    }
+    s.rouse(daemon, enter::REQUESTS)
 }
 
 /// Whether a request finds a place in a daemon's queue. A daemon whose index cannot be ends.
@@ -324,10 +324,9 @@ fn is_path(opcode: Opcode) -> bool {
 /// answered some.
 #[inline(always)]
 pub fn refill(s: &State, link_id: u32, link: &Link) {
-    if link.waiting.is_empty() && link.cancels.is_empty() && link.closings.is_empty() {
-        return;
+    if link.held_up.get() {
+        refill_slowly(s, link_id, link);
     }
-    refill_slowly(s, link_id, link);
 }
 
 #[cold]
@@ -337,6 +336,11 @@ fn refill_slowly(s: &State, link_id: u32, link: &Link) {
         // A dead link's slice fails what waits (`death::slice_links`), unless that is over: then it is up to us.
         return;
     }
+    send_waiting(s, link_id, link);
+    link.held_up.set(!link.lives() || link.has_waiting());
+}
+
+fn send_waiting(s: &State, link_id: u32, link: &Link) {
     super::refill::forget(s, link_id, link);
     super::tell::tell(s, link);
     while link.has_slot() && link.lives() {

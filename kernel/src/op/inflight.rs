@@ -115,11 +115,32 @@ impl Record for Op {
 
 const _: () = assert!(size_of::<Op>() <= 96);
 
-/// The number that [`Op::shape`] makes of these.
-#[inline(always)]
-pub const fn shape(wait: Wait, opcode: Opcode, notice: Notice, has_turn: bool) -> u32 {
-    u32::from_le_bytes([wait as u8, opcode as u8, notice as u8, has_turn as u8])
+/// What an operation waits for, what was asked, its notice and its turn, for one store and one compare on the shortest
+/// road.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// What it waits for.
+    pub wait: Wait,
+    /// What was asked.
+    pub opcode: Opcode,
+    /// Whether the daemon was asked to cancel it.
+    pub notice: Notice,
+    /// It has its turn at the file's cursor.
+    pub has_turn: bool,
 }
+
+impl Shape {
+    /// The same as a number.
+    #[inline(always)]
+    pub const fn number(self) -> u32 {
+        u32::from_le_bytes([self.wait as u8, self.opcode as u8, self.notice as u8, self.has_turn as u8])
+    }
+}
+
+/// An operation in a daemon's hands that nothing special is about: a read with its own offset, whose asker waits for
+/// it. (One that was detached has a notice as long as its daemon lives.)
+pub const PLAIN_READ: Shape =
+    Shape { wait: Wait::Reply, opcode: Opcode::Read, notice: Notice::None, has_turn: false };
 
 impl Op {
     /// Argument `index`, 0 where there is none.
@@ -136,10 +157,20 @@ impl Op {
         }
     }
 
-    /// What it waits for, what was asked, its notice and its turn in one number, for one compare on the fast path.
+    /// What it waits for, what was asked, its notice and its turn.
     #[inline(always)]
-    pub fn shape(&self) -> u32 {
-        shape(self.wait.get(), self.opcode.get(), self.notice.get(), self.has_turn.get())
+    pub fn shape(&self) -> Shape {
+        let (wait, opcode) = (self.wait.get(), self.opcode.get());
+        Shape { wait, opcode, notice: self.notice.get(), has_turn: self.has_turn.get() }
+    }
+
+    /// Sets all of that.
+    #[inline(always)]
+    pub fn set_shape(&self, shape: Shape) {
+        self.wait.set(shape.wait);
+        self.opcode.set(shape.opcode);
+        self.notice.set(shape.notice);
+        self.has_turn.set(shape.has_turn);
     }
 
     /// Whether nobody waits for its completion any more.

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::cx::Cx;
-use super::inflight::Wait;
+use super::inflight::PLAIN_READ;
 use super::state::State;
 use super::{dispatch, forward};
 use crate::context::context::Context;
@@ -36,11 +36,7 @@ impl Asked {
     /// Whether it has an offset of its own and a buffer that can be.
     #[inline(always)]
     fn is_plain(self) -> bool {
-        let fits = match USER_END.checked_sub(self.buffer) {
-            Some(room) => self.length <= room,
-            None => false,
-        };
-        fits && self.offset != CURSOR
+        self.offset != CURSOR && self.buffer <= USER_END && self.length <= USER_END.wrapping_sub(self.buffer)
     }
 }
 
@@ -75,17 +71,15 @@ impl<'a> Target<'a> {
     /// not told.
     #[inline(always)]
     fn ask(&self, s: &State, context: &Context, ring: &Ring, tag: u32, asked: Asked, place: &map::Slot<8>) {
-        let (id, op) = s.start_ensured(ring, tag, Opcode::Read);
+        let (id, op) = s.start_ensured(ring, tag, PLAIN_READ);
         let most = self.link.slot_bytes();
         let length = asked.length.min(most);
         op.file.set(self.file_id);
         op.object.set(self.link_id);
-        let [_, b, c, d, e] = &op.args;
-        b.set(asked.buffer);
-        c.set(length);
-        d.set(asked.offset);
-        e.set(0);
-        op.wait.set(Wait::Reply);
+        // The daemon has the others, and it is not asked again.
+        let [_, buffer, most, ..] = &op.args;
+        buffer.set(asked.buffer);
+        most.set(length);
         let (slot_tag, offset) = self.link.ask(&s.slots, id);
         op.slot_tag.set(slot_tag);
         let buffer = self.link.arena_address.get().wrapping_add(offset as u64);
@@ -93,17 +87,19 @@ impl<'a> Target<'a> {
         forward::write(context, place, [head, self.file.id.get(), buffer, length, asked.offset, 0]);
     }
 
-    /// Holds the file for so many operations, and tells the daemon of them.
+    /// Holds the file for so many operations, and tells the daemon of them: its context if that was [woken](State::rouse).
     #[inline(always)]
-    fn tell(&self, s: &State, count: u32) {
+    fn tell(&self, s: &State, count: u32) -> u32 {
         self.file.hold(count);
-        forward::publish(s, self.daemon, count);
+        forward::publish(s, self.daemon, count)
     }
 }
 
-/// Starts a read, whose completion has its place.
+/// Starts a read, whose completion has its place, if it goes out to a daemon at once: the daemon's context if that was
+/// [woken](State::rouse). `None`: it took the general road, and may be answered already.
 #[inline(always)]
-pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Words) {
+pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Words) -> Option<u32> {
+    s.stats.start(Opcode::Read as u8);
     let asked = Asked::of(&entry);
     if asked.is_plain()
         && s.ops.ensure_one(&s.memory).is_ok()
@@ -112,9 +108,10 @@ pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Wo
         let requests = target.daemon.memory.get();
         let place = requests.service_requests().slot(target.daemon.rq.position());
         target.ask(s, context, ring, tag, asked, place);
-        target.tell(s, 1);
+        Some(target.tell(s, 1))
     } else {
         start_slowly(s, ring, tag, asked.fd, asked.buffer, asked.length, asked.offset);
+        None
     }
 }
 
@@ -153,7 +150,7 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
         s.stats.start_many(Opcode::Read as u8, done);
         ring.sq.advance(done);
         ring.cq.claim_known(done);
-        target.tell(s, done);
+        s.hand_any(target.tell(s, done));
     }
     if done >= most {
         (done, None)

@@ -4,7 +4,7 @@
 //! what was asked is an error of the daemon (`EIO`), and bytes go only where the program asked for them.
 #![forbid(unsafe_code)]
 
-use super::inflight::{self, Notice, Op, Wait};
+use super::inflight::{Notice, Op, PLAIN_READ};
 use super::state::State;
 use super::stats::count;
 use crate::base::NONE;
@@ -17,21 +17,29 @@ use ring_abi::opcode::Payload;
 use ring_abi::ring::Entry;
 use ring_abi::{Cqe, CqeKind, Errno, Opcode, errno};
 
-/// An operation in a daemon's hands that nothing special is about: a read with its own offset, whose asker waits for
-/// it. (One that was detached has a notice as long as its daemon lives.)
-const PLAIN_READ: u32 = inflight::shape(Wait::Reply, Opcode::Read, Notice::None, false);
-
-/// Takes one reply of the daemon behind `link`.
+/// Takes one reply of the daemon behind `link`: the context if one was [woken](State::rouse) by it.
 #[inline(always)]
-pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
-    match PlainRead::find(s, link, words) {
-        Some(read) => {
-            let mut posts = Posts { s, ring: s.rings.at(read.op.ring.get()), count: 0 };
-            read.end(link, &mut posts);
-            posts.show();
-        }
-        None => take_other(s, link_id, link, words),
+pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) -> u32 {
+    let Some(read) = PlainRead::find(s, link, words) else {
+        take_other(s, link_id, link, words);
+        return NONE;
+    };
+    let ring = s.rings.at(read.op.ring.get());
+    let unheld = read.end(link, ring, 0);
+    let woken = s.show(ring, 1);
+    match unheld {
+        None => woken,
+        Some(file) => close(s, woken, file),
     }
+}
+
+/// Closes a file that nobody holds any more, after a context was perhaps woken; `NONE`.
+#[cold]
+#[inline(never)]
+fn close(s: &State, woken: u32, file: u32) -> u32 {
+    s.hand_any(woken);
+    s.close_file(file);
+    NONE
 }
 
 /// Takes replies: all those to plain reads of one client that follow each other, as far as the budget has entries
@@ -49,11 +57,16 @@ pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Bu
         return 1;
     };
     let client = read.op.ring.get();
-    let mut posts = Posts { s, ring: s.rings.at(client), count: 0 };
-    let mut done = 0_u32;
+    let ring = s.rings.at(client);
+    // Until they are shown, nobody else may complete anything there.
+    let (mut done, mut shown) = (0_u32, 0_u32);
     let next = loop {
-        read.end(link, &mut posts);
+        let unheld = read.end(link, ring, done.wrapping_sub(shown));
         done = done.wrapping_add(1);
+        if let Some(file) = unheld {
+            close(s, s.show(ring, done.wrapping_sub(shown)), file);
+            shown = done;
+        }
         // A long copy may use up what was left.
         if done >= budget.left() {
             break None;
@@ -64,7 +77,7 @@ pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Bu
             _ => break Some(words),
         }
     };
-    posts.show();
+    s.hand_any(s.show(ring, done.wrapping_sub(shown)));
     daemon.rp.advance(done);
     match next {
         None => done,
@@ -80,7 +93,7 @@ pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Bu
 #[cold]
 #[inline(never)]
 fn take_next(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
-    take(s, link_id, link, words);
+    s.hand_any(take(s, link_id, link, words));
 }
 
 /// A plain read that is answered.
@@ -104,55 +117,30 @@ impl<'a> PlainRead<'a> {
         let id = slot.op();
         let op = s.ops.at(id);
         debug_assert!(op.shape() != PLAIN_READ || !op.is_detached(), "what is detached has a notice");
-        (op.shape() == PLAIN_READ).then_some(PlainRead { s, slot, id, op, result })
+        (op.shape().number() == PLAIN_READ.number()).then_some(PlainRead { s, slot, id, op, result })
     }
 
-    /// Ends it.
+    /// Ends it. Its completion is written into its ring, so far behind the last that is shown. Gives the file if nobody
+    /// holds that any more.
     #[inline(always)]
-    fn end(self, link: &Link, posts: &mut Posts<'_>) {
+    #[must_use = "a file that nobody holds must be closed"]
+    fn end(self, link: &Link, ring: &Ring, ahead: u32) -> Option<u32> {
         let PlainRead { s, slot, id, op, result } = self;
         let tag = op.slot_tag.get();
         link.answered(slot, tag);
         let mut answer = result;
         if !errno::is_error(result)
-            && let Err(error) = out_to(s, link, posts.ring, op, tag, result, op.arg(2))
+            && let Err(error) = out_to(s, link, ring, op, tag, result, op.arg(2))
         {
             answer = error.to_result();
         }
-        s.unfile(op, posts.ring, Opcode::Read);
+        s.unfile(op, ring, Opcode::Read);
         if op.timer.get() != NONE {
             s.timers.remove(s, id);
         }
-        posts.write([u64::from(op.tag.get()) << 32, answer]);
+        ring.cq.put_ahead(&ring.memory.get().cq(), ahead, [u64::from(op.tag.get()) << 32, answer]);
         let file = s.free_op(id, op);
-        if s.files.at(file).let_go() {
-            posts.show();
-            s.close_file(file);
-        }
-    }
-}
-
-/// Completions that were written into a ring and not shown yet.
-struct Posts<'a> {
-    s: &'a State,
-    ring: &'a Ring,
-    count: u32,
-}
-
-impl Posts<'_> {
-    /// Writes one.
-    #[inline(always)]
-    fn write(&mut self, entry: [u64; 2]) {
-        self.ring.cq.put_ahead(&self.ring.memory.get().cq(), self.count, entry);
-        self.count = self.count.wrapping_add(1);
-    }
-
-    /// Shows them, and wakes the owner if that is what it waited for. Until then nobody else may complete anything there.
-    #[inline(always)]
-    fn show(&mut self) {
-        if self.ring.show(core::mem::take(&mut self.count)) {
-            self.s.wake(self.ring);
-        }
+        s.files.at(file).let_go().then_some(file)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::channel::Channel;
 use super::forward;
-use super::inflight::{Op, Wait};
+use super::inflight::{Notice, Op, Shape, Wait};
 use super::stats::Stats;
 use super::step::Step;
 use crate::arch::{IRQ_LINES, Machine, StateBlock};
@@ -211,9 +211,18 @@ impl State {
     /// Posts a completion into its promised place, and wakes the owner if that is what it waited for.
     #[inline(always)]
     pub fn post(&self, ring: &Ring, entry: Cqe) {
-        if ring.complete(entry) {
-            self.wake(ring);
-        }
+        ring.cq.put_ahead(&ring.memory.get().cq(), 0, entry.to_words());
+        self.hand_any(self.show(ring, 1));
+    }
+
+    /// Shows so many completions that were written into the places that were promised for them, and
+    /// [rouses](Self::rouse) the owner if that is what it waited for.
+    #[inline(always)]
+    #[must_use = "a context that was woken must run"]
+    pub fn show(&self, ring: &Ring, count: u32) -> u32 {
+        ring.cq.filled(count);
+        ring.cq.publish(&ring.memory.get().cq());
+        if ring.reached() { self.rouse(ring, enter::COMPLETIONS) } else { NONE }
     }
 
     /// Lets the context that waits in a ring run again: at once after this step if it is the first one
@@ -237,10 +246,47 @@ impl State {
             return self.stand_still(id, context);
         }
         context.state.set(Run::Ready);
-        if is_none(self.step.handoff.get()) {
-            self.step.handoff.set(id);
+        self.hand(id);
+    }
+
+    /// Lets a context whose state is `Ready` run at once after this step if it is the first one, otherwise in its turn.
+    pub fn hand(&self, id: u32) {
+        if is_none(self.step.handoff()) {
+            self.step.hand(id);
         } else {
             self.make_ready(id);
+        }
+    }
+
+    /// Wakes the owner of a ring if it waits there for what a flag of [`enter`] names. On the shortest road it is the
+    /// caller's to [hand](Self::hand) the processor: its name then. `NONE` if it does not wait, or was seen to.
+    #[inline(always)]
+    #[must_use = "a context that was woken must run"]
+    pub fn rouse(&self, ring: &Ring, flag: u64) -> u32 {
+        if u64::from(ring.waits.get()) != flag {
+            return if ring.waits_for(flag) { self.wake_oddly(ring) } else { NONE };
+        }
+        let id = ring.owner.get();
+        let context = self.contexts.at(id);
+        ring.waits.set(0);
+        context.regs.set_result(0);
+        context.state.set(Run::Ready);
+        id
+    }
+
+    /// [`wake`](Self::wake), out of the way; `NONE`.
+    #[cold]
+    #[inline(never)]
+    fn wake_oddly(&self, ring: &Ring) -> u32 {
+        self.wake(ring);
+        NONE
+    }
+
+    /// [Hands](Self::hand) a context the processor, if it is one.
+    #[inline(always)]
+    pub fn hand_any(&self, id: u32) {
+        if !is_none(id) {
+            self.hand(id);
         }
     }
 
@@ -255,14 +301,15 @@ impl State {
     #[inline(always)]
     pub fn start_op(&self, ring: &Ring, tag: u32, opcode: Opcode) -> Result<(u32, &Op), Errno> {
         self.ops.ensure_one(&self.memory)?;
-        Ok(self.start_ensured(ring, tag, opcode))
+        let shape = Shape { wait: Wait::Free, opcode, notice: Notice::None, has_turn: false };
+        Ok(self.start_ensured(ring, tag, shape))
     }
 
     /// The same with a record that was ensured.
     #[inline(always)]
-    pub fn start_ensured(&self, ring: &Ring, tag: u32, opcode: Opcode) -> (u32, &Op) {
+    pub fn start_ensured(&self, ring: &Ring, tag: u32, shape: Shape) -> (u32, &Op) {
         let (id, op) = self.ops.take_ensured();
-        op.opcode.set(opcode);
+        op.set_shape(shape);
         op.ring.set(ring.id.get());
         op.tag.set(tag);
         op.started.set(self.memory.machine.ticks() as u32);

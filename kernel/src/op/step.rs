@@ -9,12 +9,14 @@ use core::cell::Cell;
 const TIMER: u8 = 1;
 /// The step did something off the shortest roads: how long it takes is looked at.
 const MEASURED: u8 = 2;
+/// A context waits to be handed the processor.
+const HANDOFF: u8 = 4;
 
 /// The step that runs.
 #[derive(Debug)]
 pub struct Step {
     /// A context that it woke and that runs next, without a trip through the queue; or `NONE`.
-    pub handoff: Cell<u32>,
+    handoff: Cell<u32>,
     /// What is to be done at its end; zero if it is over without that.
     chores: Cell<u8>,
     /// When it left the shortest roads, in ticks of the processor.
@@ -28,6 +30,23 @@ impl Default for Step {
 }
 
 impl Step {
+    /// The context that runs next without a trip through the queue, or `NONE`.
+    pub fn handoff(&self) -> u32 {
+        self.handoff.get()
+    }
+
+    /// Hands a context the processor. There is none yet that was.
+    pub fn hand(&self, context: u32) {
+        self.handoff.set(context);
+        self.chores.set(self.chores.get() | HANDOFF);
+    }
+
+    /// Takes the context that was handed the processor, or `NONE`.
+    pub fn take_handoff(&self) -> u32 {
+        self.chores.set(self.chores.get() & !HANDOFF);
+        self.handoff.replace(NONE)
+    }
+
     /// The timer, or who is ready, has to be looked at before the step ends.
     pub fn rearm(&self) {
         self.chores.set(self.chores.get() | TIMER);
@@ -38,15 +57,20 @@ impl Step {
         self.chores.set(self.chores.get() & !TIMER | if again { TIMER } else { 0 });
     }
 
-    /// Whether the step ends here, with nothing to see to.
+    /// Whether the step ends here, with nothing to see to and nobody handed the processor. Nobody was ended then.
     #[inline(always)]
     pub fn is_brief(&self) -> bool {
         self.chores.get() == 0
     }
 
-    /// Whether the timer, or who is ready, has to be looked at.
-    pub fn is_looked_after(&self) -> bool {
-        self.chores.get() & TIMER != 0
+    /// Whether nothing is to be seen to but its measure.
+    pub fn is_done(&self) -> bool {
+        self.chores.get() & !MEASURED == 0
+    }
+
+    /// Whether nothing is to be seen to but its measure and the context that was handed the processor.
+    pub fn is_handed(&self) -> bool {
+        self.chores.get() & !MEASURED == HANDOFF
     }
 
     /// The step leaves the shortest roads: its time counts from here. Before this it took some hundred instructions

@@ -17,7 +17,9 @@ use ring_abi::layout::{flags, word};
 use ring_abi::map;
 use ring_abi::ring::{Consumer, Corrupt, Producer};
 use ring_abi::sync::Ordering::Relaxed;
-use ring_abi::{Cqe, enter};
+
+/// Flag in [`Ring::waits`]: the owner has a deadline, or is to stop when it wakes.
+pub const ODD: u8 = 1 << 7;
 
 /// A ring of a context.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ pub struct Ring {
     pub owner: Cell<u32>,
     /// The owner's address space.
     pub space: Cell<u32>,
-    /// [`enter`] flags that the owner waits with; zero when it does not wait.
+    /// [`enter`] flags that the owner waits with, and [`ODD`]; zero when it does not wait.
     pub waits: Cell<u8>,
     /// Position of the completion queue at which the wait ends.
     pub wake_at: Cell<u32>,
@@ -95,29 +97,29 @@ impl Record for Ring {
 }
 
 impl Ring {
-    /// Writes a completion into the place that was promised for it and shows it.
-    /// Says whether that ends the owner's wait.
-    #[inline(always)]
-    #[must_use = "an owner whose wait ended must be woken"]
-    pub fn complete(&self, entry: Cqe) -> bool {
-        self.cq.put_ahead(&self.memory.get().cq(), 0, entry.to_words());
-        self.show(1)
-    }
-
-    /// Shows so many completions that were written into the places that were promised for them.
-    /// Says whether that ends the owner's wait.
-    #[inline(always)]
-    #[must_use = "an owner whose wait ended must be woken"]
-    pub fn show(&self, count: u32) -> bool {
-        self.cq.filled(count);
-        self.cq.publish(&self.memory.get().cq());
-        self.waits_for(enter::COMPLETIONS) && self.reached()
+    /// The owner has a deadline now, or is to stop when it wakes. If it waits here, that is no [common](ODD) wait any more.
+    pub fn be_odd(&self) {
+        if self.waits.get() != 0 {
+            self.waits.set(self.waits.get() | ODD);
+        }
     }
 
     /// Whether the owner waits for what a flag of [`enter`] names.
     #[inline(always)]
     pub fn waits_for(&self, flag: u64) -> bool {
         u64::from(self.waits.get()) & flag != 0
+    }
+
+    /// Sets the wait for completions to end with the next one, which is promised. `false` if the program has one that it
+    /// did not take yet.
+    #[inline(always)]
+    #[must_use = "a program that has a completion does not wait"]
+    pub fn aim_next(&self) -> bool {
+        if self.cq.lag(&self.memory.get().cq()) != 0 {
+            return false;
+        }
+        self.wake_at.set(self.cq.position().wrapping_add(1));
+        true
     }
 
     /// Whether the completion that the owner waits for is there.

@@ -79,6 +79,9 @@ pub struct Link {
     pub arena_address: Cell<u64>,
     /// The arena's wired block (see `mem::wired`).
     pub block: Cell<u32>,
+    /// Requests go the general road, and there may be something to send when the daemon looks: something waits in one of
+    /// the three lists below, or did until now; or the daemon is gone.
+    pub held_up: Cell<bool>,
     /// Operations that wait for room.
     pub waiting: List,
     /// Operations whose cancel is to be told.
@@ -110,6 +113,7 @@ impl Default for Link {
             arena: Cell::default(),
             arena_address: Cell::new(0),
             block: Cell::new(NONE),
+            held_up: Cell::new(false),
             waiting: List::new(),
             cancels: List::new(),
             closings: List::new(),
@@ -173,7 +177,12 @@ impl Link {
     /// Whether a request goes out at once: the daemon lives, there is a slot, and nobody waits for one.
     #[inline(always)]
     pub fn takes_at_once(&self) -> bool {
-        self.lives() && self.has_slot() && self.waiting.is_empty()
+        self.has_slot() && !self.held_up.get()
+    }
+
+    /// Whether something waits to be sent.
+    pub fn has_waiting(&self) -> bool {
+        !(self.waiting.is_empty() && self.cancels.is_empty() && self.closings.is_empty())
     }
 
     /// Hands a free slot to an operation; returns the tag that goes out, and the byte offset of the slot's part of the
