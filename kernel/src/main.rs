@@ -7,7 +7,7 @@ bootloader_api::entry_point!(enter, config = &kernel::arch::x86_64::LOADER_CONFI
 // The machine calls upwards by symbol.
 #[cfg(target_os = "none")]
 kernel::entry_symbols! {
-    kernel: kernel::entry::machine::KERNEL,
+    kernel: kernel::entry::machine::TheKernel,
     boot: kernel::boot::machine::boot,
     enter: kernel::entry::machine::enter,
     event: kernel::entry::machine::event,

@@ -6,7 +6,7 @@
 use super::enter::{self, Road, Single, Wait};
 use super::event::{Enter, Event, Fault, Resume};
 use super::kernel::Kernel;
-use crate::arch::{self, x86_64::Place};
+use crate::arch::{self, x86_64::Filled, x86_64::Place};
 use crate::base::trace;
 use crate::context::context::Context;
 use crate::op::stats::count;
@@ -21,12 +21,27 @@ const CPU: usize = 0;
 /// The kernel of this machine; filled at boot.
 pub static KERNEL: Place<Kernel> = Place::empty();
 
+/// Names [`KERNEL`]'s place.
+pub struct TheKernel;
+
+impl arch::x86_64::Single for TheKernel {
+    type Value = Kernel;
+
+    #[inline(always)]
+    fn place() -> &'static Place<Kernel> {
+        &KERNEL
+    }
+}
+
+/// [`KERNEL`], which was filled.
+type Running = Filled<TheKernel>;
+
 /// A ring was entered. Returns to the same context with this value, or does not return.
 ///
 /// The first look needs no frame; what follows it is called in its place, with what is still of use in registers.
 #[inline(always)]
 pub fn enter(
-    kernel: &'static Kernel,
+    kernel: Running,
     ring: u64,
     to_submit: u64,
     min_complete: u64,
@@ -34,7 +49,7 @@ pub fn enter(
     deadline: u64,
 ) -> u64 {
     let flags = enter::flags(flags);
-    kernel.look(CPU, &Enter { ring, to_submit, min_complete, flags, deadline }, |road| match road {
+    kernel.get().look(CPU, &Enter { ring, to_submit, min_complete, flags, deadline }, |road| match road {
         Road::Done => 0,
         Road::Refused(error) => refuse(kernel, error),
         Road::Alone(Single { ring, context, head, entry }) => {
@@ -47,14 +62,14 @@ pub fn enter(
 
 #[cold]
 #[inline(never)]
-fn refuse(kernel: &'static Kernel, error: Errno) -> u64 {
+fn refuse(kernel: Running, error: Errno) -> u64 {
     count(&kernel.state.stats.refused);
     to_value(enter::refusal(error))
 }
 
 #[inline(never)]
 fn alone(
-    kernel: &'static Kernel,
+    kernel: Running,
     ring: &'static Ring,
     context: &'static Context,
     head: u64,
@@ -66,13 +81,13 @@ fn alone(
 }
 
 #[inline(never)]
-fn serve(kernel: &'static Kernel, ring: &'static Ring, to_submit: u64, deadline: u64) -> u64 {
+fn serve(kernel: Running, ring: &'static Ring, to_submit: u64, deadline: u64) -> u64 {
     kernel.serve(CPU, ring, to_submit, deadline, |resume| return_to(kernel, resume))
 }
 
 #[inline(never)]
 fn long(
-    kernel: &'static Kernel,
+    kernel: Running,
     ring: &'static Ring,
     to_submit: u64,
     min_complete: u64,
@@ -85,7 +100,7 @@ fn long(
 
 /// To the same context by returning, to any other by leaving.
 #[inline(always)]
-fn return_to(kernel: &'static Kernel, resume: Resume) -> u64 {
+fn return_to(kernel: Running, resume: Resume) -> u64 {
     match resume {
         Resume::Same(value) => to_value(value),
         Resume::Context(id) => go_to(kernel, id),
@@ -98,7 +113,7 @@ fn to_value(value: i32) -> u64 {
 }
 
 /// Something else happened; the numbers are those of the stubs.
-pub fn event(kernel: &'static Kernel, kind: u64, a: u64, b: u64, c: u64) -> ! {
+pub fn event(kernel: Running, kind: u64, a: u64, b: u64, c: u64) -> ! {
     let event = match kind {
         0 => Event::Timer,
         1 => Event::Interrupt(a as u8),
@@ -121,8 +136,8 @@ pub fn dump(out: &mut dyn core::fmt::Write) {
 /// Does what a step said.
 #[cold]
 #[inline(never)]
-pub fn leave(kernel: &'static Kernel, resume: Resume) -> ! {
-    let s = &kernel.state;
+pub fn leave(kernel: Running, resume: Resume) -> ! {
+    let s = &kernel.get().state;
     let machine = &s.memory.machine;
     match resume {
         Resume::Context(id) => go_to(kernel, id),
@@ -138,8 +153,8 @@ pub fn leave(kernel: &'static Kernel, resume: Resume) -> ! {
 
 /// Goes on with a context.
 #[inline(always)]
-fn go_to(kernel: &'static Kernel, id: u32) -> ! {
-    let s = &kernel.state;
+fn go_to(kernel: Running, id: u32) -> ! {
+    let s = &kernel.get().state;
     arch::resume(&s.memory.machine, &s.contexts.at(id).regs, |block| {
         // Nobody takes the block before the registers are loaded: interrupts are off.
         s.blocks.give(block);

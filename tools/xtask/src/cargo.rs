@@ -56,6 +56,8 @@ pub(crate) fn bare(tree: &Tree, tools: &Toolchain, subcommand: &str, target: &st
     command.current_dir(tree.root()).arg(subcommand);
     command.args(["-Zbuild-std=core,alloc,compiler_builtins", "-Zbuild-std-features=compiler-builtins-mem"]);
     command.args(["--profile", "guest", "--target", target, "--target-dir"]).arg(tree.built("guest"));
+    // The addresses of records are displacements (`base/name.rs` of the kernel), not numbers to keep in a register.
+    command.env("CARGO_TARGET_X86_64_UNKNOWN_NONE_RUSTFLAGS", "-Cllvm-args=-disable-constant-hoisting");
     if target == PROGRAM_TARGET {
         command.env("CARGO_TARGET_X86_64_UNKNOWN_REDOX_RUSTFLAGS", program_flags(tools.linker()));
         command.env("CARGO_PROFILE_GUEST_STRIP", "debuginfo");

@@ -41,7 +41,7 @@ pub use exit::exit;
 pub use interrupt::ignored_events;
 pub use machine::{Machine, again, idle, resume};
 pub use panic::EXIT_PANIC;
-pub use place::Place;
+pub use place::{Filled, Place, Single};
 pub use regs::{Regs, Start};
 pub use slab::{FrameSource, NoMemory, Slab};
 pub use start::{BootInfo, LOADER_CONFIG, start};

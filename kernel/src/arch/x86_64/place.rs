@@ -1,7 +1,9 @@
 //! A static that is filled at boot, for values that cannot be built at compile time.
 
 use core::cell::{Cell, UnsafeCell};
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
+use core::ops::Deref;
 
 /// A place for one `T`, empty until the first CPU fills it at boot.
 pub struct Place<T> {
@@ -54,5 +56,53 @@ impl<T> Place<T> {
         }
         // SAFETY: it is full.
         Some(unsafe { self.filled() })
+    }
+}
+
+/// A place that is one of a kind.
+pub trait Single: 'static {
+    /// What is there.
+    type Value: 'static;
+    /// Where.
+    fn place() -> &'static Place<Self::Value>;
+}
+
+/// What is in a place that was filled. Takes no room and no register.
+pub struct Filled<S>(PhantomData<S>);
+
+impl<S> Clone for Filled<S> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Filled<S> {}
+
+impl<S: Single> Filled<S> {
+    /// What is there.
+    ///
+    /// # Safety
+    ///
+    /// The place must have been filled.
+    #[inline(always)]
+    pub unsafe fn new() -> Self {
+        Self(PhantomData)
+    }
+
+    /// The same as a reference.
+    #[inline(always)]
+    pub fn get(self) -> &'static S::Value {
+        // SAFETY: `new` was promised that.
+        unsafe { S::place().filled() }
+    }
+}
+
+impl<S: Single> Deref for Filled<S> {
+    type Target = S::Value;
+
+    #[inline(always)]
+    fn deref(&self) -> &S::Value {
+        self.get()
     }
 }

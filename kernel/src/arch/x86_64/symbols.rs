@@ -25,14 +25,14 @@ macro_rules! entry_symbols {
             deadline: u64,
         ) -> u64 {
             // SAFETY: programs alone lead here, and the first one runs after the kernel was filled.
-            let kernel = unsafe { $kernel.filled() };
+            let kernel = unsafe { $crate::arch::x86_64::Filled::<$kernel>::new() };
             $enter(kernel, ring, submit, complete, flags, deadline)
         }
 
         #[unsafe(no_mangle)]
         extern "sysv64" fn kernel_event(kind: u64, a: u64, b: u64, c: u64) -> ! {
             // SAFETY: events are let in by a kernel that is filled, and come from its programs.
-            let kernel = unsafe { $kernel.filled() };
+            let kernel = unsafe { $crate::arch::x86_64::Filled::<$kernel>::new() };
             $event(kernel, kind, a, b, c)
         }
 
