@@ -323,6 +323,12 @@ impl Consumer {
         if ready <= queue.capacity() { Ok(ready) } else { Err(Corrupt) }
     }
 
+    /// Whether exactly one entry is there.
+    #[inline(always)]
+    pub fn has_one<const W: usize>(&self, queue: &Queue<'_, W>) -> bool {
+        queue.tail().load(Acquire).wrapping_sub(self.head.get()) == 1
+    }
+
     /// Whether no entry is there.
     #[inline(always)]
     pub fn is_empty<const W: usize>(&self, queue: &Queue<'_, W>) -> bool {

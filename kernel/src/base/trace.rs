@@ -22,7 +22,7 @@ pub enum What {
     Fault,
     /// A scheme was registered: link, ring.
     Registered,
-    /// A link died: link, requests owed.
+    /// A link died: link.
     LinkDied,
     /// A reply with a tag that is not out: link, tag.
     StaleTag,

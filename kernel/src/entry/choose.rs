@@ -14,22 +14,26 @@ use crate::context::cpu::{Cpu, SLICE};
 use crate::op::state::{ByTurn, State};
 use crate::op::stats::count;
 use crate::op::{death, graph, work};
+use core::hint::cold_path;
 
 /// Handoffs in a row before the run queue is looked at.
 const DONATIONS: u32 = 64;
 
-/// Whether a context may be handed the processor: nobody in the queue has waited too long for it.
+/// Whether a context may be handed the processor: nobody in the queue has waited too long for it. Counts it if so.
 #[inline(always)]
 pub fn may_hand_over(cpu: &Cpu) -> bool {
-    cpu.ready.is_empty() || cpu.donated.get() < DONATIONS
+    if cpu.ready.is_empty() {
+        return true;
+    }
+    cold_path();
+    let donated = cpu.donated.get();
+    cpu.donated.set(donated.wrapping_add(1).min(DONATIONS));
+    donated < DONATIONS
 }
 
 /// Goes on with a context that is handed the processor, as it may be.
 #[inline(always)]
 pub fn hand_over(s: &State, cpu: &Cpu, next: u32) {
-    if !cpu.ready.is_empty() {
-        cpu.donated.set(cpu.donated.get().wrapping_add(1));
-    }
     cpu.current.set(next);
     s.contexts.at(next).state.set(Run::Running);
     count(&s.stats.switches);

@@ -17,6 +17,7 @@ use crate::context::timers::CONTEXT;
 use crate::op::state::State;
 use crate::op::{dispatch, forward, nop, read, reply, tracer};
 use crate::ring::duplex::{ODD, Ring};
+use core::hint::cold_path;
 use ring_abi::ring::{self, Entry, PushError};
 use ring_abi::sqe::{Head, Words};
 use ring_abi::{Errno, Opcode, enter};
@@ -89,7 +90,7 @@ pub fn look<'a, R>(
     }
     let is_plain = args.flags == s.short_flags.get() && args.to_submit != 0 && args.min_complete == 1;
     // The view is fetched anew for each queue: it is less to keep in registers.
-    if !is_plain || ring.sq.ready(&ring.memory.get().sq()) != Ok(1) || ring.cq.known_room() == 0 {
+    if !is_plain || !ring.sq.has_one(&ring.memory.get().sq()) || ring.cq.known_room() == 0 {
         return take(Road::Long(ring));
     }
     let memory = ring.memory.get();
@@ -112,23 +113,37 @@ pub fn look<'a, R>(
 #[inline(always)]
 pub fn alone(s: &State, cpu: &Cpu, single: Single<'_, '_>, deadline: u64) -> Left {
     let Single { ring, context, head, entry } = single;
+    if head.shape() != dispatch::READ || deadline != enter::NO_DEADLINE {
+        return Left::Rest(alone_apart(s, ring, head, entry, deadline));
+    }
     ring.sq.advance(1);
     ring.cq.claim_known(1);
-    if head.shape() == dispatch::READ
-        && let Some(woken) = read::start(s, context, ring, head.tag(), entry)
+    let woken = read::start(s, context, ring, head.tag(), entry);
+    ring.sq.publish(&ring.memory.get().sq());
+    if let Some(woken) = woken
+        && ring.aim_next()
+        && s.step.is_brief()
     {
-        ring.sq.publish(&ring.memory.get().sq());
-        if deadline == enter::NO_DEADLINE && ring.aim_next() && s.step.is_brief() {
-            return park_briefly(s, cpu, context, ring, enter::COMPLETIONS, woken);
-        }
-        s.hand_any(woken);
-    } else {
-        if head.shape() != dispatch::READ && !dispatch::start_other(s, ring, head, entry) {
-            return Left::Rest(Then::Gone);
-        }
-        ring.sq.publish(&ring.memory.get().sq());
+        return park_briefly(s, cpu, context, ring, enter::COMPLETIONS, woken);
     }
+    cold_path();
+    s.hand_any(woken.unwrap_or(NONE));
     Left::Rest(wait_for_completions(s, ring, Wait { min_complete: 1, flags: enter::COMPLETIONS, deadline }))
+}
+
+/// The same for what is not so common.
+#[inline(never)]
+fn alone_apart(s: &State, ring: &Ring, head: Head, entry: Entry<'_, 8>, deadline: u64) -> Then {
+    ring.sq.advance(1);
+    ring.cq.claim_known(1);
+    if head.shape() == dispatch::READ {
+        let context = s.contexts.at(ring.owner.get());
+        s.hand_any(read::start(s, context, ring, head.tag(), entry).unwrap_or(NONE));
+    } else if !dispatch::start_other(s, ring, head, entry) {
+        return Then::Gone;
+    }
+    ring.sq.publish(&ring.memory.get().sq());
+    wait_for_completions(s, ring, Wait { min_complete: 1, flags: enter::COMPLETIONS, deadline })
 }
 
 /// Lets a context wait that runs and has no deadline, at the end of a [brief](crate::op::step::Step::is_brief) step.
@@ -137,13 +152,11 @@ fn park_briefly(s: &State, cpu: &Cpu, context: &Context, ring: &Ring, flags: u64
     ring.waits.set(flags as u8);
     context.waiting.set(ring.id.get());
     context.state.set(Run::Waiting);
-    if is_none(woken) {
-        return Left::Rest(Then::Wait);
-    }
-    if choose::may_hand_over(cpu) {
+    if !is_none(woken) && choose::may_hand_over(cpu) {
         return Left::HandOver(woken);
     }
-    s.hand(woken);
+    cold_path();
+    s.hand_any(woken);
     Left::Rest(Then::Wait)
 }
 
@@ -158,43 +171,40 @@ pub struct Wait {
     pub deadline: u64,
 }
 
-/// Takes the replies of a daemon that waits for requests. With submissions of its own it goes on as [`long`] does.
+/// Takes the reply of a daemon that waits for requests, if there is one and nothing else to do.
 #[inline(always)]
 pub fn serve(s: &State, cpu: &Cpu, ring: &Ring, to_submit: u64, deadline: u64) -> Left {
     let memory = ring.memory.get();
-    if !ring.sq.is_empty(&memory.sq()) {
-        return Left::Rest(long_apart(s, ring, to_submit, 0, enter::REQUESTS, deadline));
+    let replies = memory.service_replies();
+    if deadline != enter::NO_DEADLINE || !ring.sq.is_empty(&memory.sq()) || !ring.rp.has_one(&replies) {
+        return Left::Rest(serve_apart(s, ring, to_submit, deadline));
     }
+    let words = ring.rp.peek(&replies, 0).copy();
+    ring.rp.advance(1);
+    ring.rp.publish(&replies);
     let link_id = ring.link.get();
     let link = s.links.at(link_id);
-    let replies = memory.service_replies();
-    let woken = match ring.rp.ready(&replies) {
-        Ok(1) => {
-            let words = ring.rp.peek(&replies, 0).copy();
-            ring.rp.advance(1);
-            ring.rp.publish(&replies);
-            reply::take(s, link_id, link, words)
-        }
-        Ok(_) => match take_replies(s, ring, link_id) {
-            Taken::All => NONE,
-            other => return Left::Rest(stop(s, ring, other, to_submit, 0, enter::REQUESTS, deadline)),
-        },
-        Err(_) => return Left::Rest(condemn(s, ring.owner.get())),
-    };
+    let woken = reply::take(s, link_id, link, words);
     forward::refill(s, link_id, link);
-    let is_idle = ring.rq.lag(&ring.memory.get().service_requests()) == 0;
-    if is_idle && deadline == enter::NO_DEADLINE && s.step.is_brief() {
+    if ring.rq.lag(&ring.memory.get().service_requests()) == 0 && s.step.is_brief() {
         return park_briefly(s, cpu, s.contexts.at(ring.owner.get()), ring, enter::REQUESTS, woken);
     }
+    cold_path();
     s.hand_any(woken);
     Left::Rest(wait(s, ring, Wait { min_complete: 0, flags: enter::REQUESTS, deadline }))
 }
 
-/// [`long`], out of the way.
-#[cold]
+/// The same for any number of replies. With submissions of its own it goes on as [`long`] does.
 #[inline(never)]
-fn long_apart(s: &State, ring: &Ring, to_submit: u64, min_complete: u64, flags: u64, deadline: u64) -> Then {
-    long(s, ring, to_submit, Wait { min_complete, flags, deadline })
+fn serve_apart(s: &State, ring: &Ring, to_submit: u64, deadline: u64) -> Then {
+    let then = Wait { min_complete: 0, flags: enter::REQUESTS, deadline };
+    if !ring.sq.is_empty(&ring.memory.get().sq()) {
+        return long(s, ring, to_submit, then);
+    }
+    match take_replies(s, ring, ring.link.get()) {
+        Taken::All => wait(s, ring, then),
+        other => stop(s, ring, other, to_submit, 0, enter::REQUESTS, deadline),
+    }
 }
 
 /// Handles an entry of any kind.

@@ -38,38 +38,53 @@ pub struct PageCache {
     mappings: Cell<u64>,
 }
 
-/// No page has this address.
-const NO_PAGE: u64 = u64::MAX;
+/// The counter never comes to this value: nothing is believed.
+const NEVER: u64 = u64::MAX;
 
 impl Default for PageCache {
     fn default() -> Self {
-        PageCache { page: Cell::new(NO_PAGE), place: Cell::default(), mappings: Cell::new(0) }
+        PageCache { page: Cell::new(0), place: Cell::default(), mappings: Cell::new(NEVER) }
     }
 }
 
 impl PageCache {
-    /// Where `address` lies, if the cache knows its page, `length` bytes do not leave it, and they are few.
+    /// Where `address` lies, if the cache knows its page, no more than 16 bytes are wanted, and so many lie there.
     #[inline(always)]
     pub fn hit(&self, memory: &Memory, address: u64, length: usize) -> Option<UserPtr> {
-        self.hit_below(memory, address, length, TINY)
+        self.hit_below(memory, address, length, TINY, TINY)
     }
 
     /// The same for any number of bytes up to a page.
     fn hit_large(&self, memory: &Memory, address: u64, length: usize) -> Option<UserPtr> {
-        self.hit_below(memory, address, length, PAGE as usize)
+        self.hit_below(memory, address, length, PAGE as usize, length)
     }
 
+    /// The same for at most `most` bytes, where `reach` bytes, no fewer than `length`, must lie in the page.
     #[inline(always)]
-    fn hit_below(&self, memory: &Memory, address: u64, length: usize, most: usize) -> Option<UserPtr> {
-        let offset = address & PAGE.wrapping_sub(1);
-        let known = self.page.get() == address ^ offset && self.mappings.get() == memory.mappings();
-        let inside = offset.wrapping_add(length as u64) <= PAGE && length <= most;
-        if known && inside { Some(self.place.get().add(offset as usize)) } else { None }
+    fn hit_below(
+        &self,
+        memory: &Memory,
+        address: u64,
+        length: usize,
+        most: usize,
+        reach: usize,
+    ) -> Option<UserPtr> {
+        if length > most {
+            return None;
+        }
+        let offset = address.wrapping_sub(self.page.get());
+        if offset > PAGE.wrapping_sub(reach as u64) {
+            return None;
+        }
+        if self.mappings.get() != memory.mappings() {
+            return None;
+        }
+        Some(self.place.get().add(offset as usize))
     }
 
     /// Forgets the page: the ring is another one from now on.
     pub fn forget(&self) {
-        self.page.set(NO_PAGE);
+        self.mappings.set(NEVER);
     }
 
     fn keep(&self, memory: &Memory, page: u64, place: UserPtr) {

@@ -119,7 +119,7 @@ impl State {
             return;
         }
         let link = self.links.at(id);
-        self.note(What::LinkDied, [u64::from(id), u64::from(link.owed.get())]);
+        self.note(What::LinkDied, [u64::from(id), 0]);
         link.ring.set(NONE);
         link.held_up.set(true);
         super::refill::forget(self, id, link);

@@ -62,7 +62,7 @@ pub fn print(s: &State) {
                         number_of::<Link>(ring.link.get()),
                         ring.rq.position(),
                         ring.rp.position(),
-                        s.links.at(ring.link.get()).owed.get()
+                        s.links.at(ring.link.get()).owed(&s.slots)
                     ));
                 }
                 operations(s, ring.ops.first());

@@ -10,6 +10,7 @@ use crate::context::context::Context;
 use crate::context::file::{File, Kind};
 use crate::ring::duplex::Ring;
 use crate::scheme::link::Link;
+use core::hint::cold_path;
 use ring_abi::args::CURSOR;
 use ring_abi::boot::USER_END;
 use ring_abi::map;
@@ -36,7 +37,15 @@ impl Asked {
     /// Whether it has an offset of its own and a buffer that can be.
     #[inline(always)]
     fn is_plain(self) -> bool {
-        self.offset != CURSOR && self.buffer <= USER_END && self.length <= USER_END.wrapping_sub(self.buffer)
+        let Some(room) = USER_END.checked_sub(self.buffer) else {
+            cold_path();
+            return false;
+        };
+        if self.length > room {
+            cold_path();
+            return false;
+        }
+        self.offset != CURSOR
     }
 }
 
@@ -64,7 +73,10 @@ impl<'a> Target<'a> {
             return None;
         }
         let daemon = s.rings.at(link.ring.get());
-        forward::has_room(s, daemon).then_some(Target { file_id, file, link_id, link, daemon })
+        if !forward::has_room(s, daemon) {
+            return None;
+        }
+        Some(Target { file_id, file, link_id, link, daemon })
     }
 
     /// Asks the daemon, in this slot of its queue; all that needs is there. The file is not held yet, and the daemon is
@@ -108,11 +120,11 @@ pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Wo
         let requests = target.daemon.memory.get();
         let place = requests.service_requests().slot(target.daemon.rq.position());
         target.ask(s, context, ring, tag, asked, place);
-        Some(target.tell(s, 1))
-    } else {
-        start_slowly(s, ring, tag, asked.fd, asked.buffer, asked.length, asked.offset);
-        None
+        return Some(target.tell(s, 1));
     }
+    cold_path();
+    start_slowly(s, ring, tag, asked.fd, asked.buffer, asked.length, asked.offset);
+    None
 }
 
 /// Starts a read, whose first word was read, and those of the same file that follow it, as far as there is room, but

@@ -13,6 +13,7 @@ use crate::base::trace::What;
 use crate::mem::user::{self, Fixed};
 use crate::ring::duplex::Ring;
 use crate::scheme::link::{Link, Slot};
+use core::hint::cold_path;
 use ring_abi::opcode::Payload;
 use ring_abi::ring::Entry;
 use ring_abi::{Cqe, CqeKind, Errno, Opcode, errno};
@@ -25,12 +26,9 @@ pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) -> u32 {
         return NONE;
     };
     let ring = s.rings.at(read.op.ring.get());
-    let unheld = read.end(link, ring, 0);
+    let file = read.end(link, ring, 0);
     let woken = s.show(ring, 1);
-    match unheld {
-        None => woken,
-        Some(file) => close(s, woken, file),
-    }
+    if s.files.at(file).let_go() { close(s, woken, file) } else { woken }
 }
 
 /// Closes a file that nobody holds any more, after a context was perhaps woken; `NONE`.
@@ -61,9 +59,9 @@ pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Bu
     // Until they are shown, nobody else may complete anything there.
     let (mut done, mut shown) = (0_u32, 0_u32);
     let next = loop {
-        let unheld = read.end(link, ring, done.wrapping_sub(shown));
+        let file = read.end(link, ring, done.wrapping_sub(shown));
         done = done.wrapping_add(1);
-        if let Some(file) = unheld {
+        if s.files.at(file).let_go() {
             close(s, s.show(ring, done.wrapping_sub(shown)), file);
             shown = done;
         }
@@ -100,6 +98,7 @@ fn take_next(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
 struct PlainRead<'a> {
     s: &'a State,
     slot: &'a Slot,
+    tag: u32,
     id: u32,
     op: &'a Op,
     result: u64,
@@ -110,37 +109,34 @@ impl<'a> PlainRead<'a> {
     #[inline(always)]
     fn find(s: &'a State, link: &Link, words: [u64; 2]) -> Option<PlainRead<'a>> {
         let [head, result] = words;
-        let slot = link.find(&s.slots, (head >> 32) as u32)?;
+        let tag = (head >> 32) as u32;
+        let slot = link.find(&s.slots, tag)?;
         if head as u8 != CqeKind::Regular as u8 {
             return None;
         }
         let id = slot.op();
         let op = s.ops.at(id);
         debug_assert!(op.shape() != PLAIN_READ || !op.is_detached(), "what is detached has a notice");
-        (op.shape().number() == PLAIN_READ.number()).then_some(PlainRead { s, slot, id, op, result })
+        (op.shape().number() == PLAIN_READ.number()).then_some(PlainRead { s, slot, tag, id, op, result })
     }
 
-    /// Ends it. Its completion is written into its ring, so far behind the last that is shown. Gives the file if nobody
-    /// holds that any more.
+    /// Ends it. Its completion is written into its ring, so far behind the last that is shown. Gives the file that it
+    /// held.
     #[inline(always)]
-    #[must_use = "a file that nobody holds must be closed"]
-    fn end(self, link: &Link, ring: &Ring, ahead: u32) -> Option<u32> {
-        let PlainRead { s, slot, id, op, result } = self;
-        let tag = op.slot_tag.get();
+    #[must_use = "the file is to be let go"]
+    fn end(self, link: &Link, ring: &Ring, ahead: u32) -> u32 {
+        let PlainRead { s, slot, tag, id, op, result } = self;
         link.answered(slot, tag);
-        let mut answer = result;
-        if !errno::is_error(result)
-            && let Err(error) = out_to(s, link, ring, op, tag, result, op.arg(2))
-        {
-            answer = error.to_result();
-        }
+        let answer = if result <= op.arg(2) {
+            out_to(s, link, ring, op, tag, result)
+        } else {
+            cold_path();
+            too_much(result)
+        };
         s.unfile(op, ring, Opcode::Read);
-        if op.timer.get() != NONE {
-            s.timers.remove(s, id);
-        }
+        debug_assert!(op.timer.get() == NONE, "a deadline goes with a notice");
         ring.cq.put_ahead(&ring.memory.get().cq(), ahead, [u64::from(op.tag.get()) << 32, answer]);
-        let file = s.free_op(id, op);
-        s.files.at(file).let_go().then_some(file)
+        s.free_op(id, op)
     }
 }
 
@@ -189,32 +185,34 @@ fn stale(s: &State, link: u32, tag: u32) {
     s.note(What::StaleTag, [u64::from(link), u64::from(tag)]);
 }
 
-/// Copies `count` bytes of the slot out to the program.
-fn out(s: &State, link: &Link, op: &Op, tag: u32, count: u64) -> Result<u64, Errno> {
-    let most = op.arg(2).min(link.slot_bytes());
-    out_to(s, link, s.rings.at(op.ring.get()), op, tag, count, most)
+/// What completes an operation whose daemon gave an error, or more than it was asked for.
+#[cold]
+#[inline(never)]
+fn too_much(result: u64) -> u64 {
+    if errno::is_error(result) { result } else { Errno::IO.to_result() }
 }
 
-/// The same, with the program's ring in hand.
-#[inline(always)]
-fn out_to(
-    s: &State,
-    link: &Link,
-    ring: &Ring,
-    op: &Op,
-    tag: u32,
-    count: u64,
-    most: u64,
-) -> Result<u64, Errno> {
-    if count > most {
+/// Copies `count` bytes of the slot out to the program.
+fn out(s: &State, link: &Link, op: &Op, tag: u32, count: u64) -> Result<u64, Errno> {
+    if count > op.arg(2).min(link.slot_bytes()) {
         return Err(Errno::IO);
     }
+    errno::demux(out_to(s, link, s.rings.at(op.ring.get()), op, tag, count))
+}
+
+/// The same, with the program's ring in hand and a count that was looked at. What the operation completes with.
+#[inline(always)]
+fn out_to(s: &State, link: &Link, ring: &Ring, op: &Op, tag: u32, count: u64) -> u64 {
     let slot = link.arena.get().add(link.offset(tag));
-    match ring.cache.hit(&s.memory, op.arg(1), count as usize) {
-        Some(place) => s.memory.machine.copy(place, slot, count as usize),
-        None => out_slowly(s, ring, op.arg(1), slot, count)?,
+    if let Some(place) = ring.cache.hit(&s.memory, op.arg(1), count as usize) {
+        s.memory.machine.copy(place, slot, count as usize);
+        return count;
     }
-    Ok(count)
+    cold_path();
+    match out_slowly(s, ring, op.arg(1), slot, count) {
+        Ok(()) => count,
+        Err(error) => error.to_result(),
+    }
 }
 
 /// Copies out what is long, or goes where the ring's operations did not go last.

@@ -29,6 +29,7 @@ use crate::scheme::link::{Link, Slot};
 use crate::scheme::names::Name;
 use core::cell::Cell;
 use core::fmt::Write;
+use core::hint::cold_path;
 use ring_abi::errno::mux;
 use ring_abi::{Cqe, Errno, Opcode, enter};
 
@@ -264,6 +265,7 @@ impl State {
     #[must_use = "a context that was woken must run"]
     pub fn rouse(&self, ring: &Ring, flag: u64) -> u32 {
         if u64::from(ring.waits.get()) != flag {
+            cold_path();
             return if ring.waits_for(flag) { self.wake_oddly(ring) } else { NONE };
         }
         let id = ring.owner.get();
@@ -302,10 +304,13 @@ impl State {
     pub fn start_op(&self, ring: &Ring, tag: u32, opcode: Opcode) -> Result<(u32, &Op), Errno> {
         self.ops.ensure_one(&self.memory)?;
         let shape = Shape { wait: Wait::Free, opcode, notice: Notice::None, has_turn: false };
-        Ok(self.start_ensured(ring, tag, shape))
+        let (id, op) = self.start_ensured(ring, tag, shape);
+        op.file.set(NONE);
+        op.object.set(NONE);
+        Ok((id, op))
     }
 
-    /// The same with a record that was ensured.
+    /// The same with a record that was ensured, whose file and object are the caller's to set.
     #[inline(always)]
     pub fn start_ensured(&self, ring: &Ring, tag: u32, shape: Shape) -> (u32, &Op) {
         let (id, op) = self.ops.take_ensured();
@@ -353,11 +358,9 @@ impl State {
     /// caller's to let go.
     #[inline(always)]
     pub fn free_op(&self, id: u32, op: &Op) -> u32 {
-        let file = op.file.replace(NONE);
         op.wait.set(Wait::Free);
-        op.ring.set(NONE);
         self.ops.give(id);
-        file
+        op.file.get()
     }
 
     /// Gives back what an operation holds beside an ordinary file: the record of a file that it did not make, a

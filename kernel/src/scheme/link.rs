@@ -69,10 +69,8 @@ pub struct Link {
     mask: Cell<u32>,
     /// First free slot, or `NONE`.
     free: Cell<u32>,
-    /// Slots in the daemon's hands.
-    pub owed: Cell<u32>,
     /// Bytes of a slot of the arena.
-    slot_bytes: Cell<u32>,
+    slot_bytes: Cell<u64>,
     /// The arena, as the kernel reaches it.
     pub arena: Cell<UserPtr>,
     /// The arena, as the daemon sees it.
@@ -108,7 +106,6 @@ impl Default for Link {
             log2: Cell::new(0),
             mask: Cell::new(0),
             free: Cell::new(NONE),
-            owed: Cell::new(0),
             slot_bytes: Cell::new(0),
             arena: Cell::default(),
             arena_address: Cell::new(0),
@@ -143,7 +140,6 @@ impl Link {
         self.log2.set(log2);
         let count = 1_u32 << log2;
         self.mask.set(count.wrapping_sub(1));
-        self.owed.set(0);
         for index in 0..count {
             let slot = table.at(first, index);
             slot.tag.set(slot.tag.get() & !GENERATION.wrapping_sub(1) | FREE | index);
@@ -192,10 +188,9 @@ impl Link {
         let index = self.free.get();
         let slot = table.at(self.slots.get(), index);
         self.free.set(slot.op.replace(op));
-        self.owed.set(self.owed.get().wrapping_add(1));
         let tag = slot.tag.get() ^ FREE;
         slot.tag.set(tag);
-        (tag, (index as usize).wrapping_mul(self.slot_bytes.get() as usize))
+        (tag, self.offset(index))
     }
 
     /// The operation behind a tag, if that tag is out.
@@ -221,12 +216,16 @@ impl Link {
         self.answered(table.at(self.slots.get(), index), tag);
     }
 
-    /// Takes a slot back: its tag goes stale.
+    /// Takes a slot back, whose tag is out: it goes stale.
     #[inline(always)]
     pub fn answered(&self, slot: &Slot, tag: u32) {
-        slot.tag.set(tag.wrapping_add(GENERATION) | FREE);
+        slot.tag.set(tag.wrapping_add(GENERATION | FREE));
         slot.op.set(self.free.replace(tag & 0xffff));
-        self.owed.set(self.owed.get().wrapping_sub(1));
+    }
+
+    /// Number of slots in the daemon's hands. Looks at all of them.
+    pub fn owed(&self, table: &Runs<Slot>) -> usize {
+        (0..self.count()).filter(|&index| self.owed_at(table, index).is_some()).count()
     }
 
     /// The operation in slot `index`, if its tag is out.
@@ -235,16 +234,16 @@ impl Link {
         (slot.tag.get() & FREE == 0).then(|| slot.op.get())
     }
 
-    /// Byte offset of a tag's part of the arena.
+    /// Byte offset of a tag's, or an index's, part of the arena; the tag is out.
     #[inline(always)]
     pub fn offset(&self, tag: u32) -> usize {
-        ((tag & self.mask.get()) as usize).wrapping_mul(self.slot_bytes.get() as usize)
+        u64::from(tag & 0xffff).wrapping_mul(self.slot_bytes.get()) as usize
     }
 
     /// Bytes of a slot.
     #[inline(always)]
     pub fn slot_bytes(&self) -> u64 {
-        u64::from(self.slot_bytes.get())
+        self.slot_bytes.get()
     }
 
     /// Whether the daemon lives.
