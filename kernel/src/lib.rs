@@ -15,7 +15,7 @@
 //! 7. [`op`]: what a program can ask; start, finish and cancel of each operation.
 //! 8. [`entry`]: one step.
 //! 9. [`boot`]: before the first step.
-#![cfg_attr(target_os = "none", no_std)]
+#![cfg_attr(target_os = "none", no_std, feature(rust_preserve_none_cc))]
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 

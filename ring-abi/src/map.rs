@@ -158,6 +158,16 @@ impl Ring {
         unsafe { word.as_ref() }
     }
 
+    /// Submissions, for as long as the caller likes: whoever made the view keeps the memory mapped as long as a copy of
+    /// one of its queues lives.
+    #[inline(always)]
+    pub fn lasting_sq<'m>(&self) -> SqeQueue<'m> {
+        let Queue { head, tail, sleeps, slots, mask } = self.sq();
+        // SAFETY: what `from_raw` was promised.
+        let [head, tail, sleeps] = [head, tail, sleeps].map(|word| unsafe { NonNull::from(word).as_ref() });
+        Queue { head, tail, sleeps, slots, mask }
+    }
+
     /// Submissions.
     #[inline(always)]
     pub fn sq(&self) -> SqeQueue<'_> {

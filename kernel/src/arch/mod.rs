@@ -15,6 +15,6 @@ pub use fake::{
 pub mod x86_64;
 #[cfg(target_os = "none")]
 pub use x86_64::{
-    FrameSource, IRQ_LINES, IRQ_SERIAL, IRQ_TEST, Machine, NoMemory, Regs, Slab, Start, StateBlock, UserPtr,
-    Wired, again, exit, idle, resume,
+    FrameSource, IRQ_LINES, IRQ_SERIAL, IRQ_TEST, Machine, NoMemory, Regs, Road, Slab, Start, StateBlock,
+    UserPtr, Wired, again, back, exit, idle, leap, resume,
 };

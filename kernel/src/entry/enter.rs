@@ -36,13 +36,13 @@ pub enum Then {
 }
 
 /// Which road an entry takes.
-pub enum Road<'a, 'm> {
+pub enum Road<'a> {
     /// None: it was a nop, which is answered.
     Done,
     /// None: the arguments make no sense.
     Refused(Errno),
     /// One submission and a wait for a completion.
-    Alone(Single<'a, 'm>),
+    Alone(Single<'a>),
     /// A daemon's replies, and a wait for requests.
     Serve(&'a Ring),
     /// Any other.
@@ -50,7 +50,8 @@ pub enum Road<'a, 'm> {
 }
 
 /// A submission that was looked at but not taken, alone in its queue, whose completion has a place.
-pub struct Single<'a, 'm> {
+#[derive(Clone, Copy)]
+pub struct Single<'a> {
     /// Its ring.
     pub ring: &'a Ring,
     /// The context that entered.
@@ -58,7 +59,7 @@ pub struct Single<'a, 'm> {
     /// The first word, which was read.
     pub head: Head,
     /// The words, which are not to be read twice.
-    pub entry: Entry<'m, 8>,
+    pub entry: Entry<'a, 8>,
 }
 
 /// What is left to do at the end of a road.
@@ -75,29 +76,24 @@ pub const fn flags(register: u64) -> u64 {
     register & 0xffff_ffff
 }
 
-/// Looks at what the running context entered with, and takes the road that it chooses.
+/// Looks at what the running context entered with.
 #[inline(always)]
-pub fn look<'a, R>(
-    s: &'a State,
-    context: &'a Context,
-    args: &Enter,
-    take: impl FnOnce(Road<'a, '_>) -> R,
-) -> R {
-    let Some(ring) = s.rings.get(context.ring(args.ring)) else { return take(Road::Refused(Errno::BADF)) };
+pub fn look<'a>(s: &'a State, context: &'a Context, args: &Enter) -> Road<'a> {
+    let Some(ring) = s.rings.get(context.ring(args.ring)) else { return Road::Refused(Errno::BADF) };
     if !is_none(ring.link.get()) {
         let is_plain = args.flags == s.short_flags.get() ^ (enter::REQUESTS ^ enter::COMPLETIONS);
-        return take(if is_plain { Road::Serve(ring) } else { Road::Long(ring) });
+        return if is_plain { Road::Serve(ring) } else { Road::Long(ring) };
     }
     let is_plain = args.flags == s.short_flags.get() && args.to_submit != 0 && args.min_complete == 1;
     // The view is fetched anew for each queue: it is less to keep in registers.
     if !is_plain || !ring.sq.has_one(&ring.memory.get().sq()) || ring.cq.known_room() == 0 {
-        return take(Road::Long(ring));
+        return Road::Long(ring);
     }
     let memory = ring.memory.get();
-    let entry = ring.sq.peek(&memory.sq(), 0);
+    let entry = ring.sq.peek(&memory.lasting_sq(), 0);
     let head = Head(entry.word(0));
     if head.shape() != dispatch::NOP {
-        return take(Road::Alone(Single { ring, context, head, entry }));
+        return Road::Alone(Single { ring, context, head, entry });
     }
     ring.sq.advance(1);
     ring.sq.publish(&memory.sq());
@@ -106,12 +102,12 @@ pub fn look<'a, R>(
     // Nobody waits for it: the owner runs.
     ring.cq.put(&memory.cq(), nop_answer(head));
     ring.cq.publish(&memory.cq());
-    take(Road::Done)
+    Road::Done
 }
 
 /// Takes the one submission that [`look`] has seen, and waits for a completion.
 #[inline(always)]
-pub fn alone(s: &State, cpu: &Cpu, single: Single<'_, '_>, deadline: u64) -> Left {
+pub fn alone(s: &State, cpu: &Cpu, single: Single<'_>, deadline: u64) -> Left {
     let Single { ring, context, head, entry } = single;
     if head.shape() != dispatch::READ || deadline != enter::NO_DEADLINE {
         return Left::Rest(alone_apart(s, ring, head, entry, deadline));

@@ -11,6 +11,28 @@ use crate::op::state::State;
 use crate::op::stats::count;
 use crate::ring::duplex::Ring;
 
+/// What is done at the end of a step.
+///
+/// A step calls it in each of its branches, so that on the shortest roads there is no answer to look at again.
+pub trait End {
+    /// What comes of it.
+    type Outcome;
+    /// Does what the step says.
+    fn end(self, resume: Resume) -> Self::Outcome;
+}
+
+/// Gives what the step says to the caller.
+struct Told;
+
+impl End for Told {
+    type Outcome = Resume;
+
+    #[inline(always)]
+    fn end(self, resume: Resume) -> Resume {
+        resume
+    }
+}
+
 /// The kernel.
 pub struct Kernel {
     /// All of its state.
@@ -33,81 +55,66 @@ impl Kernel {
     pub fn enter(&self, cpu: usize, args: Enter) -> Resume {
         let args = Enter { flags: enter::flags(args.flags), ..args };
         let then = Wait { min_complete: args.min_complete, flags: args.flags, deadline: args.deadline };
-        self.look(cpu, &args, |road| match road {
+        match self.look(cpu, &args) {
             Road::Done => Resume::Same(0),
             Road::Refused(error) => {
                 count(&self.state.stats.refused);
                 Resume::Same(enter::refusal(error))
             }
-            Road::Alone(single) => self.alone(cpu, single, args.deadline, |resume| resume),
-            Road::Serve(ring) => self.serve(cpu, ring, args.to_submit, args.deadline, |resume| resume),
-            Road::Long(ring) => self.long(cpu, ring, args.to_submit, then, |resume| resume),
-        })
+            Road::Alone(single) => self.alone(cpu, single, args.deadline, Told),
+            Road::Serve(ring) => self.serve(cpu, ring, args.to_submit, args.deadline, Told),
+            Road::Long(ring) => self.long(cpu, ring, args.to_submit, then, Told),
+        }
     }
 
-    /// First part of [`enter`](Self::enter): which of the others follows, if any, is for `take` to call.
+    /// First part of [`enter`](Self::enter): which of the others follows, if any.
     #[inline(always)]
-    pub fn look<'a, R>(&'a self, cpu: usize, args: &Enter, take: impl FnOnce(Road<'a, '_>) -> R) -> R {
+    pub fn look(&self, cpu: usize, args: &Enter) -> Road<'_> {
         let s = &self.state;
         count(&s.stats.enters);
         let Some(cpu) = s.cpus.get(cpu) else { crate::bug!("no such cpu") };
-        enter::look(s, s.contexts.at(cpu.current.get()), args, take)
+        enter::look(s, s.contexts.at(cpu.current.get()), args)
     }
 
-    /// Second part, for a single submission and a wait for a completion. `end` does what the step says.
+    /// Second part, for a single submission and a wait for a completion.
     #[inline(always)]
-    pub fn alone<R>(
-        &self,
-        cpu: usize,
-        single: Single<'_, '_>,
-        deadline: u64,
-        end: impl FnOnce(Resume) -> R,
-    ) -> R {
+    pub fn alone<E: End>(&self, cpu: usize, single: Single<'_>, deadline: u64, end: E) -> E::Outcome {
         let cpu = self.begin(cpu);
         self.finish(cpu, enter::alone(&self.state, cpu, single, deadline), end)
     }
 
-    /// Second part, for a daemon's replies and a wait for requests. `end` does what the step says.
+    /// Second part, for a daemon's replies and a wait for requests.
     #[inline(always)]
-    pub fn serve<R>(
+    pub fn serve<E: End>(
         &self,
         cpu: usize,
         ring: &Ring,
         to_submit: u64,
         deadline: u64,
-        end: impl FnOnce(Resume) -> R,
-    ) -> R {
+        end: E,
+    ) -> E::Outcome {
         let cpu = self.begin(cpu);
         self.finish(cpu, enter::serve(&self.state, cpu, ring, to_submit, deadline), end)
     }
 
-    /// Second part, for anything. `end` does what the step says.
+    /// Second part, for anything.
     #[inline(always)]
-    pub fn long<R>(
-        &self,
-        cpu: usize,
-        ring: &Ring,
-        to_submit: u64,
-        then: Wait,
-        end: impl FnOnce(Resume) -> R,
-    ) -> R {
+    pub fn long<E: End>(&self, cpu: usize, ring: &Ring, to_submit: u64, then: Wait, end: E) -> E::Outcome {
         let cpu = self.begin(cpu);
         self.finish(cpu, Left::Rest(enter::long(&self.state, ring, to_submit, then)), end)
     }
 
     /// The end of a step in which a ring was entered.
-    ///
-    /// `end` is called in each branch, so that on the shortest roads there is no answer to look at again.
     #[inline(always)]
-    fn finish<R>(&self, cpu: &Cpu, left: Left, end: impl FnOnce(Resume) -> R) -> R {
+    fn finish<E: End>(&self, cpu: &Cpu, left: Left, end: E) -> E::Outcome {
         let s = &self.state;
         match left {
             Left::HandOver(next) => {
                 choose::hand_over(s, cpu, next);
-                end(Resume::Context(next))
+                end.end(Resume::Context(next))
             }
-            Left::Rest(Then::Go(value)) if s.step.is_brief() => end(Resume::Same(value)),
-            Left::Rest(then) => end(self.finish_slowly(cpu, cpu.current.get(), then)),
+            Left::Rest(Then::Go(value)) if s.step.is_brief() => end.end(Resume::Same(value)),
+            Left::Rest(then) => end.end(self.finish_slowly(cpu, cpu.current.get(), then)),
         }
     }
 

@@ -5,15 +5,13 @@
 
 use super::enter::{self, Road, Single, Wait};
 use super::event::{Enter, Event, Fault, Resume};
-use super::kernel::Kernel;
+use super::kernel::{End, Kernel};
 use crate::arch::{self, x86_64::Filled, x86_64::Place};
 use crate::base::trace;
-use crate::context::context::Context;
 use crate::op::stats::count;
 use crate::ring::duplex::Ring;
+use core::convert::Infallible;
 use ring_abi::Errno;
-use ring_abi::ring::Entry;
-use ring_abi::sqe::Head;
 
 /// The processor that runs the kernel.
 const CPU: usize = 0;
@@ -49,15 +47,13 @@ pub fn enter(
     deadline: u64,
 ) -> u64 {
     let flags = enter::flags(flags);
-    kernel.get().look(CPU, &Enter { ring, to_submit, min_complete, flags, deadline }, |road| match road {
+    match kernel.get().look(CPU, &Enter { ring, to_submit, min_complete, flags, deadline }) {
         Road::Done => 0,
         Road::Refused(error) => refuse(kernel, error),
-        Road::Alone(Single { ring, context, head, entry }) => {
-            alone(kernel, ring, context, head.0, entry, deadline)
-        }
-        Road::Serve(ring) => serve(kernel, ring, to_submit, deadline),
+        Road::Alone(single) => arch::leap(Alone { kernel, single, deadline }),
+        Road::Serve(ring) => arch::leap(Serve { kernel, ring, to_submit, deadline }),
         Road::Long(ring) => long(kernel, ring, to_submit, min_complete, flags, deadline),
-    })
+    }
 }
 
 #[cold]
@@ -67,22 +63,37 @@ fn refuse(kernel: Running, error: Errno) -> u64 {
     to_value(enter::refusal(error))
 }
 
-#[inline(never)]
-fn alone(
+/// The road of a single submission.
+#[derive(Clone, Copy)]
+struct Alone {
     kernel: Running,
-    ring: &'static Ring,
-    context: &'static Context,
-    head: u64,
-    entry: Entry<'_, 8>,
+    single: Single<'static>,
     deadline: u64,
-) -> u64 {
-    let single = Single { ring, context, head: Head(head), entry };
-    kernel.alone(CPU, single, deadline, |resume| return_to(kernel, resume))
 }
 
-#[inline(never)]
-fn serve(kernel: Running, ring: &'static Ring, to_submit: u64, deadline: u64) -> u64 {
-    kernel.serve(CPU, ring, to_submit, deadline, |resume| return_to(kernel, resume))
+impl arch::Road for Alone {
+    #[inline(always)]
+    fn go(self) -> ! {
+        let Alone { kernel, single, deadline } = self;
+        match kernel.get().alone(CPU, single, deadline, GoOn(kernel)) {}
+    }
+}
+
+/// The road of a daemon's reply.
+#[derive(Clone, Copy)]
+struct Serve {
+    kernel: Running,
+    ring: &'static Ring,
+    to_submit: u64,
+    deadline: u64,
+}
+
+impl arch::Road for Serve {
+    #[inline(always)]
+    fn go(self) -> ! {
+        let Serve { kernel, ring, to_submit, deadline } = self;
+        match kernel.get().serve(CPU, ring, to_submit, deadline, GoOn(kernel)) {}
+    }
 }
 
 #[inline(never)]
@@ -95,16 +106,38 @@ fn long(
     deadline: u64,
 ) -> u64 {
     let then = Wait { min_complete, flags, deadline };
-    kernel.long(CPU, ring, to_submit, then, |resume| return_to(kernel, resume))
+    kernel.get().long(CPU, ring, to_submit, then, Return(kernel))
 }
 
-/// To the same context by returning, to any other by leaving.
-#[inline(always)]
-fn return_to(kernel: Running, resume: Resume) -> u64 {
-    match resume {
-        Resume::Same(value) => to_value(value),
-        Resume::Context(id) => go_to(kernel, id),
-        other => leave(kernel, other),
+/// Goes to the context that entered, or to any other.
+struct GoOn(Running);
+
+impl End for GoOn {
+    type Outcome = Infallible;
+
+    #[inline(always)]
+    fn end(self, resume: Resume) -> Infallible {
+        match resume {
+            Resume::Same(value) => arch::back(&self.0.state.memory.machine, to_value(value)),
+            Resume::Context(id) => go_to(self.0, id),
+            other => leave(self.0, other),
+        }
+    }
+}
+
+/// Goes to the context that entered by returning, to any other by leaving.
+struct Return(Running);
+
+impl End for Return {
+    type Outcome = u64;
+
+    #[inline(always)]
+    fn end(self, resume: Resume) -> u64 {
+        match resume {
+            Resume::Same(value) => to_value(value),
+            Resume::Context(id) => go_to(self.0, id),
+            other => leave(self.0, other),
+        }
     }
 }
 

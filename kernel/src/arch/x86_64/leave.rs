@@ -92,6 +92,46 @@ pub(super) unsafe fn quick(regs: &Regs) -> ! {
     }
 }
 
+/// Returns to the context that entered with `ring_enter`, where the stub did not get control back.
+///
+/// # Safety
+///
+/// The stub must have stored that context's registers, and its space must be active.
+#[cold]
+pub(super) unsafe fn back(value: u64) -> ! {
+    // SAFETY: our caller's promise; the stack is abandoned, and nothing on it is needed again.
+    unsafe {
+        asm!(
+            "mov rdi, gs:[{current}]",
+            "mov rsp, [rdi + {rsp}]",
+            "mov rcx, [rdi + {rip}]",
+            "mov rbx, [rdi + {rbx}]",
+            "mov rbp, [rdi + {rbp}]",
+            "mov r12, [rdi + {r12}]",
+            "mov r13, [rdi + {r13}]",
+            "mov r14, [rdi + {r14}]",
+            "mov r15, [rdi + {r15}]",
+            "mov r11d, {flags}",
+            "xor edi, edi; xor esi, esi; xor edx, edx",
+            "xor r8d, r8d; xor r9d, r9d; xor r10d, r10d",
+            "swapgs",
+            "sysretq",
+            current = const offset_of!(Hot, current),
+            flags = const FLAGS,
+            rsp = const offset_of!(Regs, rsp),
+            rip = const offset_of!(Regs, rip),
+            rbx = const offset_of!(Regs, rbx),
+            rbp = const offset_of!(Regs, rbp),
+            r12 = const offset_of!(Regs, r12),
+            r13 = const offset_of!(Regs, r13),
+            r14 = const offset_of!(Regs, r14),
+            r15 = const offset_of!(Regs, r15),
+            in("rax") value,
+            options(noreturn),
+        )
+    }
+}
+
 /// Starts a context that has never run: its three arguments lie where kept registers will.
 ///
 /// # Safety

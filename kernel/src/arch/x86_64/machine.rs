@@ -266,6 +266,13 @@ pub fn resume<'b>(_machine: &Machine, regs: &Regs, block: impl FnOnce(u32) -> &'
     resume_other(regs, block)
 }
 
+/// Leaves the kernel for the context that entered it with `ring_enter`, which returns `value`.
+#[inline(always)]
+pub fn back(_machine: &Machine, value: u64) -> ! {
+    // SAFETY: the context that entered is the one whose registers the stub has stored, and its space is active.
+    unsafe { leave::back(value) }
+}
+
 #[cold]
 #[inline(never)]
 fn resume_other<'b>(regs: &Regs, block: impl FnOnce(u32) -> &'b StateBlock) -> ! {

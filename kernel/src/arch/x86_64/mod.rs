@@ -4,7 +4,7 @@
 //! - `cpu`, `tables`: what a CPU is told once.
 //! - `memory`, `tlb`, `copy`, `slab`, `wired`, `utf8`: memory as the kernel reaches it.
 //! - `regs`, `state`: what is kept of a stopped program.
-//! - `percpu`, `entry`, `interrupt`, `leave`: the way in and the way out.
+//! - `percpu`, `entry`, `interrupt`, `leap`, `leave`: the way in and the way out.
 //! - `apic`, `timer`: interrupts and time.
 //! - `start`, `selftest`, `panic`: the beginning and the end.
 //! - `machine`: all of it as the value that the layers above know; `symbols`: what they must offer in turn.
@@ -16,6 +16,7 @@ mod cpu;
 mod entry;
 mod exit;
 mod interrupt;
+mod leap;
 mod leave;
 mod machine;
 mod memory;
@@ -39,7 +40,8 @@ mod wired;
 pub use apic::{IRQ_LINES, IRQ_SERIAL, IRQ_TEST};
 pub use exit::exit;
 pub use interrupt::ignored_events;
-pub use machine::{Machine, again, idle, resume};
+pub use leap::{Road, leap};
+pub use machine::{Machine, again, back, idle, resume};
 pub use panic::EXIT_PANIC;
 pub use place::{Filled, Place, Single};
 pub use regs::{Regs, Start};

@@ -1,0 +1,59 @@
+//! Going on in another function without a way back.
+//!
+//! A function that returns keeps the registers that calls preserve, and so does every function that may be called by
+//! one. But at an entry the stub has stored those, and a road that ends by leaving for a context never returns: it is
+//! jumped to, with all registers its own.
+
+use core::arch::asm;
+use core::mem::{MaybeUninit, transmute_copy};
+
+/// What goes on, with up to five words of its own.
+pub trait Road: Copy + 'static {
+    /// Goes on, and leaves.
+    fn go(self) -> !;
+}
+
+type Words = [u64; 5];
+
+/// Goes on as `road` says, and abandons the stack as it is.
+#[inline(always)]
+pub fn leap<R: Road>(road: R) -> ! {
+    const { assert!(size_of::<R>() <= size_of::<Words>() && align_of::<R>() <= align_of::<Words>()) };
+    let mut words = MaybeUninit::<Words>::zeroed();
+    // SAFETY: the words have room for a road, and are no less aligned.
+    unsafe { words.as_mut_ptr().cast::<R>().write(road) };
+    // SAFETY: zero or what a road consists of, and padding of a road is never looked at.
+    let [a, b, c, d, e] = unsafe { words.assume_init() };
+    // SAFETY: `land` takes these five behind four that it ignores; it expects nothing of the registers, never returns,
+    // and what is on the stack has no destructor that matters and is not referred to: a road is `'static`.
+    unsafe {
+        asm!(
+            "jmp {land}",
+            land = sym land::<R>,
+            in("rdi") a,
+            in("rsi") b,
+            in("rdx") c,
+            in("rcx") d,
+            in("r8") e,
+            options(noreturn),
+        )
+    }
+}
+
+/// The other side of [`leap`]. The first four arguments of this convention lie in `r12` to `r15`.
+extern "rust-preserve-none" fn land<R: Road>(
+    _: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    a: u64,
+    b: u64,
+    c: u64,
+    d: u64,
+    e: u64,
+) -> ! {
+    let words: Words = [a, b, c, d, e];
+    // SAFETY: the bytes of a road, from `leap` alone; roads are `Copy`.
+    let road: R = unsafe { transmute_copy(&words) };
+    road.go()
+}
