@@ -103,6 +103,12 @@ impl Producer {
         self.tail.get().wrapping_sub(queue.head().load(Acquire))
     }
 
+    /// Whether the peer has taken exactly the entries before `position`.
+    #[inline(always)]
+    pub fn is_drained<const W: usize>(&self, queue: &Queue<'_, W>, position: u32) -> bool {
+        queue.head().load(Acquire) == position
+    }
+
     /// Entries that the peer has not taken yet.
     #[inline(always)]
     pub fn untaken<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, Corrupt> {
@@ -145,10 +151,12 @@ impl Producer {
     /// Counts `count` promised places that were filled by [`put_ahead`](Self::put_ahead). The peer sees them only
     /// after [`publish`](Self::publish).
     #[inline(always)]
-    pub fn filled(&self, count: u32) {
+    pub fn filled(&self, count: u32) -> u32 {
         debug_assert!(self.held.get() >= count, "no more places than are promised");
         self.held.set(self.held.get().wrapping_sub(count));
-        self.tail.set(self.tail.get().wrapping_add(count));
+        let position = self.tail.get().wrapping_add(count);
+        self.tail.set(position);
+        position
     }
 
     /// Makes sure that the next [`put`](Self::put) finds a free slot.
@@ -167,10 +175,12 @@ impl Producer {
     /// Counts `count` slots that were filled by [`put_ahead`](Self::put_ahead). The peer sees them only after
     /// [`publish`](Self::publish).
     #[inline(always)]
-    pub fn advance(&self, count: u32) {
+    pub fn advance(&self, count: u32) -> u32 {
         debug_assert!(self.room.get() >= count, "no more slots than are free");
         self.room.set(self.room.get().wrapping_sub(count));
-        self.tail.set(self.tail.get().wrapping_add(count));
+        let position = self.tail.get().wrapping_add(count);
+        self.tail.set(position);
+        position
     }
 
     /// Fills the next slot, which is known to be free: [`known_room`](Self::known_room) is not zero. The peer sees it
@@ -243,6 +253,13 @@ impl Producer {
     #[inline(always)]
     pub fn publish<const W: usize>(&self, queue: &Queue<'_, W>) {
         queue.tail().store(self.tail.get(), Release);
+    }
+
+    /// Shows every entry before `position`, which is all that were pushed or filled, to the peer.
+    #[inline(always)]
+    pub fn publish_to<const W: usize>(&self, queue: &Queue<'_, W>, position: u32) {
+        debug_assert!(position == self.tail.get(), "all entries are shown");
+        queue.tail().store(position, Release);
     }
 
     /// Shows every pushed entry to the peer and says whether it must be told.

@@ -3,7 +3,7 @@
 //! Invariants:
 //!
 //! - a context is in the ready queue exactly while its state is `Ready`;
-//! - while it waits, `waiting` names the ring and that ring's `waits` is set;
+//! - while it waits, `waits` of one of its rings is set (of none while an exec or its end keeps it waiting);
 //! - its full registers exist only between a preemption (or fault, or reflected call) and its next turn;
 //! - its record lives as long as it runs or a file leads to it (`refs`).
 #![forbid(unsafe_code)]
@@ -44,8 +44,6 @@ pub struct Context {
     pub regs: Regs,
     /// What it does.
     pub state: Cell<State>,
-    /// The ring it waits on.
-    pub waiting: Cell<u32>,
     /// It is to stop instead of running again.
     pub stop: Cell<bool>,
     /// What is left of a `ring_enter` that ran out of budget: its flags, or `None` if nothing is.
@@ -96,7 +94,6 @@ impl Default for Context {
         Context {
             regs: Regs::default(),
             state: Cell::default(),
-            waiting: Cell::new(NONE),
             stop: Cell::new(false),
             unfinished: Cell::new(None),
             link: Link::default(),

@@ -153,9 +153,10 @@ fn places(s: &State) -> Result<(), String> {
         if !context.lives() {
             continue;
         }
-        let is_its = s.rings.get(context.waiting.get()).is_none_or(|ring| ring.owner.get() == id);
-        if context.state.get() == Run::Waiting && !is_its {
-            return Err(format!("context {id} waits in ring {} of another", context.waiting.get()));
+        let rings = context.rings.iter().filter_map(|ring| s.rings.get(ring.get()));
+        let waits = rings.filter(|ring| ring.waits.get() != 0).count();
+        if waits > usize::from(context.state.get() == Run::Waiting) {
+            return Err(format!("context {id} waits in {waits} rings: {:?}", context.state.get()));
         }
         if context.regs.root() != Some(s.memory.space(context.space.get()).root()) {
             return Err(format!("context {id} would be resumed in another space than its own"));

@@ -109,16 +109,21 @@ pub fn look<'a>(s: &'a State, context: &'a Context, args: &Enter) -> Road<'a> {
 #[inline(always)]
 pub fn alone(s: &State, cpu: &Cpu, single: Single<'_>, deadline: u64) -> Left {
     let Single { ring, context, head, entry } = single;
-    if head.shape() != dispatch::READ || deadline != enter::NO_DEADLINE {
+    if head.shape() != dispatch::READ {
+        return Left::Rest(alone_apart(s, ring, head, entry, deadline));
+    }
+    if deadline != enter::NO_DEADLINE {
+        cold_path();
         return Left::Rest(alone_apart(s, ring, head, entry, deadline));
     }
     ring.sq.advance(1);
     ring.cq.claim_known(1);
     let woken = read::start(s, context, ring, head.tag(), entry);
-    ring.sq.publish(&ring.memory.get().sq());
+    let memory = ring.memory.get();
+    ring.sq.publish(&memory.sq());
     if let Some(woken) = woken
-        && ring.aim_next()
         && s.step.is_brief()
+        && ring.aim_next(&memory.cq())
     {
         return park_briefly(s, cpu, context, ring, enter::COMPLETIONS, woken);
     }
@@ -146,7 +151,6 @@ fn alone_apart(s: &State, ring: &Ring, head: Head, entry: Entry<'_, 8>, deadline
 #[inline(always)]
 fn park_briefly(s: &State, cpu: &Cpu, context: &Context, ring: &Ring, flags: u64, woken: u32) -> Left {
     ring.waits.set(flags as u8);
-    context.waiting.set(ring.id.get());
     context.state.set(Run::Waiting);
     if !is_none(woken) && choose::may_hand_over(cpu) {
         return Left::HandOver(woken);
@@ -182,7 +186,7 @@ pub fn serve(s: &State, cpu: &Cpu, ring: &Ring, to_submit: u64, deadline: u64) -
     let link = s.links.at(link_id);
     let woken = reply::take(s, link_id, link, words);
     forward::refill(s, link_id, link);
-    if ring.rq.lag(&ring.memory.get().service_requests()) == 0 && s.step.is_brief() {
+    if s.step.is_brief() && ring.rq.lag(&ring.memory.get().service_requests()) == 0 {
         return park_briefly(s, cpu, s.contexts.at(ring.owner.get()), ring, enter::REQUESTS, woken);
     }
     cold_path();
@@ -409,8 +413,7 @@ fn answer_nops(s: &State, ring: &Ring, first: Head, most: u32) -> (u32, Option<H
     s.stats.start_many(Opcode::Nop as u8, done);
     ring.sq.advance(done);
     // Nobody waits for them: the owner runs.
-    ring.cq.advance(done);
-    ring.cq.publish(&cq);
+    ring.cq.publish_to(&cq, ring.cq.advance(done));
     (done, next)
 }
 
@@ -489,7 +492,6 @@ fn park(s: &State, ring: &Ring, then: Wait) -> Then {
     }
     let is_odd = context.stop.get() || !is_none(context.timer.get());
     ring.waits.set(then.flags as u8 | if is_odd { ODD } else { 0 });
-    context.waiting.set(ring.id.get());
     context.state.set(Run::Waiting);
     Then::Wait
 }

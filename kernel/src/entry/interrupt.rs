@@ -17,8 +17,9 @@ pub fn timer(s: &State, cpu: &Cpu, budget: &Budget) {
     while budget.spend(ENTRY) {
         let Some(item) = s.timers.expired(s, now) else { break };
         if item & CONTEXT != 0 {
-            let context = s.contexts.at(item & !CONTEXT);
-            s.wake_with(s.rings.at(context.waiting.get()), Err(Errno::TIMEDOUT));
+            if let Some(ring) = s.waits_in(s.contexts.at(item & !CONTEXT)) {
+                s.wake_with(ring, Err(Errno::TIMEDOUT));
+            }
         } else {
             timeout::expired(s, item);
         }

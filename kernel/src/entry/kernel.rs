@@ -101,6 +101,7 @@ impl Kernel {
     #[inline(always)]
     pub fn long<E: End>(&self, cpu: usize, ring: &Ring, to_submit: u64, then: Wait, end: E) -> E::Outcome {
         let cpu = self.begin(cpu);
+        self.state.memory.budget.refill();
         self.finish(cpu, Left::Rest(enter::long(&self.state, ring, to_submit, then)), end)
     }
 
@@ -175,13 +176,13 @@ impl Kernel {
     fn begin(&self, cpu: usize) -> &Cpu {
         let s = &self.state;
         s.cpu.set(cpu);
-        s.memory.budget.refill();
         s.this_cpu()
     }
 
-    /// Remembers the longest step.
+    /// The end of a step that was not brief: the next one has a full budget, and the longest is remembered.
     fn end(&self, kind: u8) {
         let s = &self.state;
+        s.memory.budget.refill();
         if let Some(ticks) = s.step.measured(&s.memory.machine) {
             s.stats.note_step(ticks, kind);
         }

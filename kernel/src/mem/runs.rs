@@ -38,10 +38,16 @@ impl<T: Cellular> Runs<T> {
         }
     }
 
-    /// Record `index` of a row, which has that many.
+    /// The name of record `index` of a row, which has that many.
     #[inline(always)]
-    pub fn at(&self, row: u32, index: u32) -> &T {
-        self.slab.named(row.wrapping_add(name_of::<T>(index)))
+    pub fn name(&self, row: u32, index: u32) -> u32 {
+        row.wrapping_add(name_of::<T>(index))
+    }
+
+    /// The record of this name.
+    #[inline(always)]
+    pub fn named(&self, name: u32) -> &T {
+        self.slab.named(name)
     }
 
     /// Takes a row of `1 << log2` records: its name.
@@ -50,7 +56,7 @@ impl<T: Cellular> Runs<T> {
         let count = 1_u32 << log2;
         let first = free.get();
         if first != NONE {
-            free.set(self.at(first, 0).free_link().get());
+            free.set(self.named(first).free_link().get());
         } else {
             self.extend(memory, count)?;
         }
@@ -66,7 +72,7 @@ impl<T: Cellular> Runs<T> {
     /// Gives a row back.
     pub fn give(&self, first: u32, log2: u8) {
         if let Some(free) = self.free.get(usize::from(log2)) {
-            self.at(first, 0).free_link().set(free.get());
+            self.named(first).free_link().set(free.get());
             free.set(first);
             self.live.set(self.live.get().wrapping_sub(1 << log2));
         }

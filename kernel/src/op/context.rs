@@ -166,7 +166,6 @@ impl Fresh {
 pub fn set_up(s: &State, id: u32, ring_id: u32, space: u32, table: u32) {
     let context = s.contexts.at(id);
     context.state.set(Run::Stopped);
-    context.waiting.set(NONE);
     context.stop.set(false);
     context.unfinished.set(None);
     for ring in &context.rings {
@@ -286,9 +285,7 @@ pub fn stop(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         }
         _ => {
             context.stop.set(true);
-            if context.state.get() == Run::Waiting
-                && let Some(ring) = s.rings.get(context.waiting.get())
-            {
+            if let Some(ring) = s.waits_in(context) {
                 ring.be_odd();
             }
             s.step.rearm();
@@ -359,7 +356,6 @@ fn end_space(cx: &Cx<'_>, end: End) {
     contexts.push_back(&BySpace(&s.contexts), cx.context_id);
     // It may have to wait for its end, in no ring, and does not run meanwhile.
     debug_assert!(cx.context.state.get() == Run::Running, "only what runs can ask for its end");
-    cx.context.waiting.set(NONE);
     cx.context.state.set(Run::Waiting);
     s.end_contexts(space_id, end, cx.budget);
 }

@@ -41,7 +41,7 @@ impl State {
             Run::Ready if self.step.handoff() == id => _ = self.step.take_handoff(),
             Run::Ready => self.this_cpu().ready.remove(&ByTurn(&self.contexts), id),
             Run::Waiting => {
-                if let Some(ring) = self.rings.get(context.waiting.get()) {
+                if let Some(ring) = self.waits_in(context) {
                     ring.waits.set(0);
                 }
             }

@@ -210,7 +210,6 @@ fn wait(cx: &Cx<'_>, ring_id: u32, rest: &Rest) {
         crate::bug!("an operation's record was ensured")
     };
     rest.save(op);
-    cx.context.waiting.set(ring_id);
     cx.context.state.set(Run::Waiting);
     work::add(s, id);
 }

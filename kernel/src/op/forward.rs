@@ -249,8 +249,9 @@ pub fn write(asker: &Context, place: &map::Slot<8>, words: [u64; 6]) {
 #[inline(always)]
 #[must_use = "a daemon that was woken must run"]
 pub fn publish(s: &State, daemon: &Ring, count: u32) -> u32 {
-    daemon.rq.advance(count);
-    daemon.rq.publish(&daemon.memory.get().service_requests());
+    let memory = daemon.memory.get();
+    let position = daemon.rq.advance(count);
+    daemon.rq.publish_to(&memory.service_requests(), position);
     s.rouse(daemon, enter::REQUESTS)
 }
 

@@ -37,11 +37,7 @@ impl Asked {
     /// Whether it has an offset of its own and a buffer that can be.
     #[inline(always)]
     fn is_plain(self) -> bool {
-        let Some(room) = USER_END.checked_sub(self.buffer) else {
-            cold_path();
-            return false;
-        };
-        if self.length > room {
+        if self.buffer > USER_END || self.length > USER_END.wrapping_sub(self.buffer) {
             cold_path();
             return false;
         }
@@ -59,7 +55,7 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Where the reads of a handle go, if that is to a daemon that takes one at once.
+    /// Where the reads of a handle go, if that is to a daemon that takes one at once if its queue has room.
     #[inline(always)]
     fn find(s: &'a State, context: &Context, fd: u64) -> Option<Target<'a>> {
         let file_id = s.tables.at(context.table.get()).file(&s.chunks, fd).ok()?;
@@ -72,11 +68,7 @@ impl<'a> Target<'a> {
         if !link.takes_at_once() {
             return None;
         }
-        let daemon = s.rings.at(link.ring.get());
-        if !forward::has_room(s, daemon) {
-            return None;
-        }
-        Some(Target { file_id, file, link_id, link, daemon })
+        Some(Target { file_id, file, link_id, link, daemon: s.rings.at(link.ring.get()) })
     }
 
     /// Asks the daemon, in this slot of its queue; all that needs is there. The file is not held yet, and the daemon is
@@ -113,18 +105,17 @@ impl<'a> Target<'a> {
 pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Words) -> Option<u32> {
     s.stats.start(Opcode::Read as u8);
     let asked = Asked::of(&entry);
-    if asked.is_plain()
-        && s.ops.ensure_one(&s.memory).is_ok()
-        && let Some(target) = Target::find(s, context, asked.fd)
-    {
-        let requests = target.daemon.memory.get();
-        let place = requests.service_requests().slot(target.daemon.rq.position());
-        target.ask(s, context, ring, tag, asked, place);
-        return Some(target.tell(s, 1));
+    if !asked.is_plain() || s.ops.ensure_one(&s.memory).is_err() {
+        return start_slowly(s, ring, tag, asked);
     }
-    cold_path();
-    start_slowly(s, ring, tag, asked.fd, asked.buffer, asked.length, asked.offset);
-    None
+    let Some(target) = Target::find(s, context, asked.fd) else { return start_slowly(s, ring, tag, asked) };
+    if !forward::has_room(s, target.daemon) {
+        return start_slowly(s, ring, tag, asked);
+    }
+    let requests = target.daemon.memory.get();
+    let place = requests.service_requests().slot(target.daemon.rq.position());
+    target.ask(s, context, ring, tag, asked, place);
+    Some(target.tell(s, 1))
 }
 
 /// Starts a read, whose first word was read, and those of the same file that follow it, as far as there is room, but
@@ -136,8 +127,9 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
     let start = ring.sq.position();
     let mut asked = Asked::of(&Entry::at(&sq, start));
     let fd = asked.fd;
-    let Some(target) = Target::find(s, context, fd) else {
-        return (start_odd(s, ring, first, fd, asked.buffer, asked.length, asked.offset), None);
+    let Some(target) = Target::find(s, context, fd).filter(|target| forward::has_room(s, target.daemon))
+    else {
+        return (start_odd(s, ring, first, asked), None);
     };
     let most = most.min(ring.cq.known_room()).min(target.daemon.rq.known_room());
     let requests = target.daemon.memory.get();
@@ -169,7 +161,7 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
     } else if head.shape() != dispatch::READ {
         (done, Some(head))
     } else {
-        let odd = start_odd(s, ring, head, asked.fd, asked.buffer, asked.length, asked.offset);
+        let odd = start_odd(s, ring, head, asked);
         (done.wrapping_add(odd), None)
     }
 }
@@ -177,17 +169,20 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
 /// Takes the oldest submission, a read that is not as usual and whose words were read. One.
 #[cold]
 #[inline(never)]
-fn start_odd(s: &State, ring: &Ring, head: Head, fd: u64, buffer: u64, length: u64, offset: u64) -> u32 {
+fn start_odd(s: &State, ring: &Ring, head: Head, asked: Asked) -> u32 {
     s.stats.start(Opcode::Read as u8);
     ring.sq.advance(1);
     ring.cq.claim_known(1);
-    start_slowly(s, ring, head.tag(), fd, buffer, length, offset);
+    start_slowly(s, ring, head.tag(), asked);
     1
 }
 
+/// Starts a read on the general road; `None`.
 #[cold]
 #[inline(never)]
-fn start_slowly(s: &State, ring: &Ring, tag: u32, fd: u64, buffer: u64, length: u64, offset: u64) {
+fn start_slowly(s: &State, ring: &Ring, tag: u32, asked: Asked) -> Option<u32> {
+    let Asked { fd, buffer, length, offset } = asked;
     let outcome = forward::start(&Cx::new(s, ring, tag), Opcode::Read, [fd, buffer, length, offset, 0]);
     dispatch::answer(s, ring, tag, outcome);
+    None
 }

@@ -12,7 +12,7 @@ use crate::base::budget::Budget;
 use crate::base::trace::What;
 use crate::mem::user::{self, Fixed};
 use crate::ring::duplex::Ring;
-use crate::scheme::link::{Link, Slot};
+use crate::scheme::link::Link;
 use core::hint::cold_path;
 use ring_abi::opcode::Payload;
 use ring_abi::ring::Entry;
@@ -97,7 +97,7 @@ fn take_next(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
 /// A plain read that is answered.
 struct PlainRead<'a> {
     s: &'a State,
-    slot: &'a Slot,
+    slot: u32,
     tag: u32,
     id: u32,
     op: &'a Op,
@@ -114,7 +114,7 @@ impl<'a> PlainRead<'a> {
         if head as u8 != CqeKind::Regular as u8 {
             return None;
         }
-        let id = slot.op();
+        let id = s.slots.named(slot).op();
         let op = s.ops.at(id);
         debug_assert!(op.shape() != PLAIN_READ || !op.is_detached(), "what is detached has a notice");
         (op.shape().number() == PLAIN_READ.number()).then_some(PlainRead { s, slot, tag, id, op, result })
@@ -126,7 +126,7 @@ impl<'a> PlainRead<'a> {
     #[must_use = "the file is to be let go"]
     fn end(self, link: &Link, ring: &Ring, ahead: u32) -> u32 {
         let PlainRead { s, slot, tag, id, op, result } = self;
-        link.answered(slot, tag);
+        link.answered(&s.slots, slot, tag);
         let answer = if result <= op.arg(2) {
             out_to(s, link, ring, op, tag, result)
         } else {
@@ -151,13 +151,13 @@ fn take_other(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
     let Some(slot) = link.find(&s.slots, entry.tag) else {
         return stale(s, link_id, entry.tag);
     };
-    let id = slot.op();
+    let id = s.slots.named(slot).op();
     let op = s.ops.at(id);
     if op.is_detached() {
         return super::cancel::late_reply(s, link, id, entry);
     }
     let (result, extra) = finish(s, link, op, entry.tag, entry);
-    link.answered(slot, entry.tag);
+    link.answered(&s.slots, slot, entry.tag);
     if op.notice.get() != Notice::None {
         super::cancel::forget_notice(s, link, id);
     }

@@ -29,7 +29,6 @@ use crate::scheme::link::{Link, Slot};
 use crate::scheme::names::Name;
 use core::cell::Cell;
 use core::fmt::Write;
-use core::hint::cold_path;
 use ring_abi::errno::mux;
 use ring_abi::{Cqe, Errno, Opcode, enter};
 
@@ -221,9 +220,16 @@ impl State {
     #[inline(always)]
     #[must_use = "a context that was woken must run"]
     pub fn show(&self, ring: &Ring, count: u32) -> u32 {
-        ring.cq.filled(count);
-        ring.cq.publish(&ring.memory.get().cq());
-        if ring.reached() { self.rouse(ring, enter::COMPLETIONS) } else { NONE }
+        let memory = ring.memory.get();
+        let position = ring.cq.filled(count);
+        ring.cq.publish_to(&memory.cq(), position);
+        if ring.reaches(position) { self.rouse(ring, enter::COMPLETIONS) } else { NONE }
+    }
+
+    /// The ring that a context waits in, if it does.
+    pub fn waits_in(&self, context: &Context) -> Option<&Ring> {
+        let mut rings = context.rings.iter().filter_map(|ring| self.rings.get(ring.get()));
+        rings.find(|ring| ring.waits.get() != 0)
     }
 
     /// Lets the context that waits in a ring run again: at once after this step if it is the first one
@@ -260,34 +266,32 @@ impl State {
     }
 
     /// Wakes the owner of a ring if it waits there for what a flag of [`enter`] names. On the shortest road it is the
-    /// caller's to [hand](Self::hand) the processor: its name then. `NONE` if it does not wait, or was seen to.
+    /// caller's to [hand](Self::hand_any) the processor, and until then its state stays as it was: its name. `NONE` if it does not wait, or was seen to.
     #[inline(always)]
     #[must_use = "a context that was woken must run"]
     pub fn rouse(&self, ring: &Ring, flag: u64) -> u32 {
         if u64::from(ring.waits.get()) != flag {
-            cold_path();
-            return if ring.waits_for(flag) { self.wake_oddly(ring) } else { NONE };
+            return self.rouse_oddly(ring, flag);
         }
-        let id = ring.owner.get();
-        let context = self.contexts.at(id);
         ring.waits.set(0);
-        context.regs.set_result(0);
-        context.state.set(Run::Ready);
-        id
+        ring.owner.get()
     }
 
-    /// [`wake`](Self::wake), out of the way; `NONE`.
+    /// Wakes the owner if that is what it waits for, and sees to it; `NONE`.
     #[cold]
     #[inline(never)]
-    fn wake_oddly(&self, ring: &Ring) -> u32 {
-        self.wake(ring);
+    fn rouse_oddly(&self, ring: &Ring, flag: u64) -> u32 {
+        if ring.waits_for(flag) {
+            self.wake(ring);
+        }
         NONE
     }
 
-    /// [Hands](Self::hand) a context the processor, if it is one.
+    /// [Hands](Self::hand) a context that was roused the processor, if it is one.
     #[inline(always)]
     pub fn hand_any(&self, id: u32) {
         if !is_none(id) {
+            self.contexts.at(id).state.set(Run::Ready);
             self.hand(id);
         }
     }

@@ -14,7 +14,7 @@ use crate::mem::arena::Record;
 use crate::mem::user::PageCache;
 use core::cell::Cell;
 use ring_abi::layout::{flags, word};
-use ring_abi::map;
+use ring_abi::map::{self, CqeQueue};
 use ring_abi::ring::{Consumer, Corrupt, Producer};
 use ring_abi::sync::Ordering::Relaxed;
 
@@ -97,11 +97,9 @@ impl Record for Ring {
 }
 
 impl Ring {
-    /// The owner has a deadline now, or is to stop when it wakes. If it waits here, that is no [common](ODD) wait any more.
+    /// The owner, which waits here, is to stop when it wakes.
     pub fn be_odd(&self) {
-        if self.waits.get() != 0 {
-            self.waits.set(self.waits.get() | ODD);
-        }
+        self.waits.set(self.waits.get() | ODD);
     }
 
     /// Whether the owner waits for what a flag of [`enter`] names.
@@ -114,18 +112,19 @@ impl Ring {
     /// did not take yet.
     #[inline(always)]
     #[must_use = "a program that has a completion does not wait"]
-    pub fn aim_next(&self) -> bool {
-        if self.cq.lag(&self.memory.get().cq()) != 0 {
+    pub fn aim_next(&self, completions: &CqeQueue<'_>) -> bool {
+        let position = self.cq.position();
+        if !self.cq.is_drained(completions, position) {
             return false;
         }
-        self.wake_at.set(self.cq.position().wrapping_add(1));
+        self.wake_at.set(position.wrapping_add(1));
         true
     }
 
-    /// Whether the completion that the owner waits for is there.
+    /// Whether the completion that the owner waits for comes before a position of the completion queue.
     #[inline(always)]
-    pub fn reached(&self) -> bool {
-        (self.cq.position().wrapping_sub(self.wake_at.get()) as i32) >= 0
+    pub fn reaches(&self, position: u32) -> bool {
+        (position.wrapping_sub(self.wake_at.get()) as i32) >= 0
     }
 
     /// Sets the position at which a wait for `min_complete` completions ends, counted from what the program

@@ -34,7 +34,7 @@ const _: () = assert!(1_u32 << ring_abi::layout::MAX_LOG2 <= FREE);
 pub struct Slot {
     /// The tag that is out, or, with [`FREE`], that goes out next.
     tag: Cell<u32>,
-    /// The operation, or the next free slot.
+    /// The operation, or the name of the next free slot.
     op: Cell<u32>,
 }
 
@@ -67,7 +67,7 @@ pub struct Link {
     pub log2: Cell<u8>,
     /// Number of slots less one.
     mask: Cell<u32>,
-    /// First free slot, or `NONE`.
+    /// Name of the first free slot, or `NONE`.
     free: Cell<u32>,
     /// Bytes of a slot of the arena.
     slot_bytes: Cell<u64>,
@@ -141,12 +141,12 @@ impl Link {
         let count = 1_u32 << log2;
         self.mask.set(count.wrapping_sub(1));
         for index in 0..count {
-            let slot = table.at(first, index);
+            let slot = table.named(table.name(first, index));
             slot.tag.set(slot.tag.get() & !GENERATION.wrapping_sub(1) | FREE | index);
             let next = index.wrapping_add(1);
-            slot.op.set(if next == count { NONE } else { next });
+            slot.op.set(if next == count { NONE } else { table.name(first, next) });
         }
-        self.free.set(0);
+        self.free.set(first);
     }
 
     /// Sets the bytes of a slot of the arena: `1 << log2`.
@@ -185,42 +185,42 @@ impl Link {
     /// arena. There must be a free one.
     #[inline(always)]
     pub fn ask(&self, table: &Runs<Slot>, op: u32) -> (u32, usize) {
-        let index = self.free.get();
-        let slot = table.at(self.slots.get(), index);
+        let slot = table.named(self.free.get());
         self.free.set(slot.op.replace(op));
         let tag = slot.tag.get() ^ FREE;
         slot.tag.set(tag);
-        (tag, self.offset(index))
+        (tag, self.offset(tag))
     }
 
     /// The operation behind a tag, if that tag is out.
     #[inline(always)]
     pub fn asked(&self, table: &Runs<Slot>, tag: u32) -> Option<u32> {
-        Some(self.find(table, tag)?.op.get())
+        Some(table.named(self.find(table, tag)?).op())
     }
 
-    /// The slot behind a tag, if that tag is out.
+    /// The name of the slot behind a tag, if that tag is out.
     #[inline(always)]
-    pub fn find<'a>(&self, table: &'a Runs<Slot>, tag: u32) -> Option<&'a Slot> {
+    pub fn find(&self, table: &Runs<Slot>, tag: u32) -> Option<u32> {
         let index = tag & 0xffff;
         if index > self.mask.get() {
             return None;
         }
-        let slot = table.at(self.slots.get(), index);
-        (slot.tag.get() == tag).then_some(slot)
+        let name = table.name(self.slots.get(), index);
+        (table.named(name).tag.get() == tag).then_some(name)
     }
 
     /// Takes the slot of a tag back, which is out: it goes stale.
     pub fn take_back(&self, table: &Runs<Slot>, tag: u32) {
         let index = tag & self.mask.get();
-        self.answered(table.at(self.slots.get(), index), tag);
+        self.answered(table, table.name(self.slots.get(), index), tag);
     }
 
     /// Takes a slot back, whose tag is out: it goes stale.
     #[inline(always)]
-    pub fn answered(&self, slot: &Slot, tag: u32) {
+    pub fn answered(&self, table: &Runs<Slot>, name: u32, tag: u32) {
+        let slot = table.named(name);
         slot.tag.set(tag.wrapping_add(GENERATION | FREE));
-        slot.op.set(self.free.replace(tag & 0xffff));
+        slot.op.set(self.free.replace(name));
     }
 
     /// Number of slots in the daemon's hands. Looks at all of them.
@@ -230,11 +230,11 @@ impl Link {
 
     /// The operation in slot `index`, if its tag is out.
     pub fn owed_at(&self, table: &Runs<Slot>, index: u32) -> Option<u32> {
-        let slot = table.at(self.slots.get(), index & self.mask.get());
+        let slot = table.named(table.name(self.slots.get(), index & self.mask.get()));
         (slot.tag.get() & FREE == 0).then(|| slot.op.get())
     }
 
-    /// Byte offset of a tag's, or an index's, part of the arena; the tag is out.
+    /// Byte offset of a tag's part of the arena; the tag is out.
     #[inline(always)]
     pub fn offset(&self, tag: u32) -> usize {
         u64::from(tag & 0xffff).wrapping_mul(self.slot_bytes.get()) as usize
