@@ -135,6 +135,13 @@ pub const fn demux(raw: u64) -> Result<u64, Errno> {
     if is_error(raw) { Err(Errno(raw.wrapping_neg() as u16)) } else { Ok(raw) }
 }
 
+impl Errno {
+    /// What a `ring_enter` returns that failed with this.
+    pub const fn refusal(self) -> i32 {
+        (self.0 as i32).wrapping_neg()
+    }
+}
+
 /// Whether the 64 bits of a completion stand for an error.
 #[inline(always)]
 pub const fn is_error(raw: u64) -> bool {

@@ -44,7 +44,7 @@ pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then) -> Resume {
     match then {
         Then::Go(value) if s.halt.get().is_none() => {
             if s.contexts.at(current).stop.get() {
-                s.contexts.at(current).regs.set_result(i64::from(value) as u64);
+                s.contexts.at(current).regs.set_result(value);
                 cpu.current.set(NONE);
                 s.stand_still(current, s.contexts.at(current));
                 return next(s, cpu, &s.memory.budget);
@@ -52,7 +52,7 @@ pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then) -> Resume {
             queue_handoff(s);
             set_timer(s, cpu);
             if s.reload.replace(false) {
-                s.contexts.at(current).regs.set_result(i64::from(value) as u64);
+                s.contexts.at(current).regs.set_result(value);
                 return Resume::Context(current);
             }
             return Resume::Same(value);
@@ -152,7 +152,7 @@ fn go_on(s: &State, cpu: &Cpu, id: u32, left: crate::context::context::Unfinishe
     };
     match super::enter::long(s, s.rings.at(left.ring), u64::from(left.to_submit), then) {
         Then::Go(value) if context.state.get() == Run::Running => {
-            context.regs.set_result(i64::from(value) as u64);
+            context.regs.set_result(value);
             if !context.stop.get() {
                 queue_handoff(s);
                 return Some(run(s, cpu, id));

@@ -10,7 +10,7 @@
 
 use super::choose;
 use super::event::Enter;
-use crate::base::{NONE, is_none};
+use crate::base::is_none;
 use crate::context::context::{Context, State as Run, Unfinished};
 use crate::context::cpu::Cpu;
 use crate::context::timers::CONTEXT;
@@ -118,18 +118,26 @@ pub fn alone(s: &State, cpu: &Cpu, single: Single<'_>, deadline: u64) -> Left {
     }
     ring.sq.advance(1);
     ring.cq.claim_known(1);
-    let woken = read::start(s, context, ring, head.tag(), entry);
+    let daemon = read::start(s, context, ring, head.tag(), entry);
     let memory = ring.memory.get();
     ring.sq.publish(&memory.sq());
-    if let Some(woken) = woken
-        && s.step.is_brief()
+    if s.step.is_brief()
         && ring.aim_next(&memory.cq())
+        && s.rings.at(daemon).waits_alone_for(enter::REQUESTS)
+        && choose::may_hand_over(cpu)
     {
-        return park_briefly(s, cpu, context, ring, enter::COMPLETIONS, woken);
+        return change_places(context, ring, enter::COMPLETIONS, s.rings.at(daemon));
     }
     cold_path();
-    s.hand_any(woken.unwrap_or(NONE));
+    rouse_daemon(s, daemon);
     Left::Rest(wait_for_completions(s, ring, Wait { min_complete: 1, flags: enter::COMPLETIONS, deadline }))
+}
+
+/// Wakes a daemon that was asked something, if it is one.
+fn rouse_daemon(s: &State, daemon: u32) {
+    if let Some(daemon) = s.rings.get(daemon) {
+        s.hand_any(s.rouse(daemon, enter::REQUESTS));
+    }
 }
 
 /// The same for what is not so common.
@@ -139,7 +147,7 @@ fn alone_apart(s: &State, ring: &Ring, head: Head, entry: Entry<'_, 8>, deadline
     ring.cq.claim_known(1);
     if head.shape() == dispatch::READ {
         let context = s.contexts.at(ring.owner.get());
-        s.hand_any(read::start(s, context, ring, head.tag(), entry).unwrap_or(NONE));
+        rouse_daemon(s, read::start(s, context, ring, head.tag(), entry));
     } else if !dispatch::start_other(s, ring, head, entry) {
         return Then::Gone;
     }
@@ -147,17 +155,14 @@ fn alone_apart(s: &State, ring: &Ring, head: Head, entry: Entry<'_, 8>, deadline
     wait_for_completions(s, ring, Wait { min_complete: 1, flags: enter::COMPLETIONS, deadline })
 }
 
-/// Lets a context wait that runs and has no deadline, at the end of a [brief](crate::op::step::Step::is_brief) step.
+/// The end of a [brief](crate::op::step::Step::is_brief) step: a context that runs waits in its ring, without a deadline,
+/// and the owner of another one goes on, which waits there for what has come.
 #[inline(always)]
-fn park_briefly(s: &State, cpu: &Cpu, context: &Context, ring: &Ring, flags: u64, woken: u32) -> Left {
+fn change_places(context: &Context, ring: &Ring, flags: u64, other: &Ring) -> Left {
+    other.waits.set(0);
     ring.waits.set(flags as u8);
     context.state.set(Run::Waiting);
-    if !is_none(woken) && choose::may_hand_over(cpu) {
-        return Left::HandOver(woken);
-    }
-    cold_path();
-    s.hand_any(woken);
-    Left::Rest(Then::Wait)
+    Left::HandOver(other.owner.get())
 }
 
 /// What a `ring_enter` waits for when its submissions are taken.
@@ -184,13 +189,20 @@ pub fn serve(s: &State, cpu: &Cpu, ring: &Ring, to_submit: u64, deadline: u64) -
     ring.rp.publish(&replies);
     let link_id = ring.link.get();
     let link = s.links.at(link_id);
-    let woken = reply::take(s, link_id, link, words);
+    let (client, position) = reply::take(s, link_id, link, words);
     forward::refill(s, link_id, link);
-    if s.step.is_brief() && ring.rq.lag(&ring.memory.get().service_requests()) == 0 {
-        return park_briefly(s, cpu, s.contexts.at(ring.owner.get()), ring, enter::REQUESTS, woken);
+    if s.step.is_brief()
+        && ring.rq.lag(&memory.service_requests()) == 0
+        && s.rings.at(client).reaches(position)
+        && s.rings.at(client).waits_alone_for(enter::COMPLETIONS)
+        && choose::may_hand_over(cpu)
+    {
+        return change_places(s.contexts.at(ring.owner.get()), ring, enter::REQUESTS, s.rings.at(client));
     }
     cold_path();
-    s.hand_any(woken);
+    if let Some(client) = s.rings.get(client) {
+        s.rouse_at(client, position);
+    }
     Left::Rest(wait(s, ring, Wait { min_complete: 0, flags: enter::REQUESTS, deadline }))
 }
 
@@ -426,12 +438,7 @@ fn nop_answer(head: Head) -> [u64; 2] {
 /// The context goes on, and its `ring_enter` fails.
 #[cold]
 fn fail(error: Errno) -> Then {
-    Then::Go(refusal(error))
-}
-
-/// What a `ring_enter` returns that failed.
-pub fn refusal(error: Errno) -> i32 {
-    i32::from(error.raw()).wrapping_neg()
+    Then::Go(error.refusal())
 }
 
 /// A program wrote an index that cannot be: it ends.

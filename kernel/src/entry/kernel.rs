@@ -59,7 +59,7 @@ impl Kernel {
             Road::Done => Resume::Same(0),
             Road::Refused(error) => {
                 count(&self.state.stats.refused);
-                Resume::Same(enter::refusal(error))
+                Resume::Same(error.refusal())
             }
             Road::Alone(single) => self.alone(cpu, single, args.deadline, Told),
             Road::Serve(ring) => self.serve(cpu, ring, args.to_submit, args.deadline, Told),

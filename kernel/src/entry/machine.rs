@@ -60,7 +60,7 @@ pub fn enter(
 #[inline(never)]
 fn refuse(kernel: Running, error: Errno) -> u64 {
     count(&kernel.state.stats.refused);
-    to_value(enter::refusal(error))
+    to_value(error.refusal())
 }
 
 /// The road of a single submission.

@@ -227,7 +227,8 @@ fn send(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<b
     let words = [head(request.opcode, tag), file, buffer, length, request.offset, request.more];
     let requests = daemon.memory.get();
     write(asked.context, requests.service_requests().slot(daemon.rq.position()), words);
-    s.hand_any(publish(s, daemon, 1));
+    publish(daemon, 1);
+    s.hand_any(s.rouse(daemon, enter::REQUESTS));
     Ok(true)
 }
 
@@ -245,14 +246,12 @@ pub fn write(asker: &Context, place: &map::Slot<8>, words: [u64; 6]) {
     ring::store(place, [head, file, buffer, length, offset, more, owner, pid]);
 }
 
-/// Shows a daemon so many requests, and [rouses](State::rouse) it if it waits for them.
+/// Shows a daemon so many requests, for which it is to be [roused](State::rouse).
 #[inline(always)]
-#[must_use = "a daemon that was woken must run"]
-pub fn publish(s: &State, daemon: &Ring, count: u32) -> u32 {
+pub fn publish(daemon: &Ring, count: u32) {
     let memory = daemon.memory.get();
     let position = daemon.rq.advance(count);
     daemon.rq.publish_to(&memory.service_requests(), position);
-    s.rouse(daemon, enter::REQUESTS)
 }
 
 /// Whether a request finds a place in a daemon's queue. A daemon whose index cannot be ends.

@@ -6,17 +6,17 @@ use super::cx::Cx;
 use super::inflight::PLAIN_READ;
 use super::state::State;
 use super::{dispatch, forward};
+use crate::base::NONE;
 use crate::context::context::Context;
-use crate::context::file::{File, Kind};
+use crate::context::file::Kind;
 use crate::ring::duplex::Ring;
-use crate::scheme::link::Link;
 use core::hint::cold_path;
 use ring_abi::args::CURSOR;
 use ring_abi::boot::USER_END;
 use ring_abi::map;
 use ring_abi::ring::Entry;
 use ring_abi::sqe::Head;
-use ring_abi::{Opcode, Words};
+use ring_abi::{Opcode, Words, enter};
 
 /// What a program asks.
 #[derive(Clone, Copy)]
@@ -46,29 +46,29 @@ impl Asked {
 }
 
 /// Where the reads of a handle go.
-struct Target<'a> {
-    file_id: u32,
-    file: &'a File,
-    link_id: u32,
-    link: &'a Link,
-    daemon: &'a Ring,
+///
+/// Names, since with near rooms a reference is no better, and a choice of references has to be looked at again.
+#[derive(Clone, Copy)]
+struct Target {
+    file: u32,
+    link: u32,
+    daemon: u32,
 }
 
-impl<'a> Target<'a> {
+impl Target {
     /// Where the reads of a handle go, if that is to a daemon that takes one at once if its queue has room.
     #[inline(always)]
-    fn find(s: &'a State, context: &Context, fd: u64) -> Option<Target<'a>> {
-        let file_id = s.tables.at(context.table.get()).file(&s.chunks, fd).ok()?;
-        let file = s.files.at(file_id);
+    fn find(s: &State, context: &Context, fd: u64) -> Option<Target> {
+        let id = s.tables.at(context.table.get()).file(&s.chunks, fd).ok()?;
+        let file = s.files.at(id);
         if file.kind.get() != Kind::Daemon {
             return None;
         }
-        let link_id = file.object.get();
-        let link = s.links.at(link_id);
+        let link = s.links.at(file.object.get());
         if !link.takes_at_once() {
             return None;
         }
-        Some(Target { file_id, file, link_id, link, daemon: s.rings.at(link.ring.get()) })
+        Some(Target { file: id, link: file.object.get(), daemon: link.ring.get() })
     }
 
     /// Asks the daemon, in this slot of its queue; all that needs is there. The file is not held yet, and the daemon is
@@ -76,46 +76,63 @@ impl<'a> Target<'a> {
     #[inline(always)]
     fn ask(&self, s: &State, context: &Context, ring: &Ring, tag: u32, asked: Asked, place: &map::Slot<8>) {
         let (id, op) = s.start_ensured(ring, tag, PLAIN_READ);
-        let most = self.link.slot_bytes();
-        let length = asked.length.min(most);
-        op.file.set(self.file_id);
-        op.object.set(self.link_id);
+        let link = s.links.at(self.link);
+        let length = asked.length.min(link.slot_bytes());
+        op.file.set(self.file);
+        op.object.set(self.link);
         // The daemon has the others, and it is not asked again.
         let [_, buffer, most, ..] = &op.args;
         buffer.set(asked.buffer);
         most.set(length);
-        let (slot_tag, offset) = self.link.ask(&s.slots, id);
+        let (slot_tag, offset) = link.ask(&s.slots, id);
         op.slot_tag.set(slot_tag);
-        let buffer = self.link.arena_address.get().wrapping_add(offset as u64);
+        let buffer = link.arena_address.get().wrapping_add(offset as u64);
         let head = forward::head(Opcode::Read, slot_tag);
-        forward::write(context, place, [head, self.file.id.get(), buffer, length, asked.offset, 0]);
+        forward::write(
+            context,
+            place,
+            [head, s.files.at(self.file).id.get(), buffer, length, asked.offset, 0],
+        );
     }
 
-    /// Holds the file for so many operations, and tells the daemon of them: its context if that was [woken](State::rouse).
+    /// Holds the file for so many operations, and shows the daemon them.
     #[inline(always)]
-    fn tell(&self, s: &State, count: u32) -> u32 {
-        self.file.hold(count);
-        forward::publish(s, self.daemon, count)
+    fn show(&self, s: &State, count: u32) {
+        s.files.at(self.file).hold(count);
+        forward::publish(s.rings.at(self.daemon), count);
     }
 }
 
-/// Starts a read, whose completion has its place, if it goes out to a daemon at once: the daemon's context if that was
-/// [woken](State::rouse). `None`: it took the general road, and may be answered already.
+/// Starts a read, whose completion has its place: the ring of the daemon that was asked and is to be
+/// [roused](State::rouse). `NONE`, and the step is not brief: it took the general road, and may be answered already.
 #[inline(always)]
-pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Words) -> Option<u32> {
+pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Words) -> u32 {
     s.stats.start(Opcode::Read as u8);
-    let asked = Asked::of(&entry);
-    if !asked.is_plain() || s.ops.ensure_one(&s.memory).is_err() {
-        return start_slowly(s, ring, tag, asked);
+    let Asked { fd, buffer, length, offset } = Asked::of(&entry);
+    if buffer > USER_END {
+        cold_path();
+        return start_slowly(s, ring, tag, fd, buffer, length, offset);
     }
-    let Some(target) = Target::find(s, context, asked.fd) else { return start_slowly(s, ring, tag, asked) };
-    if !forward::has_room(s, target.daemon) {
-        return start_slowly(s, ring, tag, asked);
+    if length > USER_END.wrapping_sub(buffer) {
+        cold_path();
+        return start_slowly(s, ring, tag, fd, buffer, length, offset);
     }
-    let requests = target.daemon.memory.get();
-    let place = requests.service_requests().slot(target.daemon.rq.position());
-    target.ask(s, context, ring, tag, asked, place);
-    Some(target.tell(s, 1))
+    if offset == CURSOR {
+        cold_path();
+        return start_slowly(s, ring, tag, fd, buffer, length, offset);
+    }
+    if s.ops.ensure_one(&s.memory).is_ok()
+        && let Some(target) = Target::find(s, context, fd)
+        && forward::has_room(s, s.rings.at(target.daemon))
+    {
+        let daemon = s.rings.at(target.daemon);
+        let requests = daemon.memory.get();
+        let place = requests.service_requests().slot(daemon.rq.position());
+        target.ask(s, context, ring, tag, Asked { fd, buffer, length, offset }, place);
+        target.show(s, 1);
+        return target.daemon;
+    }
+    start_slowly(s, ring, tag, fd, buffer, length, offset)
 }
 
 /// Starts a read, whose first word was read, and those of the same file that follow it, as far as there is room, but
@@ -127,17 +144,19 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
     let start = ring.sq.position();
     let mut asked = Asked::of(&Entry::at(&sq, start));
     let fd = asked.fd;
-    let Some(target) = Target::find(s, context, fd).filter(|target| forward::has_room(s, target.daemon))
-    else {
+    let Some(target) = Target::find(s, context, fd) else {
         return (start_odd(s, ring, first, asked), None);
     };
-    let most = most.min(ring.cq.known_room()).min(target.daemon.rq.known_room());
-    let requests = target.daemon.memory.get();
+    let (link, daemon) = (s.links.at(target.link), s.rings.at(target.daemon));
+    if !forward::has_room(s, daemon) {
+        return (start_odd(s, ring, first, asked), None);
+    }
+    let most = most.min(ring.cq.known_room()).min(daemon.rq.known_room());
+    let requests = daemon.memory.get();
     let requests = requests.service_requests();
-    let place = target.daemon.rq.position();
+    let place = daemon.rq.position();
     let (mut head, mut done) = (first, 0_u32);
-    while asked.fd == fd && asked.is_plain() && target.link.has_slot() && s.ops.ensure_one(&s.memory).is_ok()
-    {
+    while asked.fd == fd && asked.is_plain() && link.has_slot() && s.ops.ensure_one(&s.memory).is_ok() {
         target.ask(s, context, ring, head.tag(), asked, requests.slot(place.wrapping_add(done)));
         done = done.wrapping_add(1);
         if done >= most {
@@ -154,7 +173,8 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
         s.stats.start_many(Opcode::Read as u8, done);
         ring.sq.advance(done);
         ring.cq.claim_known(done);
-        s.hand_any(target.tell(s, done));
+        target.show(s, done);
+        s.hand_any(s.rouse(daemon, enter::REQUESTS));
     }
     if done >= most {
         (done, None)
@@ -173,16 +193,17 @@ fn start_odd(s: &State, ring: &Ring, head: Head, asked: Asked) -> u32 {
     s.stats.start(Opcode::Read as u8);
     ring.sq.advance(1);
     ring.cq.claim_known(1);
-    start_slowly(s, ring, head.tag(), asked);
+    let Asked { fd, buffer, length, offset } = asked;
+    start_slowly(s, ring, head.tag(), fd, buffer, length, offset);
     1
 }
 
-/// Starts a read on the general road; `None`.
+/// Starts a read on the general road; `NONE`.
 #[cold]
 #[inline(never)]
-fn start_slowly(s: &State, ring: &Ring, tag: u32, asked: Asked) -> Option<u32> {
-    let Asked { fd, buffer, length, offset } = asked;
+fn start_slowly(s: &State, ring: &Ring, tag: u32, fd: u64, buffer: u64, length: u64, offset: u64) -> u32 {
+    s.step.measure(&s.memory.machine);
     let outcome = forward::start(&Cx::new(s, ring, tag), Opcode::Read, [fd, buffer, length, offset, 0]);
     dispatch::answer(s, ring, tag, outcome);
-    None
+    NONE
 }

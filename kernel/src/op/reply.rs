@@ -18,26 +18,32 @@ use ring_abi::opcode::Payload;
 use ring_abi::ring::Entry;
 use ring_abi::{Cqe, CqeKind, Errno, Opcode, errno};
 
-/// Takes one reply of the daemon behind `link`: the context if one was [woken](State::rouse) by it.
+/// Takes one reply of the daemon behind `link`: the ring whose completions go up to a position now, and that is to be
+/// [roused](State::rouse) for them. `NONE`, and the step is not brief: that was seen to.
 #[inline(always)]
-pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) -> u32 {
+pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) -> (u32, u32) {
     let Some(read) = PlainRead::find(s, link, words) else {
+        cold_path();
+        s.step.measure(&s.memory.machine);
         take_other(s, link_id, link, words);
-        return NONE;
+        return (NONE, 0);
     };
-    let ring = s.rings.at(read.op.ring.get());
+    let client = read.op.ring.get();
+    let ring = s.rings.at(client);
     let file = read.end(link, ring, 0);
-    let woken = s.show(ring, 1);
-    if s.files.at(file).let_go() { close(s, woken, file) } else { woken }
+    let position = ring.show(1);
+    if s.files.at(file).let_go() {
+        close(s, file);
+    }
+    (client, position)
 }
 
-/// Closes a file that nobody holds any more, after a context was perhaps woken; `NONE`.
+/// Closes a file that nobody holds any more.
 #[cold]
 #[inline(never)]
-fn close(s: &State, woken: u32, file: u32) -> u32 {
-    s.hand_any(woken);
+fn close(s: &State, file: u32) {
+    s.step.measure(&s.memory.machine);
     s.close_file(file);
-    NONE
 }
 
 /// Takes replies: all those to plain reads of one client that follow each other, as far as the budget has entries
@@ -62,8 +68,9 @@ pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Bu
         let file = read.end(link, ring, done.wrapping_sub(shown));
         done = done.wrapping_add(1);
         if s.files.at(file).let_go() {
-            close(s, s.show(ring, done.wrapping_sub(shown)), file);
+            s.show(ring, done.wrapping_sub(shown));
             shown = done;
+            close(s, file);
         }
         // A long copy may use up what was left.
         if done >= budget.left() {
@@ -75,7 +82,7 @@ pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Bu
             _ => break Some(words),
         }
     };
-    s.hand_any(s.show(ring, done.wrapping_sub(shown)));
+    s.show(ring, done.wrapping_sub(shown));
     daemon.rp.advance(done);
     match next {
         None => done,
@@ -91,7 +98,10 @@ pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Bu
 #[cold]
 #[inline(never)]
 fn take_next(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
-    s.hand_any(take(s, link_id, link, words));
+    let (ring, position) = take(s, link_id, link, words);
+    if let Some(ring) = s.rings.get(ring) {
+        s.rouse_at(ring, position);
+    }
 }
 
 /// A plain read that is answered.

@@ -29,7 +29,6 @@ use crate::scheme::link::{Link, Slot};
 use crate::scheme::names::Name;
 use core::cell::Cell;
 use core::fmt::Write;
-use ring_abi::errno::mux;
 use ring_abi::{Cqe, Errno, Opcode, enter};
 
 /// The state of the system.
@@ -212,18 +211,22 @@ impl State {
     #[inline(always)]
     pub fn post(&self, ring: &Ring, entry: Cqe) {
         ring.cq.put_ahead(&ring.memory.get().cq(), 0, entry.to_words());
-        self.hand_any(self.show(ring, 1));
+        self.show(ring, 1);
     }
 
-    /// Shows so many completions that were written into the places that were promised for them, and
-    /// [rouses](Self::rouse) the owner if that is what it waited for.
+    /// Shows so many completions that were written into the places that were promised for them, and wakes the owner if
+    /// that is what it waited for.
     #[inline(always)]
-    #[must_use = "a context that was woken must run"]
-    pub fn show(&self, ring: &Ring, count: u32) -> u32 {
-        let memory = ring.memory.get();
-        let position = ring.cq.filled(count);
-        ring.cq.publish_to(&memory.cq(), position);
-        if ring.reaches(position) { self.rouse(ring, enter::COMPLETIONS) } else { NONE }
+    pub fn show(&self, ring: &Ring, count: u32) {
+        self.rouse_at(ring, ring.show(count));
+    }
+
+    /// Wakes the owner of a ring if it waited for completions up to this position.
+    #[inline(always)]
+    pub fn rouse_at(&self, ring: &Ring, position: u32) {
+        if ring.reaches(position) {
+            self.hand_any(self.rouse(ring, enter::COMPLETIONS));
+        }
     }
 
     /// The ring that a context waits in, if it does.
@@ -236,16 +239,18 @@ impl State {
     /// woken, otherwise in its turn.
     #[inline(always)]
     pub fn wake(&self, ring: &Ring) {
-        self.wake_with(ring, Ok(0));
+        self.wake_with(ring, Ok(()));
     }
 
-    /// The same, with the value that `ring_enter` returns.
+    /// The same, with an error that `ring_enter` returns, or none.
     #[inline(always)]
-    pub fn wake_with(&self, ring: &Ring, result: Result<u64, Errno>) {
+    pub fn wake_with(&self, ring: &Ring, result: Result<(), Errno>) {
         let id = ring.owner.get();
         let context = self.contexts.at(id);
         ring.waits.set(0);
-        context.regs.set_result(mux(result));
+        if let Err(error) = result {
+            context.regs.set_result(error.refusal());
+        }
         if !is_none(context.timer.get()) {
             self.timers.remove(self, id | CONTEXT);
         }
@@ -270,7 +275,7 @@ impl State {
     #[inline(always)]
     #[must_use = "a context that was woken must run"]
     pub fn rouse(&self, ring: &Ring, flag: u64) -> u32 {
-        if u64::from(ring.waits.get()) != flag {
+        if !ring.waits_alone_for(flag) {
             return self.rouse_oddly(ring, flag);
         }
         ring.waits.set(0);

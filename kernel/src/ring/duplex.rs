@@ -97,6 +97,17 @@ impl Record for Ring {
 }
 
 impl Ring {
+    /// Shows so many completions that were written into the places that were promised for them: the position that
+    /// completions go up to now.
+    #[inline(always)]
+    #[must_use = "an owner that waited for this must be woken"]
+    pub fn show(&self, count: u32) -> u32 {
+        let memory = self.memory.get();
+        let position = self.cq.filled(count);
+        self.cq.publish_to(&memory.cq(), position);
+        position
+    }
+
     /// The owner, which waits here, is to stop when it wakes.
     pub fn be_odd(&self) {
         self.waits.set(self.waits.get() | ODD);
@@ -106,6 +117,12 @@ impl Ring {
     #[inline(always)]
     pub fn waits_for(&self, flag: u64) -> bool {
         u64::from(self.waits.get()) & flag != 0
+    }
+
+    /// Whether the owner waits for what a flag of [`enter`] names and nothing else, and nothing is [odd](ODD) about that.
+    #[inline(always)]
+    pub fn waits_alone_for(&self, flag: u64) -> bool {
+        u64::from(self.waits.get()) == flag
     }
 
     /// Sets the wait for completions to end with the next one, which is promised. `false` if the program has one that it

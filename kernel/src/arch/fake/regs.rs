@@ -81,10 +81,10 @@ impl Regs {
         address < LOWER_HALF_END
     }
 
-    /// Sets what `ring_enter` returns to a context that waits there.
-    pub fn set_result(&self, rax: u64) {
+    /// Sets what `ring_enter` returns to a context that waits there, instead of zero.
+    pub fn set_result(&self, result: i32) {
         let kept = self.kept.get();
-        self.kept.set(Kept { rax, ..kept });
+        self.kept.set(Kept { rax: i64::from(result) as u64, ..kept });
     }
 
     /// Sets the base of segment `fs`, which the caller has validated.
@@ -226,6 +226,8 @@ mod tests {
         let r = regs.resumed(None);
         assert_eq!((r.rip, r.rsp, r.rbx, r.r15, r.rdi, r.rax), (5, 6, 7, 8, 0, 77));
         assert_eq!(regs.read(None).rax, 0);
+        regs.enter(&before);
+        assert_eq!(regs.resumed(None).rax, 0, "a result is returned once");
     }
 
     #[test]

@@ -34,15 +34,9 @@ pub(super) fn keep_control_words() {
     }
 }
 
-/// Returns to a context that waits in `ring_enter`.
-///
-/// # Safety
-///
-/// `regs` must be the registers of such a context, valid as [`Regs`] keeps them, and its space must be active.
-#[inline(always)]
-pub(super) unsafe fn quick(regs: &Regs) -> ! {
-    // SAFETY: our caller's promise; the stack is abandoned, and nothing on it is needed again.
-    unsafe {
+/// The way back into `ring_enter`, with an instruction that makes the result.
+macro_rules! return_quickly {
+    ($regs:expr, $result:literal $(, $name:ident = const $value:expr)?) => {
         asm!(
             "mov gs:[{current}], rdi",
             // Scrub: every vector register becomes zero, then this context's two control words.
@@ -63,7 +57,7 @@ pub(super) unsafe fn quick(regs: &Regs) -> ! {
             "mov r13, [rdi + {r13}]",
             "mov r14, [rdi + {r14}]",
             "mov r15, [rdi + {r15}]",
-            "mov rax, [rdi + {result}]",
+            $result,
             "mov r11d, {flags}",
             "xor edi, edi; xor esi, esi; xor edx, edx",
             "xor r8d, r8d; xor r9d, r9d; xor r10d, r10d",
@@ -85,10 +79,34 @@ pub(super) unsafe fn quick(regs: &Regs) -> ! {
             r13 = const offset_of!(Regs, r13),
             r14 = const offset_of!(Regs, r14),
             r15 = const offset_of!(Regs, r15),
-            result = const offset_of!(Regs, result),
-            in("rdi") regs,
+            $($name = const $value,)?
+            in("rdi") $regs,
             options(noreturn),
         )
+    };
+}
+
+/// Returns zero to a context that waits in `ring_enter`.
+///
+/// # Safety
+///
+/// `regs` must be the registers of such a context, valid as [`Regs`] keeps them, and its space must be active.
+#[inline(always)]
+pub(super) unsafe fn quick(regs: &Regs) -> ! {
+    // SAFETY: our caller's promise; the stack is abandoned, and nothing on it is needed again.
+    unsafe { return_quickly!(regs, "xor eax, eax") }
+}
+
+/// Returns the result that was set to a context that waits in `ring_enter`.
+///
+/// # Safety
+///
+/// As [`quick`].
+#[cold]
+pub(super) unsafe fn quick_with_result(regs: &Regs) -> ! {
+    // SAFETY: our caller's promise; the stack is abandoned, and nothing on it is needed again.
+    unsafe {
+        return_quickly!(regs, "movsxd rax, dword ptr [rdi + {result}]", result = const offset_of!(Regs, result))
     }
 }
 

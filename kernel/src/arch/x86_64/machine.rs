@@ -276,6 +276,10 @@ pub fn back(_machine: &Machine, value: u64) -> ! {
 #[cold]
 #[inline(never)]
 fn resume_other<'b>(regs: &Regs, block: impl FnOnce(u32) -> &'b StateBlock) -> ! {
+    if regs.take_result() {
+        // SAFETY: as in `resume`.
+        unsafe { leave::quick_with_result(regs) }
+    }
     match regs.detach() {
         // SAFETY: as in `resume`, for `StateBlock` too.
         Some(number) => unsafe { leave::full(regs, block(number)) },

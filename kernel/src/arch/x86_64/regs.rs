@@ -21,6 +21,8 @@ pub(super) const FCW_START: u16 = 0x37f;
 
 /// Instead of a block's number: the context waits in `ring_enter`.
 const QUICK: u32 = u32::MAX;
+/// Instead of a block's number: the context waits in `ring_enter`, and that does not return zero.
+const RESULT: u32 = u32::MAX - 2;
 /// Instead of a block's number: the context never ran, and `r12` to `r14` hold its three arguments.
 const FRESH: u32 = u32::MAX - 1;
 
@@ -52,10 +54,11 @@ pub struct Regs {
     pub(super) r13: Cell<u64>,
     pub(super) r14: Cell<u64>,
     pub(super) r15: Cell<u64>,
-    pub(super) result: Cell<u64>,
     pub(super) fs_base: Cell<u64>,
     pub(super) mxcsr: Cell<u32>,
     pub(super) fcw: Cell<u16>,
+    /// What `ring_enter` returns, if that is not zero.
+    pub(super) result: Cell<i32>,
     /// The number of the block with the rest of the state, or what there is instead.
     block: Cell<u32>,
     /// The root of its address space.
@@ -82,8 +85,8 @@ impl Regs {
             r13: Cell::new(0),
             r14: Cell::new(0),
             r15: Cell::new(0),
-            result: Cell::new(0),
             fs_base: Cell::new(0),
+            result: Cell::new(0),
             mxcsr: Cell::new(MXCSR_START),
             fcw: Cell::new(FCW_START),
             block: Cell::new(QUICK),
@@ -100,7 +103,7 @@ impl Regs {
         self.r12.set(start.rdi);
         self.r13.set(start.rsi);
         self.r14.set(start.rdx);
-        for register in [&self.rbx, &self.rbp, &self.r15, &self.result, &self.fs_base] {
+        for register in [&self.rbx, &self.rbp, &self.r15, &self.fs_base] {
             register.set(0);
         }
         self.mxcsr.set(MXCSR_START);
@@ -123,10 +126,10 @@ impl Regs {
         address >> 47 == 0
     }
 
-    /// What `ring_enter` returns to the context that waits there.
-    #[inline(always)]
-    pub fn set_result(&self, result: u64) {
+    /// What `ring_enter` returns to the context that waits there, instead of zero.
+    pub fn set_result(&self, result: i32) {
         self.result.set(result);
+        self.block.set(RESULT);
     }
 
     /// Sets the base of `fs`; the caller has checked it with [`valid_base`](Self::valid_base).
@@ -151,7 +154,7 @@ impl Regs {
     #[inline(always)]
     pub fn block(&self) -> Option<u32> {
         let block = self.block.get();
-        if block < FRESH { Some(block) } else { None }
+        if block < RESULT { Some(block) } else { None }
     }
 
     /// Forgets the block: the context is about to run, or to end.
@@ -161,7 +164,16 @@ impl Regs {
         block
     }
 
-    /// Whether the context waits in `ring_enter`.
+    /// Whether the context waits in `ring_enter`, which returns something else than zero; no more than once.
+    pub(super) fn take_result(&self) -> bool {
+        let has_result = self.block.get() == RESULT;
+        if has_result {
+            self.block.set(QUICK);
+        }
+        has_result
+    }
+
+    /// Whether the context waits in `ring_enter`, which returns zero.
     #[inline(always)]
     pub(super) fn is_quick(&self) -> bool {
         self.block.get() == QUICK
@@ -226,7 +238,9 @@ impl Regs {
     fn write_kept(&self, registers: &Registers) {
         self.rip.set(registers.rip);
         self.rsp.set(registers.rsp);
-        self.block.set(QUICK);
+        if self.is_fresh() {
+            self.block.set(QUICK);
+        }
         self.rbx.set(registers.rbx);
         self.rbp.set(registers.rbp);
         self.r12.set(registers.r12);
