@@ -78,6 +78,32 @@ impl<'m, const W: usize> Queue<'m, W> {
     }
 }
 
+/// An entry that nobody writes to: plain memory, of which a compiler leaves out what is not looked at.
+#[cfg(not(loom))]
+#[derive(Clone, Copy)]
+pub struct Settled<'m>(&'m Slot<8>);
+
+#[cfg(not(loom))]
+impl<'m> Settled<'m> {
+    /// The entry at a position.
+    ///
+    /// # Safety
+    ///
+    /// It was shown by a peer that is trusted not to write to it before it is taken off, as the kernel is by programs,
+    /// and it is not taken off as long as this is used.
+    #[inline(always)]
+    pub unsafe fn at(queue: &SqeQueue<'m>, position: u32) -> Self {
+        Settled(queue.slot(position))
+    }
+
+    /// All words.
+    #[inline(always)]
+    pub fn words(self) -> [u64; 8] {
+        // SAFETY: `at` was promised that nobody writes.
+        self.0.each_ref().map(|word| unsafe { word.as_ptr().read() })
+    }
+}
+
 /// One end's view of a ring's memory.
 ///
 /// Holds no right to free the memory: whoever made it keeps the memory mapped as long as the view lives.

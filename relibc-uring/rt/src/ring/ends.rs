@@ -2,13 +2,14 @@
 //! requests come out and replies go in.
 #![forbid(unsafe_code)]
 
+use crate::ring::settled;
 use crate::ring::slots::Answer;
 use crate::trap::{self, Enter};
 use core::sync::atomic::Ordering::Relaxed;
 use ring_abi::enter;
 use ring_abi::layout::Sizes;
-use ring_abi::map::Ring;
-use ring_abi::ring::{Consumer, Entry, Producer, PushError};
+use ring_abi::map::{Ring, Settled};
+use ring_abi::ring::{Consumer, Producer, PushError};
 
 /// No room in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,9 +120,9 @@ impl Ends {
         ready
     }
 
-    /// Takes every request that is there: `each` gets its place in the queue.
+    /// Takes every request that is there.
     #[inline(always)]
-    pub(crate) fn take_requests(&self, mut each: impl FnMut(Entry<'_, 8>)) -> u32 {
+    pub(crate) fn take_requests(&self, mut each: impl FnMut(Settled<'_>)) -> u32 {
         let queue = self.ring.service_requests();
         let Ok(ready) = self.requests.ready(&queue) else { corrupt() };
         if ready == 0 {
@@ -130,7 +131,7 @@ impl Ends {
         let mut at = self.requests.position();
         let end = at.wrapping_add(ready);
         while at != end {
-            each(Entry::at(&queue, at));
+            settled::show(&queue, at, &mut each);
             at = at.wrapping_add(1);
         }
         self.requests.move_to(end);

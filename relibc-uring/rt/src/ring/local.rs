@@ -88,6 +88,7 @@ impl Local {
             }
         }
         self.cancels.take();
+        self.slots.recount();
         self.settle();
     }
 
@@ -256,9 +257,12 @@ impl Local {
     /// Waits until something can go on: a completion, or with [`enter::REQUESTS`] a request.
     #[inline(always)]
     pub(crate) fn wait(&self, flags: u64) -> u32 {
-        // While nothing is in flight no completion can end the wait, and the kernel need not look for one.
-        let completions = if flags == 0 || self.slots.any_used() { enter::COMPLETIONS } else { 0 };
-        self.entered(self.ends().enter(1, flags | completions));
+        // While nothing is in flight no completion can end the wait, and nobody need look for one.
+        if flags != 0 && !self.slots.any_used() {
+            self.entered(self.ends().enter(1, flags));
+            return 0;
+        }
+        self.entered(self.ends().enter(1, flags | enter::COMPLETIONS));
         self.reap()
     }
 
@@ -287,6 +291,9 @@ impl Local {
     fn deliver(&self, tag: u32, answer: Answer) {
         if self.crowded.get() {
             self.slots.call_for_care();
+        }
+        if tag == DISCARD {
+            return self.slots.discarded();
         }
         let Some(slot) = self.slots.get(tag) else { return };
         match slot.stage.get() {
@@ -397,8 +404,9 @@ impl Local {
             let mut cancels = self.cancels.take();
             cancels.push(tag);
             self.cancels.set(cancels);
-            self.slots.call_for_care();
+            return self.slots.call_for_care();
         }
+        self.slots.discard();
     }
 
     /// Closes the handle that an operation made after nobody wanted it any more.
@@ -411,6 +419,7 @@ impl Local {
             while ends.push(entry, 2).is_err() {
                 self.make_room(ends);
             }
+            self.slots.discard();
         }
     }
 }

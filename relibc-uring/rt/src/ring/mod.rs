@@ -3,6 +3,7 @@
 //! - [`ends`]: pushes submissions, takes completions, enters the kernel.
 //! - [`slots`]: one slot for each awaited operation; its index is the operation's tag. The slot of a dropped
 //!   operation keeps the buffer until the kernel has let go of it.
+//! - [`settled`]: reads requests.
 //! - [`place`]: makes the ends of a ring whose address the kernel gave.
 //! - [`resize`]: another ring instead of the first one.
 //! - [`buffer`]: what can be lent to the kernel.
@@ -14,6 +15,7 @@ pub(crate) mod ends;
 pub(crate) mod local;
 pub(crate) mod place;
 mod resize;
+mod settled;
 pub(crate) mod slots;
 
 pub use buffer::{IoBuf, IoBufMut};

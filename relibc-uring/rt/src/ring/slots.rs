@@ -66,7 +66,7 @@ pub(crate) struct Slot {
 pub(crate) struct Slots {
     all: Cell<&'static [Slot]>,
     free: Cell<u32>,
-    /// Slots that are not free.
+    /// Slots that are not free, and operations in flight whose answers nobody wants.
     used: Cell<u32>,
     /// Slots that need care once it is safe to run code of others.
     after: Cell<u32>,
@@ -175,7 +175,23 @@ impl Slots {
         Some((index, slot))
     }
 
-    /// Whether any operation has a slot.
+    /// An operation without a slot begins whose answer nobody wants.
+    pub(crate) fn discard(&self) {
+        self.used.set(self.used.get().wrapping_add(1));
+    }
+
+    /// The answer of such an operation has come.
+    pub(crate) fn discarded(&self) {
+        self.used.set(self.used.get().saturating_sub(1));
+    }
+
+    /// After a fork: what was to be discarded does not come.
+    pub(crate) fn recount(&self) {
+        let used = self.all.get().iter().filter(|slot| slot.stage.get() != Stage::Free).count();
+        self.used.set(used as u32);
+    }
+
+    /// Whether any operation has a slot or is to be discarded: whether a completion may come.
     #[inline(always)]
     pub(crate) fn any_used(&self) -> bool {
         self.used.get() != 0

@@ -11,7 +11,6 @@ use core::marker::PhantomData;
 use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use ring_abi::ring::Entry;
 use ring_abi::{Cqe, CqeKind, Errno, Opcode, SqeFlags};
 
 /// What a request can be answered with.
@@ -75,13 +74,11 @@ impl Request {
         Request { tag, kind, args: [a, b, c, d, e, f], caller, written: 0, tracked: true, stays: PhantomData }
     }
 
-    /// The same, where opcode and flags are known to be these, as `head` says.
+    /// The same, where opcode and flags are known to be these, as the first word says.
     #[inline(always)]
-    pub(super) fn known<const KIND: u16>(head: u64, entry: Entry<'_, 8>) -> Request {
-        let words = [1, 2, 3, 4, 5, 6, 7].map(|index| entry.load(index));
-        let [a, b, c, d, e, f, caller] = words;
-        let head = head & !0xffff_ffff | u64::from(KIND);
-        Request::new([head, a, b, c, d, e, f, caller])
+    pub(super) fn known<const KIND: u16>(mut words: [u64; 8]) -> Request {
+        words[0] = words[0] & !0xffff_ffff | u64::from(KIND);
+        Request::new(words)
     }
 
     /// What is asked; see [`body`](Self::body) for the arguments.

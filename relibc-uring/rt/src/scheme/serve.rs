@@ -11,7 +11,7 @@ use core::future::poll_fn;
 use core::marker::PhantomData;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use ring_abi::ring::Entry;
+use ring_abi::map::Settled;
 use ring_abi::{Errno, Opcode, enter};
 
 /// What a handler made of a request.
@@ -211,9 +211,9 @@ impl Server for Refusal {
 fn drain(local: &Local, server: &mut impl Server) -> bool {
     const READ: u16 = Opcode::Read.raw() as u16;
     const WRITE: u16 = Opcode::Write.raw() as u16;
-    local.ends().take_requests(|entry| match entry.load(0) {
-        head if head as u16 == READ => server.serve(local, Request::known::<READ>(head, entry)),
-        head if head as u16 == WRITE => server.serve(local, Request::known::<WRITE>(head, entry)),
+    local.ends().take_requests(|entry| match entry.words()[0] as u16 {
+        READ => server.serve(local, Request::known::<READ>(entry.words())),
+        WRITE => server.serve(local, Request::known::<WRITE>(entry.words())),
         _ => serve_rarely(local, entry, server),
     });
     local.service.pending.is_empty()
@@ -221,8 +221,8 @@ fn drain(local: &Local, server: &mut impl Server) -> bool {
 
 #[cold]
 #[inline(never)]
-fn serve_rarely(local: &Local, entry: Entry<'_, 8>, server: &mut impl Server) {
-    let request = Request::new(entry.copy());
+fn serve_rarely(local: &Local, entry: Settled<'_>, server: &mut impl Server) {
+    let request = Request::new(entry.words());
     if is_cancel(&request) {
         cancel(local, request);
     } else {
