@@ -9,7 +9,7 @@
 
 use ring_abi::layout::{CQE_BYTES, HEADER_BYTES, SQE_BYTES, Sizes, word};
 use ring_abi::map::{Queue, Ring};
-use ring_abi::ring::{Consumer, Corrupt, Doorbell, Producer, PushError};
+use ring_abi::ring::{Consumer, Corrupt, Doorbell, Promiser, PushError};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -130,7 +130,7 @@ struct Ends<'m, const P: usize, const C: usize> {
     shadow: Vec<u32>,
     filled: u64,
 
-    producer: Producer,
+    producer: Promiser,
     out: Queue<'m, P>,
     out_place: Place,
     tail: u32,
@@ -158,7 +158,7 @@ impl<'m, const P: usize, const C: usize> Ends<'m, P, C> {
             memory,
             shadow: memory.all(),
             filled: 0,
-            producer: Producer::at(start),
+            producer: Promiser::at(start),
             out: out.0,
             out_place: out.1,
             tail: start,

@@ -40,16 +40,11 @@ pub enum Doorbell {
     Ring,
 }
 
-/// What the producer remembers: its own index, how many slots it knows to be free, and how many of the
-/// free ones it has promised.
-///
-/// A promise ([`claim`](Self::claim)) is kept by [`fill`](Self::fill), which cannot fail: this is how a
-/// completion has its place before its operation starts.
+/// What the producer remembers: its own index, and how far it may go without another look at the peer's.
 #[derive(Debug, Default)]
 pub struct Producer {
     tail: Cell<u32>,
-    room: Cell<u32>,
-    held: Cell<u32>,
+    end: Cell<u32>,
 }
 
 impl Producer {
@@ -60,14 +55,13 @@ impl Producer {
 
     /// The end of an empty queue whose indices stand at `position`.
     pub const fn at(position: u32) -> Producer {
-        Producer { tail: Cell::new(position), room: Cell::new(0), held: Cell::new(0) }
+        Producer { tail: Cell::new(position), end: Cell::new(position) }
     }
 
     /// Becomes the end of a fresh queue again.
     pub fn reset(&self) {
         self.tail.set(0);
-        self.room.set(0);
-        self.held.set(0);
+        self.end.set(0);
     }
 
     /// Position of the next entry.
@@ -76,24 +70,28 @@ impl Producer {
         self.tail.get()
     }
 
-    /// Slots known to be free and not promised, without a look at the peer's index.
+    /// Slots known to be free, without a look at the peer's index.
     #[inline(always)]
     pub fn known_room(&self) -> u32 {
-        self.room.get()
+        self.end.get().wrapping_sub(self.tail.get())
     }
 
-    /// Places promised and not yet filled.
-    #[inline(always)]
-    pub fn held(&self) -> u32 {
-        self.held.get()
-    }
-
-    /// Looks at the peer's index and says how many slots are free and not promised.
+    /// Looks at the peer's index and says how many slots are free.
     #[inline]
     pub fn refresh<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, Corrupt> {
-        let free = queue.capacity().checked_sub(self.untaken(queue)?).ok_or(Corrupt)?;
-        let room = free.checked_sub(self.held.get()).ok_or(Corrupt)?;
-        self.room.set(room);
+        self.refresh_behind(queue, self.tail.get())
+    }
+
+    /// The same where all slots before `taken` are, which is not before the next entry.
+    #[inline(always)]
+    fn refresh_behind<const W: usize>(&self, queue: &Queue<'_, W>, taken: u32) -> Result<u32, Corrupt> {
+        let head = queue.head().load(Acquire);
+        let room = queue.capacity().checked_sub(taken.wrapping_sub(head)).ok_or(Corrupt)?;
+        // What is taken but not shown cannot have been read.
+        if self.tail.get().wrapping_sub(head) > queue.capacity() {
+            return Err(Corrupt);
+        }
+        self.end.set(taken.wrapping_add(room));
         Ok(room)
     }
 
@@ -116,68 +114,23 @@ impl Producer {
         if untaken <= queue.capacity() { Ok(untaken) } else { Err(Corrupt) }
     }
 
-    /// Promises a place.
-    #[inline(always)]
-    pub fn claim<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<(), PushError> {
-        self.ensure_room(queue)?;
-        self.claim_known(1);
-        Ok(())
-    }
-
-    /// Promises places that are known to be free: [`known_room`](Self::known_room) is not below `count`.
-    #[inline(always)]
-    pub fn claim_known(&self, count: u32) {
-        debug_assert!(self.room.get() >= count, "no more slots than are free");
-        self.room.set(self.room.get().wrapping_sub(count));
-        self.held.set(self.held.get().wrapping_add(count));
-    }
-
-    #[cold]
-    fn look_for_room<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, PushError> {
-        match self.refresh(queue) {
-            Ok(0) => Err(PushError::Full),
-            Ok(room) => Ok(room),
-            Err(Corrupt) => Err(PushError::Corrupt),
-        }
-    }
-
-    /// Fills a promised place. The peer sees it only after [`publish`](Self::publish).
-    #[inline(always)]
-    pub fn fill<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) {
-        self.put_ahead(queue, 0, entry);
-        self.filled(1);
-    }
-
-    /// Counts `count` promised places that were filled by [`put_ahead`](Self::put_ahead). The peer sees them only
-    /// after [`publish`](Self::publish).
-    #[inline(always)]
-    pub fn filled(&self, count: u32) -> u32 {
-        debug_assert!(self.held.get() >= count, "no more places than are promised");
-        self.held.set(self.held.get().wrapping_sub(count));
-        let position = self.tail.get().wrapping_add(count);
-        self.tail.set(position);
-        position
-    }
-
     /// Makes sure that the next [`put`](Self::put) finds a free slot.
     #[inline(always)]
     pub fn ensure_room<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<(), PushError> {
-        if self.room.get() == 0 { self.look_for_room(queue).map(|_| ()) } else { Ok(()) }
+        if self.tail.get() == self.end.get() { or_full(self.refresh(queue)).map(|_| ()) } else { Ok(()) }
     }
 
-    /// Fills the slot `ahead` places after the next one, which is known to be free or promised. It counts only after
-    /// [`advance`](Self::advance) or [`filled`](Self::filled).
+    /// Fills the slot `ahead` places after the next one, which is known to be free. It counts only after
+    /// [`advance`](Self::advance).
     #[inline(always)]
     pub fn put_ahead<const W: usize>(&self, queue: &Queue<'_, W>, ahead: u32, entry: [u64; W]) {
         store(queue.slot(self.tail.get().wrapping_add(ahead)), entry);
     }
 
-    /// Counts `count` slots that were filled by [`put_ahead`](Self::put_ahead). The peer sees them only after
-    /// [`publish`](Self::publish).
+    /// Counts `count` slots that were filled by [`put_ahead`](Self::put_ahead): the position behind them. The peer sees
+    /// them only after [`publish`](Self::publish).
     #[inline(always)]
     pub fn advance(&self, count: u32) -> u32 {
-        debug_assert!(self.room.get() >= count, "no more slots than are free");
-        self.room.set(self.room.get().wrapping_sub(count));
         let position = self.tail.get().wrapping_add(count);
         self.tail.set(position);
         position
@@ -187,8 +140,6 @@ impl Producer {
     /// only after [`publish`](Self::publish).
     #[inline(always)]
     pub fn put<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) {
-        debug_assert!(self.room.get() != 0, "no slot is known to be free");
-        self.room.set(self.room.get().wrapping_sub(1));
         let tail = self.tail.get();
         store(queue.slot(tail), entry);
         self.tail.set(tail.wrapping_add(1));
@@ -210,17 +161,20 @@ impl Producer {
         entry: [u64; W],
         count: usize,
     ) -> Result<(), PushError> {
-        let room = match self.room.get() {
-            0 => self.look_for_room(queue)?,
-            room => room,
-        };
-        self.room.set(room.wrapping_sub(1));
         let tail = self.tail.get();
+        if tail == self.end.get() {
+            self.look_for_room(queue)?;
+        }
         for (word, value) in queue.slot(tail).iter().zip(entry).take(count) {
             word.store(value, Relaxed);
         }
         self.tail.set(tail.wrapping_add(1));
         Ok(())
+    }
+
+    #[cold]
+    fn look_for_room<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, PushError> {
+        or_full(self.refresh(queue))
     }
 
     /// Makes an entry of each item and fills slots with their first `count` words, as far as there is room;
@@ -234,7 +188,7 @@ impl Producer {
         mut entry: impl FnMut(&mut T) -> [u64; W],
     ) -> Result<u32, Corrupt> {
         let most = u32::try_from(items.len()).unwrap_or(u32::MAX);
-        let known = self.room.get();
+        let known = self.known_room();
         let room = if known < most { self.refresh(queue)? } else { known };
         let number = room.min(most);
         let mut at = self.tail.get();
@@ -245,7 +199,6 @@ impl Producer {
             at = at.wrapping_add(1);
         }
         self.tail.set(at);
-        self.room.set(room.wrapping_sub(number));
         Ok(number)
     }
 
@@ -255,7 +208,7 @@ impl Producer {
         queue.tail().store(self.tail.get(), Release);
     }
 
-    /// Shows every entry before `position`, which is all that were pushed or filled, to the peer.
+    /// Shows every entry before `position`, which is all that were pushed, to the peer.
     #[inline(always)]
     pub fn publish_to<const W: usize>(&self, queue: &Queue<'_, W>, position: u32) {
         debug_assert!(position == self.tail.get(), "all entries are shown");
@@ -271,6 +224,179 @@ impl Producer {
         self.publish(queue);
         fence(SeqCst);
         if queue.sleeps().load(Relaxed) == 0 { Doorbell::Quiet } else { Doorbell::Ring }
+    }
+}
+
+fn or_full(room: Result<u32, Corrupt>) -> Result<u32, PushError> {
+    match room {
+        Ok(0) => Err(PushError::Full),
+        Ok(room) => Ok(room),
+        Err(Corrupt) => Err(PushError::Corrupt),
+    }
+}
+
+/// A producer that promises places: how many it has promised is one more thing that it remembers.
+///
+/// A promise ([`claim`](Self::claim)) is kept by [`fill`](Self::fill), which cannot fail: this is how a
+/// completion has its place before its operation starts.
+#[derive(Debug, Default)]
+pub struct Promiser {
+    out: Producer,
+    claimed: Cell<u32>,
+}
+
+impl Promiser {
+    /// The end of a fresh queue.
+    pub const fn new() -> Promiser {
+        Promiser::at(0)
+    }
+
+    /// The end of an empty queue whose indices stand at `position`.
+    pub const fn at(position: u32) -> Promiser {
+        Promiser { out: Producer::at(position), claimed: Cell::new(position) }
+    }
+
+    /// Becomes the end of a fresh queue again.
+    pub fn reset(&self) {
+        self.out.reset();
+        self.claimed.set(0);
+    }
+
+    /// What does not count promises.
+    pub fn out(&self) -> &Producer {
+        &self.out
+    }
+
+    /// Position of the next entry.
+    #[inline(always)]
+    pub fn position(&self) -> u32 {
+        self.out.position()
+    }
+
+    /// Slots known to be free and not promised, without a look at the peer's index.
+    #[inline(always)]
+    pub fn known_room(&self) -> u32 {
+        self.out.end.get().wrapping_sub(self.claimed.get())
+    }
+
+    /// Places promised and not yet filled.
+    #[inline(always)]
+    pub fn held(&self) -> u32 {
+        self.claimed.get().wrapping_sub(self.out.tail.get())
+    }
+
+    /// Looks at the peer's index and says how many slots are free and not promised.
+    #[inline]
+    pub fn refresh<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, Corrupt> {
+        self.out.refresh_behind(queue, self.claimed.get())
+    }
+
+    /// Makes sure that there is a slot that is free and not promised.
+    #[inline(always)]
+    pub fn ensure_room<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<(), PushError> {
+        if self.known_room() == 0 { self.look_for_room(queue).map(|_| ()) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn look_for_room<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, PushError> {
+        or_full(self.refresh(queue))
+    }
+
+    /// Entries that the peer has not taken yet, if its index can be; otherwise any number.
+    #[inline(always)]
+    pub fn lag<const W: usize>(&self, queue: &Queue<'_, W>) -> u32 {
+        self.out.lag(queue)
+    }
+
+    /// Whether the peer has taken exactly the entries before `position`.
+    #[inline(always)]
+    pub fn is_drained<const W: usize>(&self, queue: &Queue<'_, W>, position: u32) -> bool {
+        self.out.is_drained(queue, position)
+    }
+
+    /// Entries that the peer has not taken yet.
+    #[inline(always)]
+    pub fn untaken<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, Corrupt> {
+        self.out.untaken(queue)
+    }
+
+    /// Promises a place.
+    #[inline(always)]
+    pub fn claim<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<(), PushError> {
+        self.ensure_room(queue)?;
+        self.claim_known(1);
+        Ok(())
+    }
+
+    /// Promises places that are known to be free: [`known_room`](Self::known_room) is not below `count`.
+    #[inline(always)]
+    pub fn claim_known(&self, count: u32) {
+        debug_assert!(self.known_room() >= count, "no more slots than are free");
+        self.claimed.set(self.claimed.get().wrapping_add(count));
+    }
+
+    /// Fills a promised place. The peer sees it only after [`publish`](Self::publish).
+    #[inline(always)]
+    pub fn fill<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) {
+        self.put_ahead(queue, 0, entry);
+        self.filled(1);
+    }
+
+    /// Fills the slot `ahead` places after the next one, which is promised, or known to be free. It counts only after
+    /// [`filled`](Self::filled) or [`advance`](Self::advance).
+    #[inline(always)]
+    pub fn put_ahead<const W: usize>(&self, queue: &Queue<'_, W>, ahead: u32, entry: [u64; W]) {
+        self.out.put_ahead(queue, ahead, entry);
+    }
+
+    /// Counts `count` promised places that were filled by [`put_ahead`](Self::put_ahead): the position behind them. The
+    /// peer sees them only after [`publish`](Self::publish).
+    #[inline(always)]
+    pub fn filled(&self, count: u32) -> u32 {
+        debug_assert!(self.held() >= count, "no more places than are promised");
+        self.out.advance(count)
+    }
+
+    /// Counts `count` slots that were not promised and filled by [`put_ahead`](Self::put_ahead): the position behind
+    /// them. The peer sees them only after [`publish`](Self::publish).
+    #[inline(always)]
+    pub fn advance(&self, count: u32) -> u32 {
+        self.claim_known(count);
+        self.out.advance(count)
+    }
+
+    /// Fills the next slot, which is known to be free and was not promised. The peer sees it only after
+    /// [`publish`](Self::publish).
+    #[inline(always)]
+    pub fn put<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) {
+        self.claim_known(1);
+        self.out.put(queue, entry);
+    }
+
+    /// Fills the next slot. The peer sees it only after [`publish`](Self::publish).
+    #[inline(always)]
+    pub fn push<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) -> Result<(), PushError> {
+        self.claim(queue)?;
+        self.out.put(queue, entry);
+        Ok(())
+    }
+
+    /// Shows every filled entry to the peer.
+    #[inline(always)]
+    pub fn publish<const W: usize>(&self, queue: &Queue<'_, W>) {
+        self.out.publish(queue);
+    }
+
+    /// Shows every entry before `position`, which is all that were filled, to the peer.
+    #[inline(always)]
+    pub fn publish_to<const W: usize>(&self, queue: &Queue<'_, W>, position: u32) {
+        self.out.publish_to(queue, position);
+    }
+
+    /// As [`Producer::publish_and_look`].
+    #[inline]
+    pub fn publish_and_look<const W: usize>(&self, queue: &Queue<'_, W>) -> Doorbell {
+        self.out.publish_and_look(queue)
     }
 }
 

@@ -8,7 +8,7 @@
 
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, proptest};
 use ring_abi::map::Queue;
-use ring_abi::ring::{Consumer, Corrupt, Doorbell, Producer, PushError};
+use ring_abi::ring::{Consumer, Corrupt, Doorbell, Producer, Promiser, PushError};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 #[path = "../../fuzz/harness/ring_header.rs"]
@@ -89,12 +89,15 @@ fn a_producer_believes_only_indices_that_can_be() {
         let queue = words.queue();
         for taken in [1, 2, u32::MAX / 2, u32::MAX - 4, u32::MAX - 8] {
             let producer = Producer::at(position);
+            let promiser = Promiser::at(position);
             words.head.store(position.wrapping_add(taken), Relaxed);
             assert_eq!(producer.refresh(&queue), Err(Corrupt));
             assert_eq!(producer.untaken(&queue), Err(Corrupt));
             assert_eq!(producer.push(&queue, [1]), Err(PushError::Corrupt));
-            assert_eq!(producer.claim(&queue), Err(PushError::Corrupt));
-            assert_eq!((producer.position(), producer.held()), (position, 0));
+            assert_eq!(promiser.refresh(&queue), Err(Corrupt));
+            assert_eq!(promiser.push(&queue, [1]), Err(PushError::Corrupt));
+            assert_eq!(promiser.claim(&queue), Err(PushError::Corrupt));
+            assert_eq!((producer.position(), promiser.position(), promiser.held()), (position, position, 0));
         }
         assert!(words.slots.iter().all(|slot| slot[0].load(Relaxed) == u64::MAX), "nothing was written");
     }
@@ -105,7 +108,7 @@ fn a_producer_believes_only_indices_that_can_be() {
 fn a_head_that_moves_back_below_a_promise_is_corrupt() {
     let words = Words::<4>::at(0);
     let queue = words.queue();
-    let producer = Producer::new();
+    let producer = Promiser::new();
     for n in 0..3 {
         producer.push(&queue, [n]).expect("there is room");
     }

@@ -20,7 +20,7 @@ use loom::sync::{Condvar, Mutex, MutexGuard, Notify};
 use loom::thread;
 use mutants::{publish_and_look_without_fence, try_sleep_without_fence, try_sleep_without_second_look};
 use ring_abi::map::Queue;
-use ring_abi::ring::{Consumer, Corrupt, Doorbell, Producer};
+use ring_abi::ring::{Consumer, Corrupt, Doorbell, Producer, Promiser};
 use std::mem;
 use std::sync::Arc;
 
@@ -153,7 +153,7 @@ struct Kernel {
     plan: Plan,
     now: u64,
     sq: Consumer,
-    cq: Producer,
+    cq: Promiser,
     op: Op,
     run: Run,
     /// The place of the context's wait in the timer heap.
@@ -195,7 +195,7 @@ impl Kernel {
                     self.wake(words, Woken::Told);
                 }
             }
-            Way::Polled if (self.plan.show)(&self.cq, &cq) == Doorbell::Ring => match self.run {
+            Way::Polled if (self.plan.show)(self.cq.out(), &cq) == Doorbell::Ring => match self.run {
                 Run::Waiting => self.wake(words, Woken::Told),
                 Run::Running | Run::Woken(_) => self.rung = true,
             },
@@ -307,7 +307,7 @@ impl Shared {
             plan,
             now: 0,
             sq: Consumer::at(START),
-            cq: Producer::at(START),
+            cq: Promiser::at(START),
             op: Op::default(),
             run: Run::Running,
             wait_timer: None,

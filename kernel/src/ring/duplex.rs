@@ -15,7 +15,7 @@ use crate::mem::user::PageCache;
 use core::cell::Cell;
 use ring_abi::layout::{flags, word};
 use ring_abi::map::{self, CqeQueue};
-use ring_abi::ring::{Consumer, Corrupt, Producer};
+use ring_abi::ring::{Consumer, Corrupt, Producer, Promiser};
 use ring_abi::sync::Ordering::Relaxed;
 
 /// Flag in [`Ring::waits`]: the owner has a deadline, or is to stop when it wakes.
@@ -29,7 +29,7 @@ pub struct Ring {
     /// Submissions taken.
     pub sq: Consumer,
     /// Completions given.
-    pub cq: Producer,
+    pub cq: Promiser,
     /// Submissions stayed for lack of room, and the program was told so.
     pub starved: Cell<bool>,
     /// The last page that its operations touched.
@@ -67,7 +67,7 @@ impl Default for Ring {
         Ring {
             memory: Cell::default(),
             sq: Consumer::new(),
-            cq: Producer::new(),
+            cq: Promiser::new(),
             starved: Cell::new(false),
             cache: PageCache::default(),
             ops: List::new(),
