@@ -14,7 +14,6 @@ use core::hint::cold_path;
 use ring_abi::args::CURSOR;
 use ring_abi::boot::USER_END;
 use ring_abi::map;
-use ring_abi::ring::Entry;
 use ring_abi::sqe::Head;
 use ring_abi::{Opcode, Words, enter};
 
@@ -32,16 +31,6 @@ impl Asked {
     #[inline(always)]
     fn of(entry: &impl Words) -> Asked {
         Asked { fd: entry.arg(0), buffer: entry.arg(1), length: entry.arg(2), offset: entry.arg(3) }
-    }
-
-    /// Whether it has an offset of its own and a buffer that can be.
-    #[inline(always)]
-    fn is_plain(self) -> bool {
-        if self.buffer > USER_END || self.length > USER_END.wrapping_sub(self.buffer) {
-            cold_path();
-            return false;
-        }
-        self.offset != CURSOR
     }
 }
 
@@ -95,11 +84,17 @@ impl Target {
         );
     }
 
-    /// Holds the file for so many operations, and shows the daemon them.
-    #[inline(always)]
+    /// Holds the file for so many operations, whose requests were counted, and shows the daemon them.
+    #[cold]
     fn show(&self, s: &State, count: u32) {
+        if count == 0 {
+            return;
+        }
+        s.stats.start_many(Opcode::Read as u8, count);
         s.files.at(self.file).hold(count);
-        forward::publish(s.rings.at(self.daemon), count);
+        let daemon = s.rings.at(self.daemon);
+        daemon.rq.publish(&daemon.memory.get().service_requests());
+        s.hand_any(s.rouse(daemon, enter::REQUESTS));
     }
 }
 
@@ -129,7 +124,8 @@ pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Wo
         let requests = daemon.memory.get();
         let place = requests.service_requests().slot(daemon.rq.position());
         target.ask(s, context, ring, tag, Asked { fd, buffer, length, offset }, place);
-        target.show(s, 1);
+        s.files.at(target.file).hold(1);
+        forward::publish(daemon, 1);
         return target.daemon;
     }
     start_slowly(s, ring, tag, fd, buffer, length, offset)
@@ -137,63 +133,70 @@ pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Wo
 
 /// Starts a read, whose first word was read, and those of the same file that follow it, as far as there is room, but
 /// not more than `most`: how many. Also the first word of the next submission if it was read.
+///
+/// Positions are counted where they are kept: an instruction on memory is no worse than a register put aside.
 #[inline(never)]
 pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u32) -> (u32, Option<Head>) {
-    let memory = ring.memory.get();
-    let sq = memory.sq();
-    let start = ring.sq.position();
-    let mut asked = Asked::of(&Entry::at(&sq, start));
-    let fd = asked.fd;
-    let Some(target) = Target::find(s, context, fd) else {
-        return (start_odd(s, ring, first, asked), None);
+    let Asked { fd: run, mut buffer, mut length, mut offset } =
+        Asked::of(&ring.sq.peek(&ring.memory.get().sq(), 0));
+    let Some(target) = Target::find(s, context, run) else {
+        return (start_odd(s, ring, first, run, buffer, length, offset), None);
     };
-    let (link, daemon) = (s.links.at(target.link), s.rings.at(target.daemon));
+    let daemon = s.rings.at(target.daemon);
     if !forward::has_room(s, daemon) {
-        return (start_odd(s, ring, first, asked), None);
+        return (start_odd(s, ring, first, run, buffer, length, offset), None);
     }
     let most = most.min(ring.cq.known_room()).min(daemon.rq.known_room());
-    let requests = daemon.memory.get();
-    let requests = requests.service_requests();
-    let place = daemon.rq.position();
-    let (mut head, mut done) = (first, 0_u32);
-    while asked.fd == fd && asked.is_plain() && link.has_slot() && s.ops.ensure_one(&s.memory).is_ok() {
-        target.ask(s, context, ring, head.tag(), asked, requests.slot(place.wrapping_add(done)));
-        done = done.wrapping_add(1);
-        if done >= most {
+    let (mut head, mut fd, mut left) = (first, run, most);
+    while fd == run {
+        if buffer > USER_END {
+            cold_path();
             break;
         }
-        let entry = Entry::at(&sq, start.wrapping_add(done));
+        if length > USER_END.wrapping_sub(buffer) {
+            cold_path();
+            break;
+        }
+        if offset == CURSOR {
+            cold_path();
+            break;
+        }
+        if !s.links.at(target.link).has_slot() || s.ops.ensure_one(&s.memory).is_err() {
+            cold_path();
+            break;
+        }
+        let requests = daemon.memory.get();
+        let place = requests.service_requests().slot(daemon.rq.position());
+        target.ask(s, context, ring, head.tag(), Asked { fd, buffer, length, offset }, place);
+        daemon.rq.advance(1);
+        ring.sq.advance(1);
+        ring.cq.claim_known(1);
+        left = left.wrapping_sub(1);
+        if left == 0 {
+            target.show(s, most);
+            return (most, None);
+        }
+        let memory = ring.memory.get();
+        let entry = ring.sq.peek(&memory.sq(), 0);
         head = Head(entry.word(0));
         if head.shape() != dispatch::READ {
-            break;
+            target.show(s, most.wrapping_sub(left));
+            return (most.wrapping_sub(left), Some(head));
         }
-        asked = Asked::of(&entry);
+        Asked { fd, buffer, length, offset } = Asked::of(&entry);
     }
-    if done != 0 {
-        s.stats.start_many(Opcode::Read as u8, done);
-        ring.sq.advance(done);
-        ring.cq.claim_known(done);
-        target.show(s, done);
-        s.hand_any(s.rouse(daemon, enter::REQUESTS));
-    }
-    if done >= most {
-        (done, None)
-    } else if head.shape() != dispatch::READ {
-        (done, Some(head))
-    } else {
-        let odd = start_odd(s, ring, head, asked);
-        (done.wrapping_add(odd), None)
-    }
+    target.show(s, most.wrapping_sub(left));
+    let odd = start_odd(s, ring, head, fd, buffer, length, offset);
+    (most.wrapping_sub(left).wrapping_add(odd), None)
 }
 
 /// Takes the oldest submission, a read that is not as usual and whose words were read. One.
 #[cold]
 #[inline(never)]
-fn start_odd(s: &State, ring: &Ring, head: Head, asked: Asked) -> u32 {
+fn start_odd(s: &State, ring: &Ring, head: Head, fd: u64, buffer: u64, length: u64, offset: u64) -> u32 {
     s.stats.start(Opcode::Read as u8);
     ring.sq.advance(1);
     ring.cq.claim_known(1);
-    let Asked { fd, buffer, length, offset } = asked;
     start_slowly(s, ring, head.tag(), fd, buffer, length, offset);
     1
 }

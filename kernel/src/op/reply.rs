@@ -14,8 +14,9 @@ use crate::mem::user::{self, Fixed};
 use crate::ring::duplex::Ring;
 use crate::scheme::link::Link;
 use core::hint::cold_path;
+use ring_abi::map;
 use ring_abi::opcode::Payload;
-use ring_abi::ring::Entry;
+use ring_abi::ring;
 use ring_abi::{Cqe, CqeKind, Errno, Opcode, errno};
 
 /// Takes one reply of the daemon behind `link`: the ring whose completions go up to a position now, and that is to be
@@ -30,7 +31,7 @@ pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) -> (u32, u32)
     };
     let client = read.op.ring.get();
     let ring = s.rings.at(client);
-    let file = read.end(link, ring, 0);
+    let file = read.end(link, ring, ring.memory.get().cq().slot(ring.cq.position()));
     let position = ring.show(1);
     if s.files.at(file).let_go() {
         close(s, file);
@@ -48,13 +49,11 @@ fn close(s: &State, file: u32) {
 
 /// Takes replies: all those to plain reads of one client that follow each other, as far as the budget has entries
 /// left, and the one behind them. How many.
+///
+/// Positions are counted where they are kept: an instruction on memory is no worse than a register put aside.
 #[inline(never)]
 pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Budget) -> u32 {
-    let memory = daemon.memory.get();
-    let replies = memory.service_replies();
-    let start = daemon.rp.position();
-    let reply = |done| Entry::at(&replies, start.wrapping_add(done)).copy();
-    let words = reply(0);
+    let words = next_reply(daemon);
     let Some(mut read) = PlainRead::find(s, link, words) else {
         daemon.rp.advance(1);
         take_other(s, link_id, link, words);
@@ -62,28 +61,27 @@ pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Bu
     };
     let client = read.op.ring.get();
     let ring = s.rings.at(client);
-    // Until they are shown, nobody else may complete anything there.
-    let (mut done, mut shown) = (0_u32, 0_u32);
+    let mut done = 0_u32;
     let next = loop {
-        let file = read.end(link, ring, done.wrapping_sub(shown));
+        let memory = ring.memory.get();
+        let file = read.end(link, ring, memory.cq().slot(ring.cq.position()));
+        ring.cq.filled(1);
+        daemon.rp.advance(1);
         done = done.wrapping_add(1);
         if s.files.at(file).let_go() {
-            s.show(ring, done.wrapping_sub(shown));
-            shown = done;
             close(s, file);
         }
         // A long copy may use up what was left.
         if done >= budget.left() {
             break None;
         }
-        let words = reply(done);
+        let words = next_reply(daemon);
         match PlainRead::find(s, link, words) {
             Some(next) if next.op.ring.get() == client => read = next,
             _ => break Some(words),
         }
     };
-    s.show(ring, done.wrapping_sub(shown));
-    daemon.rp.advance(done);
+    s.show(ring, 0);
     match next {
         None => done,
         Some(words) => {
@@ -92,6 +90,12 @@ pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Bu
             done.wrapping_add(1)
         }
     }
+}
+
+/// The words of a daemon's oldest reply, which is there.
+#[inline(always)]
+fn next_reply(daemon: &Ring) -> [u64; 2] {
+    daemon.rp.peek(&daemon.memory.get().service_replies(), 0).copy()
 }
 
 /// The same as [`take`], out of the way.
@@ -130,11 +134,10 @@ impl<'a> PlainRead<'a> {
         (op.shape().number() == PLAIN_READ.number()).then_some(PlainRead { s, slot, tag, id, op, result })
     }
 
-    /// Ends it. Its completion is written into its ring, so far behind the last that is shown. Gives the file that it
-    /// held.
+    /// Ends it. Its completion is written into a place of its ring, and not shown yet. Gives the file that it held.
     #[inline(always)]
     #[must_use = "the file is to be let go"]
-    fn end(self, link: &Link, ring: &Ring, ahead: u32) -> u32 {
+    fn end(self, link: &Link, ring: &Ring, place: &map::Slot<2>) -> u32 {
         let PlainRead { s, slot, tag, id, op, result } = self;
         link.answered(&s.slots, slot, tag);
         let answer = if result <= op.arg(2) {
@@ -145,7 +148,7 @@ impl<'a> PlainRead<'a> {
         };
         s.unfile(op, ring, Opcode::Read);
         debug_assert!(op.timer.get() == NONE, "a deadline goes with a notice");
-        ring.cq.put_ahead(&ring.memory.get().cq(), ahead, [u64::from(op.tag.get()) << 32, answer]);
+        ring::store(place, [u64::from(op.tag.get()) << 32, answer]);
         s.free_op(id, op)
     }
 }
