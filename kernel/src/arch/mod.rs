@@ -8,7 +8,7 @@ pub mod fake;
 #[cfg(not(target_os = "none"))]
 pub use fake::{
     FrameSource, IRQ_LINES, IRQ_SERIAL, IRQ_TEST, Machine, NoMemory, Regs, Slab, Start, StateBlock, UserPtr,
-    Wired,
+    Wired, near_link,
 };
 
 #[cfg(target_os = "none")]
@@ -16,5 +16,5 @@ pub mod x86_64;
 #[cfg(target_os = "none")]
 pub use x86_64::{
     FrameSource, IRQ_LINES, IRQ_SERIAL, IRQ_TEST, Machine, NoMemory, Regs, Road, Slab, Start, StateBlock,
-    UserPtr, Wired, again, back, exit, idle, leap, resume,
+    UserPtr, Wired, again, back, exit, idle, leap, near_link, resume,
 };

@@ -32,6 +32,25 @@ impl Link {
         self.prev.get()
     }
 
+    /// Sets both neighbours.
+    #[inline(always)]
+    pub fn set(&self, next: u32, prev: u32) {
+        self.next.set(next);
+        self.prev.set(prev);
+    }
+
+    /// Sets the record behind this one.
+    #[inline(always)]
+    pub fn set_next(&self, next: u32) {
+        self.next.set(next);
+    }
+
+    /// Sets the record before this one.
+    #[inline(always)]
+    pub fn set_prev(&self, prev: u32) {
+        self.prev.set(prev);
+    }
+
     /// The cell that also threads a free list while the record is in none.
     #[inline(always)]
     pub fn cell(&self) -> &Cell<u32> {
@@ -84,12 +103,7 @@ impl List {
     /// Files a record at the end.
     #[inline(always)]
     pub fn push_back(&self, chain: &impl Chain, node: u32) {
-        self.push_back_link(chain, node, chain.link(node));
-    }
-
-    /// The same, with the record's link in hand.
-    #[inline(always)]
-    pub fn push_back_link(&self, chain: &impl Chain, node: u32, link: &Link) {
+        let link = chain.link(node);
         let tail = self.tail.get();
         link.next.set(NONE);
         link.prev.set(tail);
@@ -132,14 +146,6 @@ impl List {
     #[inline(always)]
     pub fn remove(&self, chain: &impl Chain, node: u32) {
         let link = chain.link(node);
-        self.unlink(chain, link);
-        link.next.set(NONE);
-        link.prev.set(NONE);
-    }
-
-    /// The same, with the link of a record in hand that is about to be freed.
-    #[inline(always)]
-    pub fn unlink(&self, chain: &impl Chain, link: &Link) {
         let (next, prev) = (link.next.get(), link.prev.get());
         if is_none(prev) {
             self.head.set(next);
@@ -151,6 +157,8 @@ impl List {
         } else {
             chain.link(next).prev.set(prev);
         }
+        link.next.set(NONE);
+        link.prev.set(NONE);
     }
 
     /// Takes the first record out.

@@ -6,7 +6,8 @@ use crate::base::NONE;
 use crate::base::list::Chain;
 use crate::context::context::State as Run;
 use crate::op::inflight::Wait;
-use crate::op::state::{ByDoom, ByRing, ByTable, ByTurn, State};
+use crate::op::state::{ByDoom, ByTable, ByTurn, State};
+use crate::ring::flight;
 use ring_abi::Opcode;
 use std::collections::{HashMap, HashSet};
 use std::format;
@@ -54,14 +55,14 @@ fn rings(s: &State) -> Result<HashSet<u32>, String> {
             let before = seen.len();
             // An exec that goes on has no completion to come.
             let mut silent = 0_usize;
-            let mut at = ring.ops.first();
+            let mut at = flight::first(ring);
             while at != NONE {
                 let op = s.ops.at(at);
                 if op.ring.get() != ring_id || op.wait.get() == Wait::Free || !seen.insert(at) {
                     return Err(format!("operation {at} is in the list of ring {ring_id}: {op:?}"));
                 }
                 silent = silent.wrapping_add(usize::from(op.opcode.get() == Opcode::ExecCommit));
-                at = ByRing(&s.ops).link(at).next();
+                at = flight::after(&op.of_ring);
             }
             let started = seen.len().wrapping_sub(before).wrapping_sub(silent);
             let promised = ring.cq.held() as usize;

@@ -7,11 +7,11 @@
 
 use super::cx::Cx;
 use super::inflight::{Notice, Wait};
-use super::state::{ByRing, ByWait, State};
+use super::state::{ByWait, State};
 use super::{OpResult, Outcome, channel, cursor, forward, open, tell};
 use crate::base::NONE;
 use crate::base::budget::{Budget, ENTRY};
-use crate::ring::duplex::Ring;
+use crate::ring::flight;
 use crate::scheme::link::Link;
 use ring_abi::args::{CancelTag, Strength};
 use ring_abi::{Cqe, Errno, Opcode, Words};
@@ -42,7 +42,7 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         _ => return Err(Errno::INVAL),
     };
     let mut walk = Walk { tag: args.tag, ask, grace: args.grace, found: 0 };
-    let last = cx.ring.ops.last();
+    let last = flight::last(cx.ring);
     if cx.ring.cq.held() <= SHORT {
         walk.run(s, last, |units| {
             cx.budget.charge(units);
@@ -57,7 +57,7 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         return walk.result().map(Outcome::Done);
     }
     let Ok(id) = cx.start_op(Opcode::CancelTag) else { crate::bug!("an operation's record was ensured") };
-    walk.rest(s, cx.ring, id, rest);
+    walk.rest(s, id, rest);
     super::work::add(s, id);
     Ok(Outcome::Parked)
 }
@@ -65,18 +65,18 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 /// Goes on with a cancel. `false`: it has ended.
 pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
     let op = s.ops.at(id);
-    let Some(ring) = s.rings.get(op.ring.get()) else {
+    if op.is_detached() {
         s.end_op(id, Err(Errno::CANCELED), 0);
         return false;
-    };
+    }
     let [tag, grace, found, ask] = [op.arg(0), op.arg(1), op.arg(2), op.arg(3)];
     let mut walk = Walk { tag: tag as u32, ask: ask != 0, grace, found };
-    let rest = walk.run(s, op.of_ring.prev(), |units| budget.spend(units));
+    let rest = walk.run(s, flight::before(&op.of_ring), |units| budget.spend(units));
     if rest == NONE {
         s.end_op(id, walk.result(), 0);
         return false;
     }
-    walk.rest(s, ring, id, rest);
+    walk.rest(s, id, rest);
     true
 }
 
@@ -91,7 +91,7 @@ impl Walk {
             if !spend(if matches { ENTRY } else { LOOK }) {
                 return at;
             }
-            let before = op.of_ring.prev();
+            let before = flight::before(&op.of_ring);
             if matches {
                 self.found = self.found.wrapping_add(1);
                 let asked = self.ask && op.wait.get() == Wait::Reply && ask(s, at, self.grace);
@@ -105,10 +105,10 @@ impl Walk {
     }
 
     /// Remembers how far it is in its own record.
-    fn rest(&self, s: &State, ring: &Ring, id: u32, rest: u32) {
-        ring.ops.remove(&ByRing(&s.ops), id);
-        ring.ops.insert_after(&ByRing(&s.ops), rest, id);
+    fn rest(&self, s: &State, id: u32, rest: u32) {
         let op = s.ops.at(id);
+        flight::remove(s, &op.of_ring);
+        flight::insert_after(s, rest, id);
         for (index, word) in
             [u64::from(self.tag), self.grace, self.found, u64::from(self.ask)].into_iter().enumerate()
         {
@@ -198,7 +198,7 @@ pub fn detach(s: &State, id: u32, error: Option<Errno>) {
         return;
     }
     let ring = s.rings.at(ring_id);
-    ring.ops.remove(&ByRing(&s.ops), id);
+    flight::remove(s, &op.of_ring);
     if op.timer.get() != NONE {
         s.timers.remove(s, id);
     }
@@ -221,7 +221,7 @@ pub fn abandon(s: &State, id: u32) {
             leave(s, id);
             let ring_id = op.ring.replace(NONE);
             if ring_id != NONE {
-                s.rings.at(ring_id).ops.remove(&ByRing(&s.ops), id);
+                flight::remove(s, &op.of_ring);
             }
             s.drop_op(id);
         }

@@ -24,6 +24,7 @@ use crate::mem::user::{self, Access};
 use crate::mem::wired;
 use crate::op::stats::count;
 use crate::ring::duplex::Ring;
+use crate::ring::flight;
 use crate::ring::place;
 use crate::scheme::names::Target;
 use ring_abi::Errno;
@@ -236,7 +237,7 @@ pub fn slice_contexts(s: &State, budget: &Budget) -> bool {
         let ring_id = cell.get();
         let Some(ring) = s.rings.get(ring_id) else { continue };
         loop {
-            let op = ring.ops.first();
+            let op = flight::first(ring);
             if op == NONE {
                 break;
             }

@@ -11,7 +11,7 @@
 use super::context::set_up;
 use super::cx::Cx;
 use super::inflight::Op;
-use super::state::{ByRing, BySpace, ByTurn, State};
+use super::state::{BySpace, ByTurn, State};
 use super::{OpResult, Outcome, cancel, work};
 use crate::arch::{Regs, Start};
 use crate::base::NONE;
@@ -20,6 +20,7 @@ use crate::context::context::{Context, State as Run};
 use crate::context::file::Kind;
 use crate::context::handles::{CLOSE_ON_EXEC, Table};
 use crate::mem::wired::Making;
+use crate::ring::flight;
 use crate::ring::place;
 use ring_abi::args::ExecCommit;
 use ring_abi::context::{End, Reason};
@@ -142,9 +143,9 @@ fn leave_rings(cx: &Cx<'_>, (former_id, table): (u32, u32)) {
         let ring_id = cell.replace(NONE);
         let Some(ring) = s.rings.get(ring_id) else { continue };
         s.end_link_of(ring);
-        while ring.ops.first() != NONE {
+        while !flight::is_empty(ring) {
             cx.budget.charge(ENTRY);
-            cancel::abandon(s, ring.ops.first());
+            cancel::abandon(s, flight::first(ring));
         }
         place::drop(&s.memory, &s.rings, ring_id);
     }
@@ -242,7 +243,7 @@ pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
         return false;
     }
     op.ring.set(ring_id);
-    ring.ops.push_back(&ByRing(&s.ops), id);
+    flight::push(s, ring, id, &op.of_ring);
     rest.save(op);
     true
 }

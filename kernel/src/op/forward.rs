@@ -15,6 +15,7 @@ use crate::context::context::Context;
 use crate::context::file::{File, Kind};
 use crate::mem::user::{self, UserRange};
 use crate::ring::duplex::Ring;
+use crate::ring::flight;
 use crate::scheme::link::Link;
 use core::cell::Cell;
 use ring_abi::args::CURSOR;
@@ -182,7 +183,7 @@ fn submit_as(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Res
             Ok(())
         }
         Err(error) => {
-            abandon(s, asked.ring, asked.id);
+            abandon(s, asked.id);
             Err(error)
         }
     }
@@ -199,8 +200,8 @@ fn wait_for_room(s: &State, id: u32, op: &Op, link: &Link) {
 /// Frees the record of an operation whose submission fails after it was taken.
 #[cold]
 #[inline(never)]
-fn abandon(s: &State, ring: &Ring, id: u32) {
-    ring.ops.remove(&super::state::ByRing(&s.ops), id);
+fn abandon(s: &State, id: u32) {
+    flight::remove(s, &s.ops.at(id).of_ring);
     super::cursor::release(s, id);
     s.drop_op(id);
 }

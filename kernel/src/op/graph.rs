@@ -6,13 +6,13 @@
 
 use super::channel::{self, Key};
 use super::inflight::Wait;
-use super::state::{ByRing, State};
+use super::state::State;
 use crate::arch::IRQ_LINES;
 use crate::base::NONE;
-use crate::base::list::Chain;
 use crate::base::name::number_of;
 use crate::context::context::Context;
 use crate::context::context::State as Run;
+use crate::ring::flight;
 use crate::scheme::link::Link;
 
 /// Contexts and operations that are printed at most.
@@ -65,7 +65,7 @@ pub fn print(s: &State) {
                         s.links.at(ring.link.get()).owed(&s.slots)
                     ));
                 }
-                operations(s, ring.ops.first());
+                operations(s, flight::first(ring));
             }
         }
     }
@@ -92,6 +92,6 @@ fn operations(s: &State, first: u32) {
             }
             wait => s.say(format_args!("stuck:     {opcode:?} tag {tag}: {wait:?} {}", op.object.get())),
         }
-        at = ByRing(&s.ops).link(at).next();
+        at = flight::after(&op.of_ring);
     }
 }

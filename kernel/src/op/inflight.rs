@@ -9,7 +9,9 @@ use crate::base::NONE;
 use crate::base::list::Link;
 use crate::base::name::{Named, Room};
 use crate::mem::arena::Record;
+use crate::ring::flight::{LINK_OFFSET, OP_ROOM};
 use core::cell::Cell;
+use core::mem::offset_of;
 use ring_abi::Opcode;
 
 /// What an operation waits for, and so where its `queue` link is filed.
@@ -104,7 +106,7 @@ impl Default for Op {
 }
 
 impl Named for Op {
-    const ROOM: Room = Room::Near(2);
+    const ROOM: Room = Room::Near(OP_ROOM);
 }
 
 impl Record for Op {
@@ -114,6 +116,7 @@ impl Record for Op {
 }
 
 const _: () = assert!(size_of::<Op>() <= 96);
+const _: () = assert!(offset_of!(Op, of_ring) == LINK_OFFSET);
 
 /// What an operation waits for, what was asked, its notice and its turn, for one store and one compare on the shortest
 /// road.

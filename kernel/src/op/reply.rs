@@ -146,7 +146,7 @@ impl<'a> PlainRead<'a> {
             cold_path();
             too_much(result)
         };
-        s.unfile(op, ring, Opcode::Read);
+        s.unfile(op, Opcode::Read);
         debug_assert!(op.timer.get() == NONE, "a deadline goes with a notice");
         ring::store(place, [u64::from(op.tag.get()) << 32, answer]);
         s.free_op(id, op)

@@ -25,6 +25,7 @@ use crate::mem::frames::Memory;
 use crate::mem::runs::Runs;
 use crate::mem::space::Space;
 use crate::ring::duplex::Ring;
+use crate::ring::flight;
 use crate::scheme::link::{Link, Slot};
 use crate::scheme::names::Name;
 use core::cell::Cell;
@@ -157,8 +158,6 @@ chains! {
     BySpace: Context, of_space;
     /// Address spaces whose contexts are to end.
     ByDoom: Space, link;
-    /// Operations of a ring.
-    ByRing: Op, of_ring;
     /// Operations that wait for the same thing.
     ByWait: Op, queue;
     /// Files whose closing is to be told.
@@ -171,6 +170,18 @@ chains! {
     ByLink: Link, link;
     /// Handle tables that nobody uses.
     ByTable: Table, link;
+}
+
+impl flight::Nodes for State {
+    #[inline(always)]
+    fn operation(&self, name: u32) -> &Neighbours {
+        &self.ops.at(name).of_ring
+    }
+
+    #[inline(always)]
+    fn ring(&self, name: u32) -> &Ring {
+        self.rings.at(name)
+    }
 }
 
 impl Positions for State {
@@ -327,7 +338,7 @@ impl State {
         op.ring.set(ring.id.get());
         op.tag.set(tag);
         op.started.set(self.memory.machine.ticks() as u32);
-        ring.ops.push_back_link(&ByRing(&self.ops), id, &op.of_ring);
+        flight::push(self, ring, id, &op.of_ring);
         (id, op)
     }
 
@@ -336,7 +347,7 @@ impl State {
     pub fn end_op(&self, id: u32, result: Result<u64, Errno>, extra: u32) {
         let op = self.ops.at(id);
         let Some(ring) = self.rings.get(op.ring.get()) else { return self.drop_op(id) };
-        self.unfile(op, ring, op.opcode.get());
+        self.unfile(op, op.opcode.get());
         let answer = Cqe::new(op.tag.get(), result).with_extra(extra);
         self.drop_op(id);
         self.post(ring, answer);
@@ -344,8 +355,8 @@ impl State {
 
     /// Takes an operation that is over out of its ring's list, and notes how long it took.
     #[inline(always)]
-    pub fn unfile(&self, op: &Op, ring: &Ring, opcode: Opcode) {
-        ring.ops.unlink(&ByRing(&self.ops), &op.of_ring);
+    pub fn unfile(&self, op: &Op, opcode: Opcode) {
+        flight::remove(self, &op.of_ring);
         let ticks = (self.memory.machine.ticks() as u32).wrapping_sub(op.started.get());
         self.stats.end(opcode.raw(), ticks);
     }

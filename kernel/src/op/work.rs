@@ -4,10 +4,11 @@
 #![forbid(unsafe_code)]
 
 use super::inflight::Wait;
-use super::state::{ByRing, ByWait, State};
+use super::state::{ByWait, State};
 use super::{cancel, channel, context, death, dormant, exec, memory, refill, register, space};
 use crate::base::NONE;
 use crate::base::budget::Budget;
+use crate::ring::flight;
 use ring_abi::{Errno, Opcode};
 
 /// Kinds of work.
@@ -94,6 +95,6 @@ pub fn orphan(s: &State, id: u32) {
     let op = s.ops.at(id);
     let ring_id = op.ring.replace(NONE);
     if ring_id != NONE {
-        s.rings.at(ring_id).ops.remove(&ByRing(&s.ops), id);
+        flight::remove(s, &op.of_ring);
     }
 }

@@ -3,12 +3,13 @@
 //! Invariants:
 //!
 //! - a completion's place is promised (`cq.claim`) before its operation starts and filled exactly once;
-//! - every operation in flight is in `ops` exactly once, unless it was detached from its ring;
+//! - every operation in flight is in `ops` (see [`super::flight`]) exactly once, unless it was detached from its ring;
 //! - `waits` is set only while the owner waits on this ring.
 #![forbid(unsafe_code)]
 
+use super::flight::RING_ROOM;
 use crate::base::NONE;
-use crate::base::list::List;
+use crate::base::list::Link;
 use crate::base::name::{Named, Room};
 use crate::mem::arena::Record;
 use crate::mem::user::PageCache;
@@ -35,7 +36,7 @@ pub struct Ring {
     /// The last page that its operations touched.
     pub cache: PageCache,
     /// Operations in flight.
-    pub ops: List,
+    pub ops: Link,
     /// Its own index.
     pub id: Cell<u32>,
     /// The context that owns it.
@@ -70,7 +71,7 @@ impl Default for Ring {
             cq: Promiser::new(),
             starved: Cell::new(false),
             cache: PageCache::default(),
-            ops: List::new(),
+            ops: Link::default(),
             id: Cell::new(NONE),
             owner: Cell::new(NONE),
             space: Cell::new(NONE),
@@ -87,7 +88,7 @@ impl Default for Ring {
 }
 
 impl Named for Ring {
-    const ROOM: Room = Room::Near(1);
+    const ROOM: Room = Room::Near(RING_ROOM);
 }
 
 impl Record for Ring {

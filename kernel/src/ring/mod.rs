@@ -6,4 +6,5 @@
 #![forbid(unsafe_code)]
 
 pub mod duplex;
+pub mod flight;
 pub mod place;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::duplex::Ring;
+use super::flight;
 use crate::base::NONE;
 use crate::mem::arena::Arena;
 use crate::mem::frames::{Memory, Use};
@@ -40,6 +41,7 @@ pub fn begin(
 
     let ring = rings.at(id);
     ring.id.set(id);
+    flight::open(ring, id);
     ring.owner.set(owner);
     ring.space.set(space_id);
     ring.page.set(NONE);
@@ -79,6 +81,7 @@ pub fn make(
     let ring = rings.at(id);
     open(memory, ring, place, sizes);
     ring.id.set(id);
+    flight::open(ring, id);
     ring.owner.set(owner);
     ring.space.set(space_id);
     Ok(id)
@@ -118,7 +121,7 @@ fn offset(block: &Block, slot: u32) -> usize {
 
 /// Makes a record that of a ring that nobody has used.
 fn reset(ring: &Ring, view: map::Ring) {
-    debug_assert!(ring.ops.is_empty(), "a free ring has no operations");
+    debug_assert!(flight::is_empty(ring), "a free ring has no operations");
     ring.memory.set(view);
     ring.sq.reset();
     ring.cq.reset();

@@ -24,7 +24,7 @@ mod wired;
 pub use devices::{IRQ_LINES, IRQ_SERIAL, IRQ_TEST};
 pub use mmu::{Access, PageFault};
 pub use regs::{Regs, Start, StateBlock};
-pub use slab::{FrameSource, NoMemory, Slab};
+pub use slab::{FrameSource, NoMemory, Slab, near_link};
 use taken::Taken;
 pub use wired::{UserPtr, Wired};
 

@@ -5,6 +5,7 @@
 //! memory happens at the same places, and the accounts add up.
 
 use super::{Machine, Taken, effort};
+use crate::base::list::Link;
 use crate::base::name::{Named, name_of, number_of};
 use rmm::Frame;
 use std::cell::{Cell, UnsafeCell};
@@ -116,4 +117,11 @@ impl<T: Named> Slab<T> {
         assert_eq!(name_of::<T>(number), name, "no record has such a name");
         self.at(number)
     }
+}
+
+/// The neighbours at `offset` of a record that lies `distance` bytes from the start of a near room: where `find` finds
+/// them.
+#[inline]
+pub fn near_link<'a>(_room: u8, _distance: u32, _offset: usize, find: impl FnOnce() -> &'a Link) -> &'a Link {
+    find()
 }

@@ -45,7 +45,7 @@ pub use machine::{Machine, again, back, idle, resume};
 pub use panic::EXIT_PANIC;
 pub use place::{Filled, Place, Single};
 pub use regs::{Regs, Start};
-pub use slab::{FrameSource, NoMemory, Slab};
+pub use slab::{FrameSource, NoMemory, Slab, near_link};
 pub use start::{BootInfo, LOADER_CONFIG, start};
 pub use state::StateBlock;
 pub use wired::{UserPtr, Wired};

@@ -15,6 +15,7 @@ use super::memory::{
     ROOT_ENTRY_BYTES, TABLES, TABLES_END, add_growing_table, entry, growing_table, read_entry, write_entry,
     zero_frame,
 };
+use crate::base::list::Link;
 use crate::base::name::{NEAR_ROOM_BYTES, NEAR_ROOMS, Named, Room, name_of};
 
 const PAGE: u64 = 4096;
@@ -175,6 +176,17 @@ impl<T: Named> Slab<T> {
         // memory, was written by `grow`, and never moves. Names are kept true by teardown; none comes from outside.
         unsafe { &*base.wrapping_byte_add(name as usize) }
     }
+}
+
+/// The neighbours at `offset` of a record that lies `distance` bytes from the start of a near room, in that or a later
+/// one: where `find` would find them, but without a look at what kind of record it is.
+#[inline(always)]
+pub fn near_link<'a>(room: u8, distance: u32, offset: usize, _find: impl FnOnce() -> &'a Link) -> &'a Link {
+    let start =
+        NEAR.wrapping_add(u64::from(room) * NEAR_ROOM_BYTES).wrapping_add(offset as u64) as *const Link;
+    // SAFETY: our callers keep such distances only of records that `find` finds there: mapped, and never moved. Any eight
+    // bytes are a link.
+    unsafe { &*start.wrapping_byte_add(distance as usize) }
 }
 
 /// Maps a new, zeroed frame at a page of the tables' room, with the page tables that it needs.

@@ -1,0 +1,109 @@
+//! The operations of a ring that are in flight, in the order in which they started: a circle of neighbours that goes
+//! through the ring's own record, so that filing one and taking one out are a few moves and no question.
+//!
+//! A node of the circle is the name of an operation, or the [end](end_of) that stands for a ring. An operation's record
+//! keeps its neighbours at [`LINK_OFFSET`] of a near room that lies before that of rings, so that both kinds of nodes
+//! lead to their links by the same sum.
+#![forbid(unsafe_code)]
+
+use super::duplex::Ring;
+use crate::arch;
+use crate::base::list::Link;
+use crate::base::name::{NEAR_ROOM_BYTES, NONE, Named, Room};
+use core::mem::offset_of;
+
+/// The near room of operations.
+pub const OP_ROOM: u8 = 1;
+/// The near room of rings.
+pub const RING_ROOM: u8 = 2;
+/// Where an operation's record keeps its neighbours.
+pub const LINK_OFFSET: usize = 0x20;
+
+/// What is added to a ring's name to make its end.
+const END: u32 = ((RING_ROOM - OP_ROOM) as u64 * NEAR_ROOM_BYTES) as u32 + offset_of!(Ring, ops) as u32
+    - LINK_OFFSET as u32;
+
+const _: () = assert!(matches!(Ring::ROOM, Room::Near(RING_ROOM)));
+const _: () = assert!(offset_of!(Ring, ops) >= LINK_OFFSET, "an end is above all names of operations");
+
+/// The node that stands for the ring of this name.
+#[inline(always)]
+pub const fn end_of(ring: u32) -> u32 {
+    ring.wrapping_add(END)
+}
+
+/// The operation that a node is, or `NONE` for an end.
+const fn operation(node: u32) -> u32 {
+    if (node as u64) < NEAR_ROOM_BYTES { node } else { NONE }
+}
+
+/// Where operations and rings are.
+pub trait Nodes {
+    /// The neighbours of an operation.
+    fn operation(&self, name: u32) -> &Link;
+    /// The ring of this name.
+    fn ring(&self, name: u32) -> &Ring;
+}
+
+#[inline(always)]
+fn link(nodes: &impl Nodes, node: u32) -> &Link {
+    arch::near_link(OP_ROOM, node, LINK_OFFSET, || match operation(node) {
+        NONE => &nodes.ring(node.wrapping_sub(END)).ops,
+        name => nodes.operation(name),
+    })
+}
+
+/// Lets the circle of a ring begin, which has no operations.
+pub fn open(ring: &Ring, name: u32) {
+    ring.ops.set(end_of(name), end_of(name));
+}
+
+/// Whether a ring, or a record of none, has no operations.
+pub fn is_empty(ring: &Ring) -> bool {
+    operation(ring.ops.next()) == NONE
+}
+
+/// The operation that started first, or `NONE`.
+pub fn first(ring: &Ring) -> u32 {
+    operation(ring.ops.next())
+}
+
+/// The operation that started last, or `NONE`.
+pub fn last(ring: &Ring) -> u32 {
+    operation(ring.ops.prev())
+}
+
+/// The operation behind one with these neighbours, or `NONE`.
+pub fn after(neighbours: &Link) -> u32 {
+    operation(neighbours.next())
+}
+
+/// The operation before one with these neighbours, or `NONE`.
+pub fn before(neighbours: &Link) -> u32 {
+    operation(neighbours.prev())
+}
+
+/// Files an operation as the last one of a ring.
+#[inline(always)]
+pub fn push(nodes: &impl Nodes, ring: &Ring, name: u32, neighbours: &Link) {
+    let last = ring.ops.prev();
+    neighbours.set(end_of(ring.id.get()), last);
+    link(nodes, last).set_next(name);
+    ring.ops.set_prev(name);
+}
+
+/// Files an operation behind another one.
+pub fn insert_after(nodes: &impl Nodes, at: u32, name: u32) {
+    let next = link(nodes, at).next();
+    link(nodes, name).set(next, at);
+    link(nodes, at).set_next(name);
+    link(nodes, next).set_prev(name);
+}
+
+/// Takes an operation with these neighbours out of its ring.
+#[inline(always)]
+pub fn remove(nodes: &impl Nodes, neighbours: &Link) {
+    let (next, prev) = (neighbours.next(), neighbours.prev());
+    link(nodes, prev).set_next(next);
+    link(nodes, next).set_prev(prev);
+}
