@@ -536,7 +536,13 @@ impl Consumer {
 /// Writes an entry into a slot that the caller knows to be its own.
 #[inline(always)]
 pub fn store<const W: usize>(slot: &[AtomicU64; W], entry: [u64; W]) {
-    for (word, value) in slot.iter().zip(entry) {
+    store_at(slot, 0, entry);
+}
+
+/// The same from word `first` on, as many as there are. The others stay as they are.
+#[inline(always)]
+pub fn store_at<const W: usize, const N: usize>(slot: &[AtomicU64; W], first: usize, words: [u64; N]) {
+    for (word, value) in slot.iter().skip(first).zip(words) {
         word.store(value, Relaxed);
     }
 }

@@ -318,7 +318,7 @@ fn take_many_replies(s: &State, ring: &Ring, link_id: u32, ready: u32) -> Taken 
     budget.begin(ready);
     let began = s.memory.machine.ticks();
     while budget.left() != 0 {
-        budget.took(reply::take_run(s, link_id, link, ring, budget));
+        reply::take_run(s, link_id, link, ring, budget);
     }
     ring.rp.publish(&ring.memory.get().service_replies());
     forward::refill(s, link_id, link);

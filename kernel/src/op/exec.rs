@@ -243,7 +243,7 @@ pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
         return false;
     }
     op.ring.set(ring_id);
-    flight::push(s, ring, id, &op.of_ring);
+    flight::push(s, ring, ring_id, id, &op.of_ring);
     rest.save(op);
     true
 }

@@ -239,12 +239,12 @@ pub fn head(opcode: Opcode, tag: u32) -> u64 {
     u64::from(opcode.raw()) | u64::from(tag) << 32
 }
 
-/// Writes a request into a free slot of a daemon's queue: its first six words, and who asks.
+/// Writes a request into a free slot of a daemon's queue: its first five or six words, and who asks.
 #[inline(always)]
-pub fn write(asker: &Context, place: &map::Slot<8>, words: [u64; 6]) {
-    let [head, file, buffer, length, offset, more] = words;
+pub fn write<const WORDS: usize>(asker: &Context, place: &map::Slot<8>, words: [u64; WORDS]) {
     let (owner, pid) = (asker.owner.get(), u64::from(asker.pid.get()));
-    ring::store(place, [head, file, buffer, length, offset, more, owner, pid]);
+    ring::store_at(place, 0, words);
+    ring::store_at(place, 6, [owner, pid]);
 }
 
 /// Shows a daemon so many requests, for which it is to be [roused](State::rouse).

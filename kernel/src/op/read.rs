@@ -63,8 +63,17 @@ impl Target {
     /// Asks the daemon, in this slot of its queue; all that needs is there. The file is not held yet, and the daemon is
     /// not told.
     #[inline(always)]
-    fn ask(&self, s: &State, context: &Context, ring: &Ring, tag: u32, asked: Asked, place: &map::Slot<8>) {
-        let (id, op) = s.start_ensured(ring, tag, PLAIN_READ);
+    fn ask(
+        &self,
+        s: &State,
+        context: &Context,
+        ring: &Ring,
+        tag: u32,
+        asked: Asked,
+        now: u32,
+        place: &map::Slot<8>,
+    ) {
+        let (id, op) = s.start_ensured(ring, tag, PLAIN_READ, now);
         let link = s.links.at(self.link);
         let length = asked.length.min(link.slot_bytes());
         op.file.set(self.file);
@@ -77,11 +86,7 @@ impl Target {
         op.slot_tag.set(slot_tag);
         let buffer = link.arena_address.get().wrapping_add(offset as u64);
         let head = forward::head(Opcode::Read, slot_tag);
-        forward::write(
-            context,
-            place,
-            [head, s.files.at(self.file).id.get(), buffer, length, asked.offset, 0],
-        );
+        forward::write(context, place, [head, s.files.at(self.file).id.get(), buffer, length, asked.offset]);
     }
 
     /// Holds the file for so many operations, whose requests were counted, and shows the daemon them.
@@ -123,7 +128,8 @@ pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Wo
         let daemon = s.rings.at(target.daemon);
         let requests = daemon.memory.get();
         let place = requests.service_requests().slot(daemon.rq.position());
-        target.ask(s, context, ring, tag, Asked { fd, buffer, length, offset }, place);
+        let now = s.memory.machine.ticks() as u32;
+        target.ask(s, context, ring, tag, Asked { fd, buffer, length, offset }, now, place);
         s.files.at(target.file).hold(1);
         forward::publish(daemon, 1);
         return target.daemon;
@@ -147,6 +153,7 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
         return (start_odd(s, ring, first, run, buffer, length, offset), None);
     }
     let most = most.min(ring.cq.known_room()).min(daemon.rq.known_room());
+    let now = s.memory.machine.ticks() as u32;
     let (mut head, mut fd, mut left) = (first, run, most);
     while fd == run {
         if buffer > USER_END {
@@ -167,7 +174,7 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
         }
         let requests = daemon.memory.get();
         let place = requests.service_requests().slot(daemon.rq.position());
-        target.ask(s, context, ring, head.tag(), Asked { fd, buffer, length, offset }, place);
+        target.ask(s, context, ring, head.tag(), Asked { fd, buffer, length, offset }, now, place);
         daemon.rq.advance(1);
         ring.sq.advance(1);
         ring.cq.claim_known(1);

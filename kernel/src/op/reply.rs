@@ -12,6 +12,7 @@ use crate::base::budget::Budget;
 use crate::base::trace::What;
 use crate::mem::user::{self, Fixed};
 use crate::ring::duplex::Ring;
+use crate::ring::flight;
 use crate::scheme::link::Link;
 use core::hint::cold_path;
 use ring_abi::map;
@@ -31,6 +32,7 @@ pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) -> (u32, u32)
     };
     let client = read.op.ring.get();
     let ring = s.rings.at(client);
+    s.note_latency(Opcode::Read, read.op.started.get(), 1);
     let file = read.end(link, ring, ring.memory.get().cq().slot(ring.cq.position()));
     let position = ring.show(1);
     if s.files.at(file).let_go() {
@@ -48,47 +50,51 @@ fn close(s: &State, file: u32) {
 }
 
 /// Takes replies: all those to plain reads of one client that follow each other, as far as the budget has entries
-/// left, and the one behind them. How many.
+/// left, and the one behind them.
 ///
 /// Positions are counted where they are kept: an instruction on memory is no worse than a register put aside.
 #[inline(never)]
-pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Budget) -> u32 {
-    let words = next_reply(daemon);
-    let Some(mut read) = PlainRead::find(s, link, words) else {
+pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Budget) {
+    let mut words = next_reply(daemon);
+    let Some(PlainRead { op: first, .. }) = PlainRead::find(s, link, words) else {
         daemon.rp.advance(1);
         take_other(s, link_id, link, words);
-        return 1;
+        budget.took(1);
+        return;
     };
-    let client = read.op.ring.get();
+    let client = first.ring.get();
     let ring = s.rings.at(client);
-    let mut done = 0_u32;
+    // Those that started together are counted together.
+    let (mut started, mut counted) = (first.started.get(), ring.cq.position());
     let next = loop {
+        let Some(read) = PlainRead::find(s, link, words) else { break Some(words) };
+        if read.op.ring.get() != client {
+            break Some(words);
+        }
+        if read.op.started.get() != started {
+            s.note_latency(Opcode::Read, started, ring.cq.position().wrapping_sub(counted));
+            (started, counted) = (read.op.started.get(), ring.cq.position());
+        }
         let memory = ring.memory.get();
         let file = read.end(link, ring, memory.cq().slot(ring.cq.position()));
         ring.cq.filled(1);
         daemon.rp.advance(1);
-        done = done.wrapping_add(1);
         if s.files.at(file).let_go() {
+            s.note_latency(Opcode::Read, started, ring.cq.position().wrapping_sub(counted));
             close(s, file);
+            counted = ring.cq.position();
         }
-        // A long copy may use up what was left.
-        if done >= budget.left() {
+        if !budget.take_one() {
             break None;
         }
-        let words = next_reply(daemon);
-        match PlainRead::find(s, link, words) {
-            Some(next) if next.op.ring.get() == client => read = next,
-            _ => break Some(words),
-        }
+        words = next_reply(daemon);
     };
+    s.note_latency(Opcode::Read, started, ring.cq.position().wrapping_sub(counted));
     s.show(ring, 0);
-    match next {
-        None => done,
-        Some(words) => {
-            daemon.rp.advance(1);
-            take_next(s, link_id, link, words);
-            done.wrapping_add(1)
-        }
+    if let Some(words) = next {
+        daemon.rp.advance(1);
+        take_next(s, link_id, link, words);
+        budget.took(1);
     }
 }
 
@@ -146,7 +152,7 @@ impl<'a> PlainRead<'a> {
             cold_path();
             too_much(result)
         };
-        s.unfile(op, Opcode::Read);
+        flight::remove(s, &op.of_ring);
         debug_assert!(op.timer.get() == NONE, "a deadline goes with a notice");
         ring::store(place, [u64::from(op.tag.get()) << 32, answer]);
         s.free_op(id, op)

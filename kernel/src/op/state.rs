@@ -324,7 +324,7 @@ impl State {
     pub fn start_op(&self, ring: &Ring, tag: u32, opcode: Opcode) -> Result<(u32, &Op), Errno> {
         self.ops.ensure_one(&self.memory)?;
         let shape = Shape { wait: Wait::Free, opcode, notice: Notice::None, has_turn: false };
-        let (id, op) = self.start_ensured(ring, tag, shape);
+        let (id, op) = self.start_ensured(ring, tag, shape, self.memory.machine.ticks() as u32);
         op.file.set(NONE);
         op.object.set(NONE);
         Ok((id, op))
@@ -332,13 +332,14 @@ impl State {
 
     /// The same with a record that was ensured, whose file and object are the caller's to set.
     #[inline(always)]
-    pub fn start_ensured(&self, ring: &Ring, tag: u32, shape: Shape) -> (u32, &Op) {
+    pub fn start_ensured(&self, ring: &Ring, tag: u32, shape: Shape, now: u32) -> (u32, &Op) {
         let (id, op) = self.ops.take_ensured();
         op.set_shape(shape);
-        op.ring.set(ring.id.get());
+        let ring_id = ring.id.get();
+        op.ring.set(ring_id);
         op.tag.set(tag);
-        op.started.set(self.memory.machine.ticks() as u32);
-        flight::push(self, ring, id, &op.of_ring);
+        op.started.set(now);
+        flight::push(self, ring, ring_id, id, &op.of_ring);
         (id, op)
     }
 
@@ -347,18 +348,18 @@ impl State {
     pub fn end_op(&self, id: u32, result: Result<u64, Errno>, extra: u32) {
         let op = self.ops.at(id);
         let Some(ring) = self.rings.get(op.ring.get()) else { return self.drop_op(id) };
-        self.unfile(op, op.opcode.get());
+        flight::remove(self, &op.of_ring);
+        self.note_latency(op.opcode.get(), op.started.get(), 1);
         let answer = Cqe::new(op.tag.get(), result).with_extra(extra);
         self.drop_op(id);
         self.post(ring, answer);
     }
 
-    /// Takes an operation that is over out of its ring's list, and notes how long it took.
+    /// Notes that so many operations are over that started together.
     #[inline(always)]
-    pub fn unfile(&self, op: &Op, opcode: Opcode) {
-        flight::remove(self, &op.of_ring);
-        let ticks = (self.memory.machine.ticks() as u32).wrapping_sub(op.started.get());
-        self.stats.end(opcode.raw(), ticks);
+    pub fn note_latency(&self, opcode: Opcode, started: u32, number: u32) {
+        let ticks = (self.memory.machine.ticks() as u32).wrapping_sub(started);
+        self.stats.end(opcode.raw(), ticks, number);
     }
 
     /// Frees the record of an operation that is filed nowhere, and lets go of its file.

@@ -98,13 +98,13 @@ impl Stats {
         }
     }
 
-    /// Notes that an operation that waited has completed after `ticks`.
+    /// Notes that so many operations that waited have completed, each after `ticks`.
     #[inline(always)]
-    pub fn end(&self, opcode: u8, ticks: u32) {
+    pub fn end(&self, opcode: u8, ticks: u32, number: u32) {
         let class = 31_u32.wrapping_sub((ticks | 1).leading_zeros());
         let row = self.latency.at(u32::from(opcode & 0x7f));
         if let Some(cell) = row.0.get(class as usize) {
-            cell.set(cell.get().wrapping_add(1));
+            cell.set(cell.get().wrapping_add(number));
         }
     }
 }

@@ -83,11 +83,11 @@ pub fn before(neighbours: &Link) -> u32 {
     operation(neighbours.prev())
 }
 
-/// Files an operation as the last one of a ring.
+/// Files an operation as the last one of the ring of this name.
 #[inline(always)]
-pub fn push(nodes: &impl Nodes, ring: &Ring, name: u32, neighbours: &Link) {
+pub fn push(nodes: &impl Nodes, ring: &Ring, ring_name: u32, name: u32, neighbours: &Link) {
     let last = ring.ops.prev();
-    neighbours.set(end_of(ring.id.get()), last);
+    neighbours.set(end_of(ring_name), last);
     link(nodes, last).set_next(name);
     ring.ops.set_prev(name);
 }

@@ -39,10 +39,10 @@ pub(crate) mod sealed {
 }
 
 /// Words of an operation's entry that have a meaning. What is forwarded is forwarded whole, but for the last
-/// two words, which the kernel fills.
+/// two words, which the kernel fills; of a read the kernel looks at no more than it needs.
 #[expect(clippy::arithmetic_side_effects, reason = "small numbers, at compile time")]
 const fn words(opcode: Opcode) -> usize {
-    if matches!(opcode.origin(), Origin::Forwarded) {
+    if matches!(opcode.origin(), Origin::Forwarded) && !matches!(opcode, Opcode::Read) {
         return 6;
     }
     let fields = args::fields(opcode);
@@ -101,6 +101,7 @@ mod tests {
         assert_eq!(words(Opcode::Nop), 1);
         assert_eq!(words(Opcode::Map), 5);
         assert_eq!(words(Opcode::ContextCreate), 7);
-        assert_eq!(words(Opcode::Read), 6);
+        assert_eq!(words(Opcode::Read), 5);
+        assert_eq!(words(Opcode::Write), 6);
     }
 }
