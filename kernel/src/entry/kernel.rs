@@ -115,6 +115,12 @@ impl Kernel {
                 end.end(Resume::Context(next))
             }
             Left::Rest(Then::Go(value)) if s.step.is_brief() => end.end(Resume::Same(value)),
+            Left::Rest(Then::Wait) if s.step.is_handed_briefly() && choose::may_hand_over(cpu) => {
+                s.memory.budget.refill();
+                let next = s.step.take_handoff();
+                choose::hand_over(s, cpu, next);
+                end.end(Resume::Context(next))
+            }
             Left::Rest(then) => end.end(self.finish_slowly(cpu, cpu.current.get(), then)),
         }
     }

@@ -63,6 +63,12 @@ impl Step {
         self.chores.get() == 0
     }
 
+    /// Whether the step ends here, and nothing is to be seen to but the context that was handed the processor.
+    #[inline(always)]
+    pub fn is_handed_briefly(&self) -> bool {
+        self.chores.get() == HANDOFF
+    }
+
     /// Whether nothing is to be seen to but its measure.
     pub fn is_done(&self) -> bool {
         self.chores.get() & !MEASURED == 0
