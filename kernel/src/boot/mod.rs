@@ -21,6 +21,7 @@ use crate::mem::runs::Runs;
 use crate::op::state::State;
 use crate::op::stats::Stats;
 use crate::op::step::Step;
+use crate::scheme::link::{NO_TAG, NOBODY};
 use core::cell::Cell;
 use ring_abi::Errno;
 
@@ -38,6 +39,7 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         blocks: Arena::new(&memory, MOST_CONTEXTS),
         rings: Arena::new(&memory, MOST_CONTEXTS),
         ops: Arena::new(&memory, MOST_OPS),
+        idle_ops: Cell::new(0),
         tables: Arena::new(&memory, MOST_OTHERS),
         chunks: Arena::new(&memory, MOST_CONTEXTS),
         files: Arena::new(&memory, MOST_OPS),
@@ -72,6 +74,18 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         trace: Trace::default(),
         memory,
     };
+    take_nobody(&state)?;
     first::name_kernel_schemes(&state)?;
     Ok(Kernel { state })
+}
+
+/// Sets the record apart that has the slots which no operation has.
+fn take_nobody(s: &State) -> Result<(), Errno> {
+    let nobody = s.ops.take(&s.memory)?;
+    if nobody != NOBODY {
+        crate::bug!("the first record of an operation is {nobody}");
+    }
+    s.ops.at(nobody).slot_tag.set(NO_TAG);
+    s.idle_ops.set(1);
+    Ok(())
 }

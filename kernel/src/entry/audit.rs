@@ -26,10 +26,10 @@ impl Kernel {
             .names()
             .filter(|&id| s.ops.at(id).wait.get() == Wait::Work && s.ops.at(id).is_detached())
             .count();
-        if known.wrapping_add(working) != s.ops.live() as usize {
+        if known.wrapping_add(working) != s.live_ops() as usize {
             return Err(format!(
                 "{} operations live, but {} are in rings, {detached} detached and {working} at work",
-                s.ops.live(),
+                s.live_ops(),
                 in_rings.len()
             ));
         }
@@ -86,7 +86,7 @@ fn links(s: &State) -> Result<usize, String> {
     for id in s.links.names().filter(|&id| s.links.at(id).refs.get() != 0) {
         let link = s.links.at(id);
         for index in 0..link.count() {
-            let Some(op_id) = link.owed_at(&s.slots, index) else { continue };
+            let Some(op_id) = link.owed_at(&s.slots, s, index) else { continue };
             let op = s.ops.at(op_id);
             if op.wait.get() != Wait::Reply || op.object.get() != id {
                 return Err(format!("slot {index} of link {id} names operation {op_id}: {op:?}"));

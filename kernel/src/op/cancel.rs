@@ -234,7 +234,7 @@ pub fn abandon(s: &State, id: u32) {
 #[inline(never)]
 pub fn late_reply(s: &State, link: &Link, id: u32, entry: Cqe) {
     let op = s.ops.at(id);
-    link.take_back(&s.slots, op.slot_tag.get());
+    link.unbind(&s.slots, op.slot_tag.get());
     forget_notice(s, link, id);
     if let (true, Ok(file), 0) = (forward::makes_file(op.opcode.get()), entry.result(), entry.flags & 7) {
         let made = open::use_reserve(s, op, file);

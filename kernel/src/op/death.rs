@@ -330,12 +330,19 @@ pub fn slice_links(s: &State, budget: &Budget) -> bool {
             return true;
         }
         let index = link.progress.replace(link.progress.get().wrapping_add(1));
-        if let Some(op_id) = link.owed_at(&s.slots, index) {
+        if let Some(op_id) = link.owed_at(&s.slots, s, index) {
             let op = s.ops.at(op_id);
-            link.take_back(&s.slots, op.slot_tag.get());
+            link.unbind(&s.slots, op.slot_tag.get());
             cancel::forget_notice(s, link, op_id);
             super::cursor::release(s, op_id);
             if op.is_detached() { s.drop_op(op_id) } else { s.end_op(op_id, Err(Errno::CONNRESET), 0) }
+        }
+    }
+    while let Some(op_id) = link.pop_record(&s.slots, s) {
+        s.idle_ops.set(s.idle_ops.get().wrapping_sub(1));
+        s.ops.give(op_id);
+        if !budget.spend(ENTRY) {
+            return true;
         }
     }
     while let Some(op_id) = link.waiting.pop_front(&ByWait(&s.ops)) {

@@ -213,16 +213,19 @@ fn send(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<b
         return Ok(false);
     }
     let op = asked.op;
-    let (tag, _) = link.ask(&s.slots, asked.id);
+    let (tag, spare) = link.bind(&s.slots, s, asked.id);
+    if let Some(spare) = spare {
+        s.idle_ops.set(s.idle_ops.get().wrapping_sub(1));
+        s.ops.give(spare);
+    }
     let (buffer, length) = match payload(s, asked, link, tag, request) {
         Ok(pair) => pair,
         Err(error) => {
-            link.take_back(&s.slots, tag);
+            link.unbind(&s.slots, tag);
             return Err(error);
         }
     };
     op.wait.set(Wait::Reply);
-    op.slot_tag.set(tag);
 
     let file = asked.file.id.get();
     let words = [head(request.opcode, tag), file, buffer, length, request.offset, request.more];

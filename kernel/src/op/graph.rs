@@ -62,7 +62,7 @@ pub fn print(s: &State) {
                         number_of::<Link>(ring.link.get()),
                         ring.rq.position(),
                         ring.rp.position(),
-                        s.links.at(ring.link.get()).owed(&s.slots)
+                        s.links.at(ring.link.get()).owed(&s.slots, s)
                     ));
                 }
                 operations(s, flight::first(ring));

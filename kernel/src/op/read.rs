@@ -73,18 +73,18 @@ impl Target {
         now: u32,
         place: &map::Slot<8>,
     ) {
-        let (id, op) = s.start_ensured(ring, tag, PLAIN_READ, now);
         let link = s.links.at(self.link);
+        let (id, slot_tag) = link.ask(s);
+        let op = s.ops.at(id);
+        s.file_op(ring, tag, (id, op), PLAIN_READ, now);
         let length = asked.length.min(link.slot_bytes());
         op.file.set(self.file);
-        op.object.set(self.link);
+        debug_assert!(op.object.get() == self.link, "a record that waits is its link's");
         // The daemon has the others, and it is not asked again.
         let [_, buffer, most, ..] = &op.args;
         buffer.set(asked.buffer);
         most.set(length);
-        let (slot_tag, offset) = link.ask(&s.slots, id);
-        op.slot_tag.set(slot_tag);
-        let buffer = link.arena_address.get().wrapping_add(offset as u64);
+        let buffer = link.arena_address.get().wrapping_add(link.offset(slot_tag) as u64);
         let head = forward::head(Opcode::Read, slot_tag);
         forward::write(context, place, [head, s.files.at(self.file).id.get(), buffer, length, asked.offset]);
     }
@@ -96,6 +96,7 @@ impl Target {
             return;
         }
         s.stats.start_many(Opcode::Read as u8, count);
+        s.idle_ops.set(s.idle_ops.get().wrapping_sub(count));
         s.files.at(self.file).hold(count);
         let daemon = s.rings.at(self.daemon);
         daemon.rq.publish(&daemon.memory.get().service_requests());
@@ -121,8 +122,7 @@ pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Wo
         cold_path();
         return start_slowly(s, ring, tag, fd, buffer, length, offset);
     }
-    if s.ops.ensure_one(&s.memory).is_ok()
-        && let Some(target) = Target::find(s, context, fd)
+    if let Some(target) = Target::find(s, context, fd)
         && forward::has_room(s, s.rings.at(target.daemon))
     {
         let daemon = s.rings.at(target.daemon);
@@ -130,6 +130,7 @@ pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Wo
         let place = requests.service_requests().slot(daemon.rq.position());
         let now = s.memory.machine.ticks() as u32;
         target.ask(s, context, ring, tag, Asked { fd, buffer, length, offset }, now, place);
+        s.idle_ops.set(s.idle_ops.get().wrapping_sub(1));
         s.files.at(target.file).hold(1);
         forward::publish(daemon, 1);
         return target.daemon;
@@ -168,7 +169,7 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
             cold_path();
             break;
         }
-        if !s.links.at(target.link).has_slot() || s.ops.ensure_one(&s.memory).is_err() {
+        if !s.links.at(target.link).has_record() {
             cold_path();
             break;
         }

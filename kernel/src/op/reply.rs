@@ -4,7 +4,7 @@
 //! what was asked is an error of the daemon (`EIO`), and bytes go only where the program asked for them.
 #![forbid(unsafe_code)]
 
-use super::inflight::{Notice, Op, PLAIN_READ};
+use super::inflight::{Notice, Op, PLAIN_READ, Wait};
 use super::state::State;
 use super::stats::count;
 use crate::base::NONE;
@@ -33,6 +33,7 @@ pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) -> (u32, u32)
     let client = read.op.ring.get();
     let ring = s.rings.at(client);
     s.note_latency(Opcode::Read, read.op.started.get(), 1);
+    s.idle_ops.set(s.idle_ops.get().wrapping_add(1));
     let file = read.end(link, ring, ring.memory.get().cq().slot(ring.cq.position()));
     let position = ring.show(1);
     if s.files.at(file).let_go() {
@@ -66,6 +67,7 @@ pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Bu
     let ring = s.rings.at(client);
     // Those that started together are counted together.
     let (mut started, mut counted) = (first.started.get(), ring.cq.position());
+    let from = daemon.rp.position();
     let next = loop {
         let Some(read) = PlainRead::find(s, link, words) else { break Some(words) };
         if read.op.ring.get() != client {
@@ -90,6 +92,8 @@ pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Bu
         words = next_reply(daemon);
     };
     s.note_latency(Opcode::Read, started, ring.cq.position().wrapping_sub(counted));
+    let ended = daemon.rp.position().wrapping_sub(from);
+    s.idle_ops.set(s.idle_ops.get().wrapping_add(ended));
     s.show(ring, 0);
     if let Some(words) = next {
         daemon.rp.advance(1);
@@ -117,7 +121,6 @@ fn take_next(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
 /// A plain read that is answered.
 struct PlainRead<'a> {
     s: &'a State,
-    slot: u32,
     tag: u32,
     id: u32,
     op: &'a Op,
@@ -130,22 +133,20 @@ impl<'a> PlainRead<'a> {
     fn find(s: &'a State, link: &Link, words: [u64; 2]) -> Option<PlainRead<'a>> {
         let [head, result] = words;
         let tag = (head >> 32) as u32;
-        let slot = link.find(&s.slots, tag)?;
+        let id = link.find(&s.slots, s, tag)?;
         if head as u8 != CqeKind::Regular as u8 {
             return None;
         }
-        let id = s.slots.named(slot).op();
         let op = s.ops.at(id);
         debug_assert!(op.shape() != PLAIN_READ || !op.is_detached(), "what is detached has a notice");
-        (op.shape().number() == PLAIN_READ.number()).then_some(PlainRead { s, slot, tag, id, op, result })
+        (op.shape().number() == PLAIN_READ.number()).then_some(PlainRead { s, tag, id, op, result })
     }
 
     /// Ends it. Its completion is written into a place of its ring, and not shown yet. Gives the file that it held.
     #[inline(always)]
     #[must_use = "the file is to be let go"]
     fn end(self, link: &Link, ring: &Ring, place: &map::Slot<2>) -> u32 {
-        let PlainRead { s, slot, tag, id, op, result } = self;
-        link.answered(&s.slots, slot, tag);
+        let PlainRead { s, tag, id, op, result } = self;
         let answer = if result <= op.arg(2) {
             out_to(s, link, ring, op, tag, result)
         } else {
@@ -155,7 +156,9 @@ impl<'a> PlainRead<'a> {
         flight::remove(s, &op.of_ring);
         debug_assert!(op.timer.get() == NONE, "a deadline goes with a notice");
         ring::store(place, [u64::from(op.tag.get()) << 32, answer]);
-        s.free_op(id, op)
+        op.wait.set(Wait::Free);
+        link.put_back(s, id, tag);
+        op.file.get()
     }
 }
 
@@ -167,16 +170,15 @@ fn take_other(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
     if entry.flags & 7 == CqeKind::SendFevent as u8 {
         return super::poll::on_event(s, link_id, entry);
     }
-    let Some(slot) = link.find(&s.slots, entry.tag) else {
+    let Some(id) = link.asked(&s.slots, s, entry.tag) else {
         return stale(s, link_id, entry.tag);
     };
-    let id = s.slots.named(slot).op();
     let op = s.ops.at(id);
     if op.is_detached() {
         return super::cancel::late_reply(s, link, id, entry);
     }
     let (result, extra) = finish(s, link, op, entry.tag, entry);
-    link.answered(&s.slots, slot, entry.tag);
+    link.unbind(&s.slots, entry.tag);
     if op.notice.get() != Notice::None {
         super::cancel::forget_notice(s, link, id);
     }
@@ -285,5 +287,5 @@ pub fn asked(s: &State, link_id: u32, tag: u32) -> Option<u32> {
     if link_id == NONE {
         return None;
     }
-    s.links.at(link_id).asked(&s.slots, tag)
+    s.links.at(link_id).asked(&s.slots, s, tag)
 }

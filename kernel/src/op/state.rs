@@ -26,7 +26,7 @@ use crate::mem::runs::Runs;
 use crate::mem::space::Space;
 use crate::ring::duplex::Ring;
 use crate::ring::flight;
-use crate::scheme::link::{Link, Slot};
+use crate::scheme::link::{Link, Records, Slot};
 use crate::scheme::names::Name;
 use core::cell::Cell;
 use core::fmt::Write;
@@ -44,6 +44,8 @@ pub struct State {
     pub rings: Arena<Ring>,
     /// Operations that wait.
     pub ops: Arena<Op>,
+    /// Records of operations in use that are none: links keep them for their next requests.
+    pub idle_ops: Cell<u32>,
     /// Handle tables.
     pub tables: Arena<Table>,
     /// Parts of handle tables.
@@ -181,6 +183,22 @@ impl flight::Nodes for State {
     #[inline(always)]
     fn ring(&self, name: u32) -> &Ring {
         self.rings.at(name)
+    }
+}
+
+impl Records for State {
+    #[inline(always)]
+    fn tag(&self, op: u32) -> &Cell<u32> {
+        &self.ops.at(op).slot_tag
+    }
+
+    #[inline(always)]
+    fn next(&self, op: u32) -> &Cell<u32> {
+        self.ops.at(op).queue.cell()
+    }
+
+    fn is_out(&self, op: u32) -> bool {
+        self.ops.at(op).wait.get() == Wait::Reply
     }
 }
 
@@ -322,25 +340,29 @@ impl State {
     /// is promised already.
     #[inline(always)]
     pub fn start_op(&self, ring: &Ring, tag: u32, opcode: Opcode) -> Result<(u32, &Op), Errno> {
-        self.ops.ensure_one(&self.memory)?;
+        let id = self.ops.take(&self.memory)?;
+        let op = self.ops.at(id);
         let shape = Shape { wait: Wait::Free, opcode, notice: Notice::None, has_turn: false };
-        let (id, op) = self.start_ensured(ring, tag, shape, self.memory.machine.ticks() as u32);
+        self.file_op(ring, tag, (id, op), shape, self.memory.machine.ticks() as u32);
         op.file.set(NONE);
         op.object.set(NONE);
         Ok((id, op))
     }
 
-    /// The same with a record that was ensured, whose file and object are the caller's to set.
+    /// Files an operation that starts with its ring. Its file and object are the caller's to set.
     #[inline(always)]
-    pub fn start_ensured(&self, ring: &Ring, tag: u32, shape: Shape, now: u32) -> (u32, &Op) {
-        let (id, op) = self.ops.take_ensured();
+    pub fn file_op(&self, ring: &Ring, tag: u32, (id, op): (u32, &Op), shape: Shape, now: u32) {
         op.set_shape(shape);
         let ring_id = ring.id.get();
         op.ring.set(ring_id);
         op.tag.set(tag);
         op.started.set(now);
         flight::push(self, ring, ring_id, id, &op.of_ring);
-        (id, op)
+    }
+
+    /// Number of operations.
+    pub fn live_ops(&self) -> u32 {
+        self.ops.live().wrapping_sub(self.idle_ops.get())
     }
 
     /// Ends an operation that is filed nowhere but in its ring: completes it, if anybody still waits for
@@ -369,19 +391,12 @@ impl State {
             self.timers.remove(self, id);
         }
         self.drop_reserve(op);
-        let file = self.free_op(id, op);
+        op.wait.set(Wait::Free);
+        self.ops.give(id);
+        let file = op.file.get();
         if file != NONE {
             self.let_go(file);
         }
-    }
-
-    /// Frees the record of an operation that has neither a deadline nor a reserve; its file, if it has one, is the
-    /// caller's to let go.
-    #[inline(always)]
-    pub fn free_op(&self, id: u32, op: &Op) -> u32 {
-        op.wait.set(Wait::Free);
-        self.ops.give(id);
-        op.file.get()
     }
 
     /// Gives back what an operation holds beside an ordinary file: the record of a file that it did not make, a

@@ -107,7 +107,7 @@ fn footprint(s: &State, out: &mut impl Write) -> fmt::Result {
     row("contexts", s.contexts.live(), s.contexts.record_bytes())?;
     row("blocks", s.blocks.live(), s.blocks.record_bytes())?;
     row("rings", s.rings.live(), s.rings.record_bytes())?;
-    row("operations", s.ops.live(), s.ops.record_bytes())?;
+    row("operations", s.live_ops(), s.ops.record_bytes())?;
     row("channels", s.channels.live(), s.channels.record_bytes())?;
     row("files", s.files.live(), s.files.record_bytes())?;
     row("tables", s.tables.live(), s.tables.record_bytes())?;

@@ -2,12 +2,16 @@
 //!
 //! A request in a daemon's hands holds one slot: an index of 16 bits that is at once its place in the
 //! table of tags, its part of the arena, and (since there are as many slots as places in the queue) its
-//! claim to a place. The tag is the index and a generation of 16 bits, so one compare finds a stale or
-//! made-up tag. Only this link's table is looked at, so no daemon can answer for another.
+//! claim to a place. The tag is the index and a generation of 16 bits, and the operation's record keeps it,
+//! so one compare finds a stale or made-up tag. Only this link's table is looked at, so no daemon can answer
+//! for another.
+//!
+//! A record whose request was answered may keep its slot, and waits for the next request: then neither has to be found
+//! again.
 //!
 //! Invariants:
 //!
-//! - a slot's `op` is an operation exactly while its tag is out; otherwise it threads the free list;
+//! - a slot's `op` is a record that has it, which is out or in `bound`; or nobody's, and the slot is in `holes`;
 //! - an operation that found no room, or has its turn at a cursor now, is in `waiting`, in order, and holds nothing of
 //!   the link;
 //! - what must be told without a reply (closings, cancels) waits in a list of its own and never gets lost.
@@ -23,27 +27,33 @@ use core::cell::Cell;
 
 /// Added to a tag to make the next generation of its index.
 const GENERATION: u32 = 1 << 16;
-/// Bit of the tag in a free slot. No index that is looked up has it, so one compare covers index,
-/// generation and whether the tag is out.
-const FREE: u32 = 1 << 15;
+/// The part of a tag that is an index.
+const INDEX: u32 = GENERATION - 1;
 
-const _: () = assert!(1_u32 << ring_abi::layout::MAX_LOG2 <= FREE);
+const _: () = assert!(1_u32 << ring_abi::layout::MAX_LOG2 <= INDEX);
+
+/// The record of an operation that never is: it has the slots that nobody has.
+pub const NOBODY: u32 = 0;
+/// The tag of [`NOBODY`]: no slot has such an index.
+pub const NO_TAG: u32 = u32::MAX;
+
+/// Where the records of operations are.
+pub trait Records {
+    /// A record's tag: the one that is out, or the next one while it waits for a request.
+    fn tag(&self, op: u32) -> &Cell<u32>;
+    /// What chains records that wait for a request.
+    fn next(&self, op: u32) -> &Cell<u32>;
+    /// Whether a daemon has it.
+    fn is_out(&self, op: u32) -> bool;
+}
 
 /// One place in a link's table of requests.
 #[derive(Debug, Default)]
 pub struct Slot {
-    /// The tag that is out, or, with [`FREE`], that goes out next.
-    tag: Cell<u32>,
-    /// The operation, or the name of the next free slot.
+    /// The record that has it.
     op: Cell<u32>,
-}
-
-impl Slot {
-    /// The operation, while the tag is out.
-    #[inline(always)]
-    pub fn op(&self) -> u32 {
-        self.op.get()
-    }
+    /// While nobody has it: the next generation, and the index of the next such slot.
+    hole: Cell<u32>,
 }
 
 impl Named for Slot {
@@ -67,8 +77,10 @@ pub struct Link {
     pub log2: Cell<u8>,
     /// Number of slots less one.
     mask: Cell<u32>,
-    /// Name of the first free slot, or `NONE`.
-    free: Cell<u32>,
+    /// First record that has a slot and waits for a request, or `NONE`.
+    bound: Cell<u32>,
+    /// Index of the first slot that nobody has, or [`INDEX`].
+    holes: Cell<u32>,
     /// Bytes of a slot of the arena.
     slot_bytes: Cell<u64>,
     /// The arena, as the kernel reaches it.
@@ -105,7 +117,8 @@ impl Default for Link {
             slots: Cell::new(NONE),
             log2: Cell::new(0),
             mask: Cell::new(0),
-            free: Cell::new(NONE),
+            bound: Cell::new(NONE),
+            holes: Cell::new(INDEX),
             slot_bytes: Cell::new(0),
             arena: Cell::default(),
             arena_address: Cell::new(0),
@@ -141,12 +154,18 @@ impl Link {
         let count = 1_u32 << log2;
         self.mask.set(count.wrapping_sub(1));
         for index in 0..count {
-            let slot = table.named(table.name(first, index));
-            slot.tag.set(slot.tag.get() & !GENERATION.wrapping_sub(1) | FREE | index);
+            let slot = self.slot(table, index);
             let next = index.wrapping_add(1);
-            slot.op.set(if next == count { NONE } else { table.name(first, next) });
+            slot.op.set(NOBODY);
+            slot.hole.set(slot.hole.get() & !INDEX | if next == count { INDEX } else { next });
         }
-        self.free.set(first);
+        self.holes.set(0);
+        self.bound.set(NONE);
+    }
+
+    #[inline(always)]
+    fn slot<'a>(&self, table: &'a Runs<Slot>, index: u32) -> &'a Slot {
+        table.named(table.name(self.slots.get(), index))
     }
 
     /// Sets the bytes of a slot of the arena: `1 << log2`.
@@ -165,15 +184,20 @@ impl Link {
     }
 
     /// Whether a request finds a slot.
-    #[inline(always)]
     pub fn has_slot(&self) -> bool {
-        !is_none(self.free.get())
+        self.has_record() || self.holes.get() != INDEX
     }
 
-    /// Whether a request goes out at once: the daemon lives, there is a slot, and nobody waits for one.
+    /// Whether a request finds a record that has a slot.
+    #[inline(always)]
+    pub fn has_record(&self) -> bool {
+        !is_none(self.bound.get())
+    }
+
+    /// Whether a request goes out at once with a record of the link's: the daemon lives, there is one, and nobody waits.
     #[inline(always)]
     pub fn takes_at_once(&self) -> bool {
-        self.has_slot() && !self.held_up.get()
+        self.has_record() && !self.held_up.get()
     }
 
     /// Whether something waits to be sent.
@@ -181,63 +205,89 @@ impl Link {
         !(self.waiting.is_empty() && self.cancels.is_empty() && self.closings.is_empty())
     }
 
-    /// Hands a free slot to an operation; returns the tag that goes out, and the byte offset of the slot's part of the
-    /// arena. There must be a free one.
+    /// Takes a record that has a slot, for a request: its name and the tag that goes out. There must be one.
     #[inline(always)]
-    pub fn ask(&self, table: &Runs<Slot>, op: u32) -> (u32, usize) {
-        let slot = table.named(self.free.get());
-        self.free.set(slot.op.replace(op));
-        let tag = slot.tag.get() ^ FREE;
-        slot.tag.set(tag);
-        (tag, self.offset(tag))
+    pub fn ask(&self, records: &impl Records) -> (u32, u32) {
+        let op = self.bound.get();
+        self.bound.set(records.next(op).get());
+        (op, records.tag(op).get())
     }
 
-    /// The operation behind a tag, if that tag is out.
-    #[inline(always)]
-    pub fn asked(&self, table: &Runs<Slot>, tag: u32) -> Option<u32> {
-        Some(table.named(self.find(table, tag)?).op())
+    /// Gives a slot to a record that has none: the tag that goes out, and the record that had the slot, if one waited
+    /// with it. There must be one.
+    pub fn bind(&self, table: &Runs<Slot>, records: &impl Records, op: u32) -> (u32, Option<u32>) {
+        let index = self.holes.get();
+        if index == INDEX {
+            let (spare, tag) = self.ask(records);
+            self.slot(table, tag & INDEX).op.set(op);
+            records.tag(op).set(tag);
+            return (tag, Some(spare));
+        }
+        let slot = self.slot(table, index);
+        let tag = slot.hole.get() & !INDEX | index;
+        self.holes.set(slot.hole.get() & INDEX);
+        slot.op.set(op);
+        records.tag(op).set(tag);
+        (tag, None)
     }
 
-    /// The name of the slot behind a tag, if that tag is out.
+    /// Takes the slot of a tag, which is out, from its record: the tag goes stale.
+    pub fn unbind(&self, table: &Runs<Slot>, tag: u32) {
+        let index = tag & self.mask.get();
+        let slot = self.slot(table, index);
+        slot.op.set(NOBODY);
+        slot.hole.set((tag & !INDEX).wrapping_add(GENERATION) | self.holes.get());
+        self.holes.set(index);
+    }
+
+    /// Keeps a record, whose tag is out, with its slot for the next request: the tag goes stale.
     #[inline(always)]
-    pub fn find(&self, table: &Runs<Slot>, tag: u32) -> Option<u32> {
-        let index = tag & 0xffff;
+    pub fn put_back(&self, records: &impl Records, op: u32, tag: u32) {
+        records.tag(op).set(tag.wrapping_add(GENERATION));
+        records.next(op).set(self.bound.replace(op));
+    }
+
+    /// Takes its slot from a record that waits, if there is one.
+    pub fn pop_record(&self, table: &Runs<Slot>, records: &impl Records) -> Option<u32> {
+        if !self.has_record() {
+            return None;
+        }
+        let (op, tag) = self.ask(records);
+        self.unbind(table, tag);
+        Some(op)
+    }
+
+    /// The record that has a tag, if that tag was ever given out or is the next one.
+    #[inline(always)]
+    pub fn find(&self, table: &Runs<Slot>, records: &impl Records, tag: u32) -> Option<u32> {
+        let index = tag & INDEX;
         if index > self.mask.get() {
             return None;
         }
-        let name = table.name(self.slots.get(), index);
-        (table.named(name).tag.get() == tag).then_some(name)
+        let op = self.slot(table, index).op.get();
+        (records.tag(op).get() == tag).then_some(op)
     }
 
-    /// Takes the slot of a tag back, which is out: it goes stale.
-    pub fn take_back(&self, table: &Runs<Slot>, tag: u32) {
-        let index = tag & self.mask.get();
-        self.answered(table, table.name(self.slots.get(), index), tag);
-    }
-
-    /// Takes a slot back, whose tag is out: it goes stale.
-    #[inline(always)]
-    pub fn answered(&self, table: &Runs<Slot>, name: u32, tag: u32) {
-        let slot = table.named(name);
-        slot.tag.set(tag.wrapping_add(GENERATION | FREE));
-        slot.op.set(self.free.replace(name));
+    /// The operation behind a tag, if that tag is out.
+    pub fn asked(&self, table: &Runs<Slot>, records: &impl Records, tag: u32) -> Option<u32> {
+        self.find(table, records, tag).filter(|&op| records.is_out(op))
     }
 
     /// Number of slots in the daemon's hands. Looks at all of them.
-    pub fn owed(&self, table: &Runs<Slot>) -> usize {
-        (0..self.count()).filter(|&index| self.owed_at(table, index).is_some()).count()
+    pub fn owed(&self, table: &Runs<Slot>, records: &impl Records) -> usize {
+        (0..self.count()).filter(|&index| self.owed_at(table, records, index).is_some()).count()
     }
 
     /// The operation in slot `index`, if its tag is out.
-    pub fn owed_at(&self, table: &Runs<Slot>, index: u32) -> Option<u32> {
-        let slot = table.named(table.name(self.slots.get(), index & self.mask.get()));
-        (slot.tag.get() & FREE == 0).then(|| slot.op.get())
+    pub fn owed_at(&self, table: &Runs<Slot>, records: &impl Records, index: u32) -> Option<u32> {
+        let op = self.slot(table, index & self.mask.get()).op.get();
+        records.is_out(op).then_some(op)
     }
 
     /// Byte offset of a tag's part of the arena; the tag is out.
     #[inline(always)]
     pub fn offset(&self, tag: u32) -> usize {
-        u64::from(tag & 0xffff).wrapping_mul(self.slot_bytes.get()) as usize
+        u64::from(tag & INDEX).wrapping_mul(self.slot_bytes.get()) as usize
     }
 
     /// Bytes of a slot.

@@ -21,7 +21,7 @@ pub fn accounts(kernel: &Kernel) -> Accounts {
         ("contexts", s.contexts.live()),
         ("state blocks", s.blocks.live()),
         ("rings", s.rings.live()),
-        ("operations", s.ops.live()),
+        ("operations", s.live_ops()),
         ("handle tables", s.tables.live()),
         ("parts of handle tables", s.chunks.live()),
         ("files", s.files.live()),
