@@ -52,7 +52,7 @@ impl Budget {
     pub fn charge(&self, units: u32) {
         if !self.spend(units) {
             self.units.set(0);
-            self.entries.set(0);
+            self.entries.set(self.entries.get().min(1));
         }
     }
 
@@ -67,22 +67,21 @@ impl Budget {
     /// How many entries the loop may still take.
     #[inline(always)]
     pub fn left(&self) -> u32 {
-        (self.entries.get() as i32).max(0) as u32
+        self.entries.get()
     }
 
     /// The loop took so many entries.
     #[inline(always)]
     pub fn took(&self, count: u32) {
-        self.entries.set(self.left().saturating_sub(count));
+        self.entries.set(self.entries.get().saturating_sub(count));
     }
 
-    /// The loop took one entry; whether it may still take another.
+    /// The loop took one entry, and could: whether it may take another.
     #[inline(always)]
     pub fn take_one(&self) -> bool {
         let left = self.entries.get().wrapping_sub(1);
         self.entries.set(left);
-        // What was charged for this entry may have used up the rest and more.
-        left as i32 > 0
+        left != 0
     }
 
     #[cold]

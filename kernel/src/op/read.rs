@@ -89,11 +89,14 @@ impl Target {
         forward::write(context, place, [head, s.files.at(self.file).id.get(), buffer, length, asked.offset]);
     }
 
-    /// Holds the file for so many operations, whose requests were counted, and shows the daemon them.
+    /// Holds the file for the operations of the submissions taken since a position, whose requests were counted, and
+    /// shows the daemon them. How many.
     #[cold]
-    fn show(&self, s: &State, count: u32) {
+    #[inline(never)]
+    fn show_run(&self, s: &State, ring: &Ring, from: u32) -> u32 {
+        let count = ring.sq.position().wrapping_sub(from);
         if count == 0 {
-            return;
+            return 0;
         }
         s.stats.start_many(Opcode::Read as u8, count);
         s.idle_ops.set(s.idle_ops.get().wrapping_sub(count));
@@ -101,6 +104,7 @@ impl Target {
         let daemon = s.rings.at(self.daemon);
         daemon.rq.publish(&daemon.memory.get().service_requests());
         s.hand_any(s.rouse(daemon, enter::REQUESTS));
+        count
     }
 }
 
@@ -155,6 +159,7 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
     }
     let most = most.min(ring.cq.known_room()).min(daemon.rq.known_room());
     let now = s.memory.machine.ticks() as u32;
+    let from = ring.sq.position();
     let (mut head, mut fd, mut left) = (first, run, most);
     while fd == run {
         if buffer > USER_END {
@@ -181,21 +186,19 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
         ring.cq.claim_known(1);
         left = left.wrapping_sub(1);
         if left == 0 {
-            target.show(s, most);
-            return (most, None);
+            return (target.show_run(s, ring, from), None);
         }
         let memory = ring.memory.get();
         let entry = ring.sq.peek(&memory.sq(), 0);
         head = Head(entry.word(0));
         if head.shape() != dispatch::READ {
-            target.show(s, most.wrapping_sub(left));
-            return (most.wrapping_sub(left), Some(head));
+            return (target.show_run(s, ring, from), Some(head));
         }
         Asked { fd, buffer, length, offset } = Asked::of(&entry);
     }
-    target.show(s, most.wrapping_sub(left));
+    let done = target.show_run(s, ring, from);
     let odd = start_odd(s, ring, head, fd, buffer, length, offset);
-    (most.wrapping_sub(left).wrapping_add(odd), None)
+    (done.wrapping_add(odd), None)
 }
 
 /// Takes the oldest submission, a read that is not as usual and whose words were read. One.

@@ -74,15 +74,15 @@ pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Bu
             break Some(words);
         }
         if read.op.started.get() != started {
-            s.note_latency(Opcode::Read, started, ring.cq.position().wrapping_sub(counted));
-            (started, counted) = (read.op.started.get(), ring.cq.position());
+            counted = note_run(s, ring, started, counted);
+            started = read.op.started.get();
         }
         let memory = ring.memory.get();
         let file = read.end(link, ring, memory.cq().slot(ring.cq.position()));
         ring.cq.filled(1);
         daemon.rp.advance(1);
         if s.files.at(file).let_go() {
-            s.note_latency(Opcode::Read, started, ring.cq.position().wrapping_sub(counted));
+            note_run(s, ring, started, counted);
             close(s, file);
             counted = ring.cq.position();
         }
@@ -91,7 +91,7 @@ pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Bu
         }
         words = next_reply(daemon);
     };
-    s.note_latency(Opcode::Read, started, ring.cq.position().wrapping_sub(counted));
+    note_run(s, ring, started, counted);
     let ended = daemon.rp.position().wrapping_sub(from);
     s.idle_ops.set(s.idle_ops.get().wrapping_add(ended));
     s.show(ring, 0);
@@ -100,6 +100,16 @@ pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Bu
         take_next(s, link_id, link, words);
         budget.took(1);
     }
+}
+
+/// Notes the reads that started together and whose completions were written from a position on: the position behind
+/// them.
+#[cold]
+#[inline(never)]
+fn note_run(s: &State, ring: &Ring, started: u32, from: u32) -> u32 {
+    let position = ring.cq.position();
+    s.note_latency(Opcode::Read, started, position.wrapping_sub(from));
+    position
 }
 
 /// The words of a daemon's oldest reply, which is there.
