@@ -13,7 +13,6 @@ use crate::ring::duplex::Ring;
 use core::hint::cold_path;
 use ring_abi::args::CURSOR;
 use ring_abi::boot::USER_END;
-use ring_abi::map;
 use ring_abi::sqe::Head;
 use ring_abi::{Opcode, Words, enter};
 
@@ -31,6 +30,20 @@ impl Asked {
     #[inline(always)]
     fn of(entry: &impl Words) -> Asked {
         Asked { fd: entry.arg(0), buffer: entry.arg(1), length: entry.arg(2), offset: entry.arg(3) }
+    }
+}
+
+/// Who asks, and when, in ticks of the processor.
+struct Asker<'a> {
+    context: &'a Context,
+    ring: &'a Ring,
+    now: u32,
+}
+
+impl<'a> Asker<'a> {
+    #[inline(always)]
+    fn new(s: &State, context: &'a Context, ring: &'a Ring) -> Asker<'a> {
+        Asker { context, ring, now: s.memory.machine.ticks() as u32 }
     }
 }
 
@@ -60,19 +73,11 @@ impl Target {
         Some(Target { file: id, link: file.object.get(), daemon: link.ring.get() })
     }
 
-    /// Asks the daemon, in this slot of its queue; all that needs is there. The file is not held yet, and the daemon is
-    /// not told.
+    /// Asks the daemon, in the next place of its queue; all that needs is there. The file is not held yet, and the
+    /// request does not count yet.
     #[inline(always)]
-    fn ask(
-        &self,
-        s: &State,
-        context: &Context,
-        ring: &Ring,
-        tag: u32,
-        asked: Asked,
-        now: u32,
-        place: &map::Slot<8>,
-    ) {
+    fn ask(&self, s: &State, asker: &Asker<'_>, tag: u32, asked: Asked) {
+        let Asker { context, ring, now } = *asker;
         let link = s.links.at(self.link);
         let (id, slot_tag) = link.ask(s);
         let op = s.ops.at(id);
@@ -86,6 +91,9 @@ impl Target {
         most.set(length);
         let buffer = link.arena_address.get().wrapping_add(link.offset(slot_tag) as u64);
         let head = forward::head(Opcode::Read, slot_tag);
+        let daemon = s.rings.at(self.daemon);
+        let requests = daemon.memory.get();
+        let place = requests.service_requests().slot(daemon.rq.position());
         forward::write(context, place, [head, s.files.at(self.file).id.get(), buffer, length, asked.offset]);
     }
 
@@ -130,10 +138,7 @@ pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Wo
         && forward::has_room(s, s.rings.at(target.daemon))
     {
         let daemon = s.rings.at(target.daemon);
-        let requests = daemon.memory.get();
-        let place = requests.service_requests().slot(daemon.rq.position());
-        let now = s.memory.machine.ticks() as u32;
-        target.ask(s, context, ring, tag, Asked { fd, buffer, length, offset }, now, place);
+        target.ask(s, &Asker::new(s, context, ring), tag, Asked { fd, buffer, length, offset });
         s.idle_ops.set(s.idle_ops.get().wrapping_sub(1));
         s.files.at(target.file).hold(1);
         forward::publish(daemon, 1);
@@ -158,7 +163,7 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
         return (start_odd(s, ring, first, run, buffer, length, offset), None);
     }
     let most = most.min(ring.cq.known_room()).min(daemon.rq.known_room());
-    let now = s.memory.machine.ticks() as u32;
+    let asker = Asker::new(s, context, ring);
     let from = ring.sq.position();
     let (mut head, mut fd, mut left) = (first, run, most);
     while fd == run {
@@ -178,9 +183,7 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
             cold_path();
             break;
         }
-        let requests = daemon.memory.get();
-        let place = requests.service_requests().slot(daemon.rq.position());
-        target.ask(s, context, ring, head.tag(), Asked { fd, buffer, length, offset }, now, place);
+        target.ask(s, &asker, head.tag(), Asked { fd, buffer, length, offset });
         daemon.rq.advance(1);
         ring.sq.advance(1);
         ring.cq.claim_known(1);
