@@ -84,6 +84,11 @@ errnos! {
 }
 
 impl Errno {
+    /// What a `ring_enter` returns that failed with this.
+    pub const fn refusal(self) -> i32 {
+        (self.0 as i32).wrapping_neg()
+    }
+
     /// The error of this number; `None` for 0 and numbers above 4095.
     pub const fn from_raw(raw: u64) -> Option<Errno> {
         if raw == 0 || raw > MAX_ERRNO as u64 { None } else { Some(Errno(raw as u16)) }
@@ -133,13 +138,6 @@ pub const fn mux(result: Result<u64, Errno>) -> u64 {
 #[inline(always)]
 pub const fn demux(raw: u64) -> Result<u64, Errno> {
     if is_error(raw) { Err(Errno(raw.wrapping_neg() as u16)) } else { Ok(raw) }
-}
-
-impl Errno {
-    /// What a `ring_enter` returns that failed with this.
-    pub const fn refusal(self) -> i32 {
-        (self.0 as i32).wrapping_neg()
-    }
 }
 
 /// Whether the 64 bits of a completion stand for an error.

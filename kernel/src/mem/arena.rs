@@ -59,21 +59,14 @@ impl<T: Record> Arena<T> {
         (0..self.threaded.get()).map(name_of::<T>)
     }
 
-    /// Takes a record. `ENOMEM` leaves everything as it was.
+    /// Takes a record: its name. `ENOMEM` leaves everything as it was.
     #[inline(always)]
     pub fn take(&self, memory: &Memory) -> Result<u32, Errno> {
         self.ensure_one(memory)?;
-        Ok(self.take_ensured().0)
-    }
-
-    /// Takes a record that was [ensured](Self::ensure_one): its name and itself.
-    #[inline(always)]
-    pub fn take_ensured(&self) -> (u32, &T) {
         let name = self.free.get();
-        let record = self.at(name);
-        self.free.set(record.free_link().get());
+        self.free.set(self.at(name).free_link().get());
         self.live.set(self.live.get().wrapping_add(1));
-        (name, record)
+        Ok(name)
     }
 
     /// Makes sure that the next [`take`](Self::take) cannot fail.
