@@ -107,3 +107,105 @@ pub fn remove(nodes: &impl Nodes, neighbours: &Link) {
     link(nodes, prev).set_next(next);
     link(nodes, next).set_prev(prev);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+
+    /// Number of operations.
+    const OPS: u32 = 48;
+    /// Names of the two rings.
+    const RINGS: [u32; 2] = [0, 1];
+
+    struct Records {
+        ops: Vec<Link>,
+        rings: Vec<Ring>,
+    }
+
+    impl Nodes for Records {
+        fn operation(&self, name: u32) -> &Link {
+            &self.ops[name as usize]
+        }
+
+        fn ring(&self, name: u32) -> &Ring {
+            &self.rings[name as usize]
+        }
+    }
+
+    impl Records {
+        fn new() -> Records {
+            let records = Records {
+                ops: (0..OPS).map(|_| Link::default()).collect(),
+                rings: RINGS.map(|_| Ring::default()).into(),
+            };
+            RINGS.into_iter().for_each(|name| open(records.ring(name), name));
+            records
+        }
+
+        /// The operations of a ring from this one on, as `step` leads.
+        fn walk(&self, from: u32, step: fn(&Link) -> u32) -> VecDeque<u32> {
+            let mut seen = VecDeque::new();
+            let mut at = from;
+            while at != NONE {
+                assert!(seen.len() < OPS as usize, "a circle of operations without an end: {seen:?}");
+                seen.push_back(at);
+                at = step(self.operation(at));
+            }
+            seen
+        }
+
+        /// A ring has these operations, from either end.
+        fn check(&self, name: u32, model: &VecDeque<u32>) {
+            let ring = self.ring(name);
+            assert_eq!(&self.walk(first(ring), after), model, "ring {name}, in order");
+            let back: VecDeque<_> = model.iter().rev().copied().collect();
+            assert_eq!(self.walk(last(ring), before), back, "ring {name}, in reverse");
+            assert_eq!(is_empty(ring), model.is_empty(), "ring {name}");
+        }
+    }
+
+    #[test]
+    fn operations_of_two_rings_are_filed_like_those_of_two_deques() {
+        let records = Records::new();
+        let mut models = [VecDeque::new(), VecDeque::new()];
+        let mut state = 0x2545_f491_u32;
+        let mut roll = |sides: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as usize % sides
+        };
+        for round in 0..20_000 {
+            let which = roll(2);
+            let name = roll(OPS as usize) as u32;
+            let is_filed = models.iter().any(|model: &VecDeque<u32>| model.contains(&name));
+            // Sometimes more are taken out, so that rings get empty.
+            let takes = roll(if round / 500 % 2 == 0 { 5 } else { 2 }) == 0;
+            let model = &mut models[which];
+            if takes && !model.is_empty() {
+                let at = [0, model.len() - 1, roll(model.len())][roll(3)];
+                let gone = model.remove(at).unwrap();
+                remove(&records, records.operation(gone));
+            } else if !is_filed && !model.is_empty() && roll(3) == 0 {
+                let at = roll(model.len());
+                insert_after(&records, model[at], name);
+                model.insert(at + 1, name);
+            } else if !is_filed {
+                let ring = RINGS[which];
+                push(&records, records.ring(ring), ring, name, records.operation(name));
+                model.push_back(name);
+            }
+            RINGS.into_iter().zip(&models).for_each(|(ring, model)| records.check(ring, model));
+        }
+    }
+
+    #[test]
+    fn an_end_is_no_operation() {
+        let most = NEAR_ROOM_BYTES as u32 - 1;
+        assert_eq!(operation(most), most, "the last name that an operation may have");
+        for ring in [0, size_of::<Ring>() as u32, most] {
+            assert_eq!(operation(end_of(ring)), NONE, "the end of ring {ring}");
+            assert_eq!(end_of(ring).wrapping_sub(END), ring, "it leads back to its ring");
+        }
+        assert_eq!(operation(NONE), NONE, "nor is nothing");
+    }
+}

@@ -456,3 +456,50 @@ fn a_small_queue_makes_clients_wait_and_loses_nothing() {
         assert_eq!(file::write(fd, &long[..], At::Offset(0)).wait().0, Ok(512), "one slot at a time");
     });
 }
+
+#[test]
+fn a_daemon_that_drops_operations_which_make_handles_keeps_serving() {
+    [1, 3].into_iter().for_each(serve_and_drop);
+}
+
+/// A daemon serves, and drops so many operations for each read.
+fn serve_and_drop(dropped: usize) {
+    const READS: usize = 300;
+    /// The lowest free handle.
+    fn lowest() -> u64 {
+        let fd = handle::table_create().wait().unwrap();
+        handle::close(fd).wait().unwrap();
+        fd.0
+    }
+    stage::play(|| {
+        stage::spawn_with(Sizes::SMALLEST, move || {
+            Scheme::register("careless")
+                .unwrap()
+                .run(move |mut request| async move {
+                    let result = match request.body() {
+                        Body::Open(_) => Ok(Answer::File(1)),
+                        Body::Read(mut read) => {
+                            // Their handles are closed when they come, with nobody to hear of it.
+                            (0..dropped).for_each(|_| drop(handle::table_create().submit()));
+                            if read.out.room() == 5 {
+                                // What the daemon waits for itself comes all the same.
+                                sleep(Duration::from_micros(3)).await;
+                            }
+                            Ok(read.out.write(b"here").into())
+                        }
+                        _ => Ok(Answer::Number(0)),
+                    };
+                    request.reply(result);
+                })
+                .unwrap();
+        });
+        let fd = open("/scheme/careless/");
+        let before = lowest();
+        for number in 0..READS {
+            assert_eq!(read(fd, 4 + number % 2).as_deref(), Ok(&b"here"[..]), "read {number} is answered");
+        }
+        assert_eq!(file::fsize(fd).wait(), Ok(0), "it serves on");
+        block_on(sleep(Duration::from_millis(1)));
+        assert_eq!(lowest(), before, "every handle was closed");
+    });
+}
