@@ -59,7 +59,7 @@ fn kept(world: &World) -> u32 {
 }
 
 fn stale_tags(world: &World) -> u64 {
-    world.kernel.state.stats.stale_tags.get().into()
+    world.kernel.state.stats.stale_tags.get()
 }
 
 /// The daemon enters with its replies: it waits for requests, or does not.
