@@ -82,12 +82,12 @@ impl Producer {
         self.refresh_behind(queue, self.tail.get())
     }
 
-    /// The same where all slots before `taken` are, which is not before the next entry.
+    /// The same, where all slots before `taken` are spoken for; that is not before the next entry.
     #[inline(always)]
     fn refresh_behind<const W: usize>(&self, queue: &Queue<'_, W>, taken: u32) -> Result<u32, Corrupt> {
         let head = queue.head().load(Acquire);
         let room = queue.capacity().checked_sub(taken.wrapping_sub(head)).ok_or(Corrupt)?;
-        // What is taken but not shown cannot have been read.
+        // What is promised but not shown cannot have been taken off.
         if self.tail.get().wrapping_sub(head) > queue.capacity() {
             return Err(Corrupt);
         }
@@ -120,17 +120,11 @@ impl Producer {
         if self.tail.get() == self.end.get() { or_full(self.refresh(queue)).map(|_| ()) } else { Ok(()) }
     }
 
-    /// Fills the slot `ahead` places after the next one, which is known to be free. It counts only after
-    /// [`advance`](Self::advance).
-    #[inline(always)]
-    pub fn put_ahead<const W: usize>(&self, queue: &Queue<'_, W>, ahead: u32, entry: [u64; W]) {
-        store(queue.slot(self.tail.get().wrapping_add(ahead)), entry);
-    }
-
-    /// Counts `count` slots that were filled by [`put_ahead`](Self::put_ahead): the position behind them. The peer sees
-    /// them only after [`publish`](Self::publish).
+    /// Counts `count` slots that were filled, from the next one on: the position behind them. The peer sees them only
+    /// after [`publish`](Self::publish).
     #[inline(always)]
     pub fn advance(&self, count: u32) -> u32 {
+        debug_assert!(self.known_room() >= count, "no more slots than are free");
         let position = self.tail.get().wrapping_add(count);
         self.tail.set(position);
         position
@@ -140,6 +134,7 @@ impl Producer {
     /// only after [`publish`](Self::publish).
     #[inline(always)]
     pub fn put<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) {
+        debug_assert!(self.known_room() != 0, "no slot is known to be free");
         let tail = self.tail.get();
         store(queue.slot(tail), entry);
         self.tail.set(tail.wrapping_add(1));
@@ -338,27 +333,26 @@ impl Promiser {
     /// Fills a promised place. The peer sees it only after [`publish`](Self::publish).
     #[inline(always)]
     pub fn fill<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) {
-        self.put_ahead(queue, 0, entry);
+        self.put_next(queue, entry);
         self.filled(1);
     }
 
-    /// Fills the slot `ahead` places after the next one, which is promised, or known to be free. It counts only after
-    /// [`filled`](Self::filled) or [`advance`](Self::advance).
+    /// Fills the next slot, which is promised. It counts only after [`filled`](Self::filled).
     #[inline(always)]
-    pub fn put_ahead<const W: usize>(&self, queue: &Queue<'_, W>, ahead: u32, entry: [u64; W]) {
-        self.out.put_ahead(queue, ahead, entry);
+    pub fn put_next<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) {
+        store(queue.slot(self.out.tail.get()), entry);
     }
 
-    /// Counts `count` promised places that were filled by [`put_ahead`](Self::put_ahead): the position behind them. The
-    /// peer sees them only after [`publish`](Self::publish).
+    /// Counts `count` promised places that were filled, from the next one on: the position behind them. The peer sees
+    /// them only after [`publish`](Self::publish).
     #[inline(always)]
     pub fn filled(&self, count: u32) -> u32 {
         debug_assert!(self.held() >= count, "no more places than are promised");
         self.out.advance(count)
     }
 
-    /// Counts `count` slots that were not promised and filled by [`put_ahead`](Self::put_ahead): the position behind
-    /// them. The peer sees them only after [`publish`](Self::publish).
+    /// Counts `count` slots that were filled without a promise, from the next one on: the position behind them. The peer
+    /// sees them only after [`publish`](Self::publish).
     #[inline(always)]
     pub fn advance(&self, count: u32) -> u32 {
         self.claim_known(count);

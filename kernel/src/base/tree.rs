@@ -1,7 +1,7 @@
 //! A balanced search tree whose nodes live in somebody else's arena.
 //!
-//! Nodes are named by their index there; the tree adds 16 bytes of [`Links`] to
-//! each and owns nothing but the index of its root. So inserting and removing
+//! Nodes are called by their name there; the tree adds 16 bytes of [`Links`] to
+//! each and owns nothing but the name of its root. So inserting and removing
 //! cannot fail for lack of memory, and a node's owner finds its neighbours
 //! without a search. It is an AVL tree: at 100,000 nodes no path is longer than
 //! 24, whatever the order of changes, which a step with a bounded length needs.
@@ -72,7 +72,7 @@ impl Default for Links {
 
 /// The arena that holds the nodes of a tree.
 ///
-/// Indices given to these functions are those that the tree was given before.
+/// Names given to these functions are those that the tree was given before.
 pub trait Nodes {
     /// What nodes are sorted by.
     type Key: Ord + Copy;

@@ -9,7 +9,7 @@ use crate::base::name::{Named, Room};
 use crate::mem::arena::Record;
 use core::cell::Cell;
 
-/// What a file leads to; `object` of the file is the index.
+/// What a file leads to; `object` of the file is its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// Nothing; the record is free.

@@ -1,8 +1,9 @@
 //! A ring was entered: take the replies, take the submissions, then wait if asked.
 //!
 //! There are several roads. What a nop needs is done by [`look`] itself, without a frame. A single submission whose
-//! program waits for completions takes [`alone`], and a daemon that only replies and waits takes [`serve`], both in a
-//! straight line. Everything else takes [`long`]: replies first, then any number of submissions, then any wait.
+//! program waits for a completion takes [`alone`], and a daemon that gives one reply and waits takes [`serve`], both in
+//! a straight line that ends in an exchange of places. Everything else takes [`long`]: replies first, then any number
+//! of submissions, then any wait.
 //!
 //! What exceeds the step's budget stays in the rings and is taken up when the context has its next turn; the
 //! program notices nothing of it.
@@ -140,7 +141,7 @@ fn rouse_daemon(s: &State, daemon: u32) {
     }
 }
 
-/// The same for what is not so common.
+/// The same as [`alone`], for what is not so common.
 #[inline(never)]
 fn alone_apart(s: &State, ring: &Ring, head: Head, entry: Entry<'_, 8>, deadline: u64) -> Then {
     ring.sq.advance(1);
@@ -155,8 +156,8 @@ fn alone_apart(s: &State, ring: &Ring, head: Head, entry: Entry<'_, 8>, deadline
     wait_for_completions(s, ring, Wait { min_complete: 1, flags: enter::COMPLETIONS, deadline })
 }
 
-/// The end of a [brief](crate::op::step::Step::is_brief) step: a context that runs waits in its ring, without a deadline,
-/// and the owner of another one goes on, which waits there for what has come.
+/// The end of a [brief](crate::op::step::Step::is_brief) step: a context that runs waits in its ring, without a
+/// deadline, and the owner of another one goes on, which waits there for what has come.
 #[inline(always)]
 fn change_places(context: &Context, ring: &Ring, flags: u64, other: &Ring) -> Left {
     other.waits.set(0);
@@ -206,7 +207,7 @@ pub fn serve(s: &State, cpu: &Cpu, ring: &Ring, to_submit: u64, deadline: u64) -
     Left::Rest(wait(s, ring, Wait { min_complete: 0, flags: enter::REQUESTS, deadline }))
 }
 
-/// The same for any number of replies. With submissions of its own it goes on as [`long`] does.
+/// The same as [`serve`], for any number of replies. With submissions of its own it goes on as [`long`] does.
 #[inline(never)]
 fn serve_apart(s: &State, ring: &Ring, to_submit: u64, deadline: u64) -> Then {
     let then = Wait { min_complete: 0, flags: enter::REQUESTS, deadline };

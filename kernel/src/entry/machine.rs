@@ -36,7 +36,7 @@ type Running = Filled<TheKernel>;
 
 /// A ring was entered. Returns to the same context with this value, or does not return.
 ///
-/// The first look needs no frame; what follows it is called in its place, with what is still of use in registers.
+/// The first look needs no frame; the short roads are [leapt](arch::leap) onto, the long one is called in its place.
 #[inline(always)]
 pub fn enter(
     kernel: Running,

@@ -233,11 +233,6 @@ impl Space {
         self.handler.set((address, length));
     }
 
-    /// Whether an operation changes it in slices.
-    pub fn is_changing(&self) -> bool {
-        self.changes.get() != 0
-    }
-
     /// One more operation changes it in slices.
     pub fn begin_change(&self) {
         self.changes.set(self.changes.get().wrapping_add(1));

@@ -52,7 +52,7 @@ impl<'a> Cx<'a> {
         self.s.tables.at(self.context.table.get())
     }
 
-    /// The file under a handle: its index and itself.
+    /// The file under a handle: its name and itself.
     #[inline(always)]
     pub fn file(&self, fd: u64) -> Result<(u32, &'a File), Errno> {
         let id = self.table().file(&self.s.chunks, fd)?;
@@ -92,7 +92,7 @@ impl<'a> Cx<'a> {
         Ok(self.start(opcode)?.0)
     }
 
-    /// The same; its index and itself.
+    /// The same; its name and itself.
     #[inline(always)]
     pub fn start(&self, opcode: ring_abi::Opcode) -> Result<(u32, &'a Op), Errno> {
         self.s.start_op(self.ring, self.tag, opcode)

@@ -1,6 +1,7 @@
 //! Operations that a daemon answers: the road of a request from the program to the daemon's queue.
 //!
-//! A forwarded operation keeps its arguments in its record; only the handle (now a file id), the pointer
+//! A forwarded operation keeps its arguments in its record (a plain read those that its answer needs; see
+//! [`super::read`]); only the handle (now a file id), the pointer
 //! (now a slot's address) and the caller's identity differ in what the daemon sees. One that finds no room
 //! at the link keeps its record and waits in turn; it goes out through the same [`send`] later.
 #![forbid(unsafe_code)]

@@ -1,8 +1,9 @@
 //! The record of an operation that waits. It is the only thing that remembers it.
 //!
-//! It is filed under the one thing that can wake it, and in its ring's list so that it can be cancelled.
+//! It is filed under the one thing that can wake it, and in its ring's circle so that it can be cancelled.
 //! A forwarded operation whose asker is gone or has cancelled it by force is detached: its ring is `NONE`,
 //! and only the daemon's reply or death frees it.
+//! A record whose plain read was answered may wait at its link for the next one (see [`crate::scheme::link`]).
 #![forbid(unsafe_code)]
 
 use crate::base::NONE;
@@ -18,7 +19,7 @@ use ring_abi::Opcode;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Wait {
-    /// Nothing: the record is free.
+    /// Nothing: the record is free, or waits at its link for a request, or its operation is just starting.
     #[default]
     Free,
     /// The daemon's reply; `slot_tag` is out.
@@ -62,13 +63,13 @@ pub struct Op {
     pub notice: Cell<Notice>,
     /// It has its turn at the file's cursor.
     pub has_turn: Cell<bool>,
-    /// The ring that its completion goes to, or `NONE` if it is detached.
+    /// The ring that its completion goes to, or `NONE` if it is detached. Of no meaning while the record is free.
     pub ring: Cell<u32>,
     /// The asker's tag.
     pub tag: Cell<u32>,
-    /// The tag in the daemon's hands.
+    /// The tag in the daemon's hands, or the one that goes out next while the record waits at its link.
     pub slot_tag: Cell<u32>,
-    /// The file it works on, held; or `NONE`.
+    /// The file it works on, held; or `NONE`. Of no meaning while the record is free.
     pub file: Cell<u32>,
     /// The link, channel or context that its `queue` belongs to.
     pub object: Cell<u32>,
@@ -76,11 +77,11 @@ pub struct Op {
     pub timer: Cell<u32>,
     /// When it started, in ticks of the processor (low 32 bits).
     pub started: Cell<u32>,
-    /// Place in its ring's list.
+    /// Place in its ring's circle.
     pub of_ring: Link,
-    /// Place in what it waits for.
+    /// Place in what it waits for; also chains the records that wait at a link.
     pub queue: Link,
-    /// Arguments, as the opcode has them; work keeps its progress here.
+    /// Arguments, as the opcode has them (of a plain read only buffer and length); work keeps its progress here.
     pub args: [Cell<u64>; 5],
 }
 

@@ -132,7 +132,7 @@ pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
     }
 }
 
-/// The address space under a handle, or the caller's own: its index and itself.
+/// The address space under a handle, or the caller's own: its name and itself.
 pub(super) fn space_of<'a>(cx: &Cx<'a>, fd: u64) -> Result<(u32, &'a Space), Errno> {
     if fd == CURRENT {
         return Ok((cx.context.space.get(), cx.space()));

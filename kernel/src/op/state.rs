@@ -239,7 +239,7 @@ impl State {
     /// Posts a completion into its promised place, and wakes the owner if that is what it waited for.
     #[inline(always)]
     pub fn post(&self, ring: &Ring, entry: Cqe) {
-        ring.cq.put_ahead(&ring.memory.get().cq(), 0, entry.to_words());
+        ring.cq.put_next(&ring.memory.get().cq(), entry.to_words());
         self.show(ring, 1);
     }
 
@@ -299,8 +299,9 @@ impl State {
         }
     }
 
-    /// Wakes the owner of a ring if it waits there for what a flag of [`enter`] names. On the shortest road it is the
-    /// caller's to [hand](Self::hand_any) the processor, and until then its state stays as it was: its name. `NONE` if it does not wait, or was seen to.
+    /// Wakes the owner of a ring if it waits there for what a flag of [`ring_abi::enter`] names: its name. It is then the
+    /// caller's to [hand](Self::hand_any) it the processor, and until then its state stays as it was. `NONE` if it does
+    /// not wait for that, or was seen to.
     #[inline(always)]
     #[must_use = "a context that was woken must run"]
     pub fn rouse(&self, ring: &Ring, flag: u64) -> u32 {
@@ -336,7 +337,7 @@ impl State {
         self.step.rearm();
     }
 
-    /// Takes a record for an operation of `ring` and files it in the ring's list. The completion's place
+    /// Takes a record for an operation of `ring` and files it in the ring's circle. The completion's place
     /// is promised already.
     #[inline(always)]
     pub fn start_op(&self, ring: &Ring, tag: u32, opcode: Opcode) -> Result<(u32, &Op), Errno> {

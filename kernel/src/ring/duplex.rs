@@ -35,15 +35,15 @@ pub struct Ring {
     pub starved: Cell<bool>,
     /// The last page that its operations touched.
     pub cache: PageCache,
-    /// Operations in flight.
+    /// Operations in flight: the ring's node in their circle.
     pub ops: Link,
-    /// Its own index.
+    /// Its own name.
     pub id: Cell<u32>,
     /// The context that owns it.
     pub owner: Cell<u32>,
     /// The owner's address space.
     pub space: Cell<u32>,
-    /// [`enter`] flags that the owner waits with, and [`ODD`]; zero when it does not wait.
+    /// [`ring_abi::enter`] flags that the owner waits with, and [`ODD`]; zero when it does not wait.
     pub waits: Cell<u8>,
     /// Position of the completion queue at which the wait ends.
     pub wake_at: Cell<u32>,
@@ -114,13 +114,13 @@ impl Ring {
         self.waits.set(self.waits.get() | ODD);
     }
 
-    /// Whether the owner waits for what a flag of [`enter`] names.
+    /// Whether the owner waits for what a flag of [`ring_abi::enter`] names.
     #[inline(always)]
     pub fn waits_for(&self, flag: u64) -> bool {
         u64::from(self.waits.get()) & flag != 0
     }
 
-    /// Whether the owner waits for what a flag of [`enter`] names and nothing else, and nothing is [odd](ODD) about that.
+    /// Whether the owner waits for what a flag of [`ring_abi::enter`] names and nothing else, and nothing is [odd](ODD) about that.
     #[inline(always)]
     pub fn waits_alone_for(&self, flag: u64) -> bool {
         u64::from(self.waits.get()) == flag

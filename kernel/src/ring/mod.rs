@@ -2,6 +2,7 @@
 //! reply in.
 //!
 //! - [`duplex`]: one ring's record: its four ends, who owns it, what its owner waits for.
+//! - [`flight`]: the operations of a ring that are in flight.
 //! - [`place`]: where rings lie: pages shared by the small rings of one address space.
 #![forbid(unsafe_code)]
 

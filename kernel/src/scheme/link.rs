@@ -194,7 +194,8 @@ impl Link {
         !is_none(self.bound.get())
     }
 
-    /// Whether a request goes out at once with a record of the link's: the daemon lives, there is one, and nobody waits.
+    /// Whether a request goes out at once with a record of the link's: the daemon lives, there is one, and nobody
+    /// waits.
     #[inline(always)]
     pub fn takes_at_once(&self) -> bool {
         self.has_record() && !self.held_up.get()
@@ -257,7 +258,7 @@ impl Link {
         Some(op)
     }
 
-    /// The record that has a tag, if that tag was ever given out or is the next one.
+    /// The record that has a tag, if that tag is out or is the one that goes out next.
     #[inline(always)]
     pub fn find(&self, table: &Runs<Slot>, records: &impl Records, tag: u32) -> Option<u32> {
         let index = tag & INDEX;

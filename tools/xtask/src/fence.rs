@@ -16,7 +16,6 @@ use crate::tree::Tree;
 const ALLOWED: &[(&str, &str)] = &[
     ("kernel/src/arch/", "the machine"),
     ("kernel/src/boot/machine.rs", "a symbol that the machine calls is exported by name"),
-    ("kernel/src/entry/machine.rs", "symbols that the entry stubs call are exported by name"),
     ("ring-abi/src/map.rs", "turns mapped memory into a ring"),
     ("relibc-uring/rt/src/trap.rs", "the one instruction that enters the kernel"),
     ("relibc-uring/rt/src/ring/", "memory that the kernel hands over, and buffers that operations own"),

@@ -101,7 +101,7 @@ impl<T: Default> Slab<T> {
     pub fn at(&self, index: u32) -> &T {
         debug_assert!(index < self.len.get(), "no element {index}");
         // SAFETY: below `len` every element lies in mapped memory, was written by `grow`, and never moves. Callers name
-        // no other index: those of records are kept true by teardown, and those from outside are checked.
+        // no other index: those that the kernel holds are kept true, and those from outside are checked.
         unsafe { &*self.base.wrapping_add(index as usize) }
     }
 

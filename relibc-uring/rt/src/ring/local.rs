@@ -92,10 +92,9 @@ impl Local {
         self.settle();
     }
 
-    /// Whether the kernel has anything of this thread, or asks anything of it.
+    /// Whether the kernel has anything of this thread, or asks anything of it, or an answer was not looked at.
     pub(crate) fn is_busy(&self) -> bool {
-        let serves = self.ends().sizes.service.is_some();
-        serves || self.slots.any(Stage::Flying) || self.slots.any(Stage::Orphan)
+        self.ends().sizes.service.is_some() || self.slots.any_used()
     }
 
     /// Starts an operation that is awaited; its slot, if there is room. The kernel sees it at the next entry.

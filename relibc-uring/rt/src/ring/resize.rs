@@ -12,6 +12,7 @@ use ring_abi::layout::Sizes;
 /// and the thread must not serve a scheme (`EBUSY`). The old ring stays until the thread ends, so do this once, early.
 pub fn resize(sizes: Sizes) -> Result<(), Errno> {
     let local = local();
+    local.flush(); // answers that nobody wants are taken off
     if local.is_busy() {
         return Err(Errno::BUSY);
     }

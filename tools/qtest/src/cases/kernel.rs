@@ -152,7 +152,12 @@ fn a_wait_ends_at_its_deadline(_: &Guest) -> Verdict {
         let wait = |deadline| ring.enter_with(8, 1, enter::COMPLETIONS, deadline).map(|()| 0);
         gives(2, wait(soon), Err(Errno::TIMEDOUT))?;
         gives(3, wait(soon), Err(Errno::TIMEDOUT))?;
-        same(4, u64::from(ring.pop().is_none()), 1)
+        same(4, u64::from(ring.pop().is_none()), 1)?;
+        // What a wait returned is not returned by the next one.
+        let moment = Timeout { nanoseconds: 1_000_000, flags: 0 }.encode(2);
+        same(5, u64::from(ring.push(moment).is_ok()), 1)?;
+        gives(6, wait(enter::NO_DEADLINE), Ok(0))?;
+        same(7, ring.pop().map_or(0, |entry| u64::from(entry.tag)), 2)
     })?;
     ensure(now()? >= soon, "the wait ended early")
 }
