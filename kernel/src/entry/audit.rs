@@ -3,6 +3,7 @@
 
 use super::kernel::Kernel;
 use crate::base::NONE;
+use crate::base::budget::STEP;
 use crate::base::list::Chain;
 use crate::context::context::State as Run;
 use crate::op::inflight::Wait;
@@ -32,6 +33,9 @@ impl Kernel {
                 s.live_ops(),
                 in_rings.len()
             ));
+        }
+        if !s.memory.budget.has(STEP) {
+            return Err(String::from("the next step begins with less than a budget"));
         }
         doomed(s)?;
         dormant(s)?;

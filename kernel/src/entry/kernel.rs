@@ -101,11 +101,11 @@ impl Kernel {
     #[inline(always)]
     pub fn long<E: End>(&self, cpu: usize, ring: &Ring, to_submit: u64, then: Wait, end: E) -> E::Outcome {
         let cpu = self.begin(cpu);
-        self.state.memory.budget.refill();
         self.finish(cpu, Left::Rest(enter::long(&self.state, ring, to_submit, then)), end)
     }
 
-    /// The end of a step in which a ring was entered.
+    /// The end of a step in which a ring was entered. The next one begins with a full budget; a brief exchange of places
+    /// has spent nothing.
     #[inline(always)]
     fn finish<E: End>(&self, cpu: &Cpu, left: Left, end: E) -> E::Outcome {
         let s = &self.state;
@@ -114,7 +114,10 @@ impl Kernel {
                 choose::hand_over(s, cpu, next);
                 end.end(Resume::Context(next))
             }
-            Left::Rest(Then::Go(value)) if s.step.is_brief() => end.end(Resume::Same(value)),
+            Left::Rest(Then::Go(value)) if s.step.is_brief() => {
+                s.memory.budget.refill();
+                end.end(Resume::Same(value))
+            }
             Left::Rest(Then::Wait) if s.step.is_handed_briefly() && choose::may_hand_over(cpu) => {
                 s.memory.budget.refill();
                 let next = s.step.take_handoff();

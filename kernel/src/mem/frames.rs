@@ -10,7 +10,7 @@ use super::region::{Region, Shared};
 use super::space::Space;
 use super::wired::Block;
 use crate::arch::{FrameSource, Machine, Slab};
-use crate::base::budget::Budget;
+use crate::base::budget::{Budget, STEP};
 use crate::base::list::List;
 use crate::bug;
 use core::cell::{Cell, OnceCell};
@@ -108,7 +108,7 @@ impl Memory {
             blocks: Arena::on(&machine, MOST_BLOCKS),
             dying_spaces: List::new(),
             dying_blocks: List::new(),
-            budget: Budget::of(0),
+            budget: Budget::of(STEP),
             half: OnceCell::new(),
             used: [const { Cell::new(0) }; Use::ALL.len()],
             reserved: Cell::new(0),

@@ -341,6 +341,7 @@ fn refill_slowly(s: &State, link_id: u32, link: &Link) {
         // A dead link's slice fails what waits (`death::slice_links`), unless that is over: then it is up to us.
         return;
     }
+    s.step.measure(&s.memory.machine);
     send_waiting(s, link_id, link);
     link.held_up.set(!link.lives() || link.has_waiting());
 }
