@@ -24,8 +24,9 @@ pub fn leap<R: Road>(road: R) -> ! {
     unsafe { words.as_mut_ptr().cast::<R>().write(road) };
     // SAFETY: zero or what a road consists of, and padding of a road is never looked at.
     let [a, b, c, d, e] = unsafe { words.assume_init() };
-    // SAFETY: `land` takes these five behind four that it ignores; it expects nothing of the registers, never returns,
-    // and what is on the stack has no destructor that matters and is not referred to: a road is `'static`.
+    // SAFETY: `land` takes these five behind four that it ignores; it expects nothing of the other registers, nor of the
+    // stack's alignment, since the kernel has no vector instructions; it never returns; and what is on the stack has no
+    // destructor that matters and is not referred to: a road is `'static`.
     unsafe {
         asm!(
             "jmp {land}",
@@ -35,7 +36,7 @@ pub fn leap<R: Road>(road: R) -> ! {
             in("rdx") c,
             in("rcx") d,
             in("r8") e,
-            options(noreturn),
+            options(noreturn, nostack),
         )
     }
 }
