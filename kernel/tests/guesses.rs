@@ -11,24 +11,12 @@ mod world;
 
 use ring_abi::layout::Sizes;
 use ring_abi::{Cqe, Errno, args};
-use world::{DATA, Daemon, Mode, Program, Ticket, World, read};
+use world::{DATA, Daemon, Dice, Mode, Program, Ticket, World, read};
 
 /// Operations that a program has in flight at most.
 const MOST: usize = 12;
 /// What happens in one game.
 const MOVES: usize = 60;
-
-/// Numbers that a seed chooses (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % sides as u64) as usize
-    }
-}
 
 /// A game between a program that reads and a daemon that guesses.
 struct Game {
@@ -51,7 +39,7 @@ impl Game {
         let disk = world.daemon_with("disk", 3);
         let app = world.program_with(Sizes { sq: 4, cq: 4, service: None });
         let fd = app.open(&mut world, "/scheme/disk/a");
-        let dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let dice = Dice::new(seed);
         let (hands, answered, open, tags) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Game { world, disk, app, fd, dice, hands, answered, open, tags }
     }
@@ -69,7 +57,7 @@ impl Game {
 
     fn cancel(&mut self) {
         if !self.tags.is_empty() && self.open.len() < MOST {
-            let tag = self.tags[self.dice.roll(self.tags.len())];
+            let tag = self.dice.pick(&self.tags).unwrap();
             let strength = self.dice.roll(2) as u32;
             let entry = args::CancelTag { tag, strength, grace: 1000 }.encode(0);
             self.open.push(self.app.submit(&mut self.world, entry));
@@ -81,11 +69,13 @@ impl Game {
     fn tag(&mut self) -> Option<u32> {
         match self.dice.roll(5) {
             0 if !self.answered.is_empty() => {
-                let tag = self.answered[self.dice.roll(self.answered.len())];
+                let tag = self.dice.pick(&self.answered).unwrap();
                 Some(tag.wrapping_add((self.dice.roll(3) as u32) << 16))
             }
             1 => Some((self.dice.roll(8) | self.dice.roll(20) << 16) as u32),
-            _ if !self.hands.is_empty() => Some(self.hands.swap_remove(self.dice.roll(self.hands.len()))),
+            _ if !self.hands.is_empty() => {
+                Some(self.hands.swap_remove(self.dice.roll(self.hands.len() as u64) as usize))
+            }
             _ => None,
         }
     }
@@ -97,9 +87,9 @@ impl Game {
             }
             let Some(tag) = self.tag() else { continue };
             self.answered.push(tag);
-            let result = [Err(Errno::IO), Ok(9), Ok(4), Ok(4)][self.dice.roll(4)];
+            let result = self.dice.pick(&[Err(Errno::IO), Ok(9), Ok(4), Ok(4)]).unwrap();
             let replied = self.disk.try_reply_with(&mut self.world, Cqe::new(tag, result));
-            let enough = self.disk.untaken_replies(&self.world) > 3 || self.dice.roll(2) == 0;
+            let enough = self.disk.untaken_replies(&self.world) > 3 || self.dice.one_in(2);
             if replied && enough && self.world.mode(self.disk.program) == Mode::Own {
                 self.disk.wait(&mut self.world);
             }

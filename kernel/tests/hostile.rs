@@ -15,7 +15,7 @@ use ring_abi::layout::{Sizes, word};
 use ring_abi::opcode::Origin;
 use ring_abi::sync::Ordering::Relaxed;
 use ring_abi::{Cqe, CqeKind, Errno, Opcode, Sqe, enter};
-use world::{DATA, FIRST, Mode, Program, World, read};
+use world::{DATA, Dice, FIRST, Mode, Program, World, read};
 
 /// Numbers like those that have broken other kernels.
 const ODD: &[u64] = &[
@@ -46,23 +46,12 @@ const ODD: &[u64] = &[
     u64::MAX,
 ];
 
-/// A small generator of numbers.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-
-    fn odd(&mut self) -> u64 {
-        match self.roll(4) {
-            0 => self.roll(u64::MAX),
-            1 => self.roll(16),
-            _ => ODD[self.roll(ODD.len() as u64) as usize],
-        }
+/// An odd number, or any.
+fn odd(dice: &mut Dice) -> u64 {
+    match dice.roll(4) {
+        0 => dice.roll(u64::MAX),
+        1 => dice.roll(16),
+        _ => ODD[dice.roll(ODD.len() as u64) as usize],
     }
 }
 
@@ -146,10 +135,10 @@ fn replies_that_make_no_sense_harm_nobody() {
     let disk = world.daemon_with("disk", 3);
     let app = world.program();
     let fd = app.open(&mut world, "/scheme/disk/positioned");
-    let mut dice = Dice(0x1234_5678_9abc_def1);
+    let mut dice = Dice::new(1);
     let (mut done, mut in_hand) = (0, Vec::new());
     for _ in 0..2000 {
-        let at = args::Read { fd, buffer: DATA, length: dice.roll(100), offset: dice.odd() };
+        let at = args::Read { fd, buffer: DATA, length: dice.roll(100), offset: odd(&mut dice) };
         let sqe = match dice.roll(6) {
             0 => args::Fstat { fd, buffer: DATA, length: 100 }.encode(0),
             1 => args::Call { fd, buffer: DATA, length: 100, verb: 0, argument: 0 }.encode(0),
@@ -163,15 +152,15 @@ fn replies_that_make_no_sense_harm_nobody() {
             in_hand.push(request.tag);
         }
         let tag = match in_hand.len() as u64 {
-            0 => dice.odd() as u32,
-            _ if dice.roll(3) == 0 => dice.odd() as u32,
+            0 => odd(&mut dice) as u32,
+            _ if dice.roll(3) == 0 => odd(&mut dice) as u32,
             count => in_hand.swap_remove(dice.roll(count) as usize),
         };
         let reply = Cqe {
             flags: dice.roll(256) as u8,
-            extra: (dice.odd() as u32).to_le_bytes()[..3].try_into().unwrap(),
+            extra: (odd(&mut dice) as u32).to_le_bytes()[..3].try_into().unwrap(),
             tag,
-            result: dice.odd(),
+            result: odd(&mut dice),
         };
         disk.reply_with(&mut world, reply);
         if CqeKind::from_flags(reply.flags) == Some(CqeKind::SendFevent) {
@@ -291,7 +280,7 @@ fn random_entries_never_stop_the_kernel() {
         let mut world = World::new();
         world.audit_every = 50;
         let disk = world.daemon("disk");
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut dice = Dice::new(seed);
         let mut app = world.program();
         let mut born = 0;
         for _ in 0..3000 {
@@ -314,12 +303,12 @@ fn random_entries_never_stop_the_kernel() {
                 _ => Opcode::ALL[dice.roll(Opcode::ALL.len() as u64) as usize].raw(),
             };
             let mut args = [0; 6];
-            args.iter_mut().for_each(|word| *word = dice.odd());
+            args.iter_mut().for_each(|word| *word = odd(&mut dice));
             // Handles that exist are the more interesting ones.
             if dice.roll(2) == 0 {
                 args[0] = dice.roll(6);
             }
-            let sqe = Sqe { opcode, flags: 0, group: 0, tag: 0, args, caller: dice.odd() };
+            let sqe = Sqe { opcode, flags: 0, group: 0, tag: 0, args, caller: odd(&mut dice) };
             if app.try_submit_on(&mut world, 0, sqe).is_none() || dice.roll(4) == 0 {
                 app.push(&mut world);
                 while app.completion(&mut world).is_some() {}

@@ -5,7 +5,7 @@
 //! Both ends of every ring use this crate, and neither trusts the other.
 //!
 //! - [`opcode`]: every operation once, its number, its name and the shape of its payload.
-//! - [`args`]: one argument struct for each opcode, `encode` beside `decode`.
+//! - [`args`]: one argument struct for each opcode, `encode` beside `decode`; [`field`]: what makes them.
 //! - [`sqe`], [`cqe`], [`errno`]: the entries and the errors they carry.
 //! - [`layout`]: where things lie in a ring's memory.
 //! - [`ring`], [`map`], [`sync`]: the two ends of a queue; `map` holds the only unsafe code.
@@ -18,6 +18,7 @@ pub mod boot;
 pub mod context;
 pub mod cqe;
 pub mod errno;
+pub mod field;
 pub mod layout;
 pub mod map;
 pub mod opcode;

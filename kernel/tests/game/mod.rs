@@ -4,10 +4,9 @@
 //! is true: reads bring the bytes that their daemon gave, and in the end everything is accounted for.
 
 mod daemon;
-mod dice;
 mod program;
 
-pub use dice::Dice;
+pub use crate::world::Dice;
 
 use crate::world::{Daemon, FIRST, Program, Ticket, World};
 use ring_abi::args;

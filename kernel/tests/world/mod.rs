@@ -15,10 +15,12 @@
 mod audit;
 mod cpu;
 mod daemon;
+mod dice;
 mod loader;
 mod program;
 
 pub use daemon::Daemon;
+pub use dice::Dice;
 pub use program::{DATA, DATA_BYTES, Mode, Program, Ticket, read, write};
 
 use kernel::entry::event::Event;
