@@ -223,7 +223,7 @@ fn an_entry_with_wrong_arguments_is_refused() {
     };
     assert_eq!(enter_with(&mut world, 1, 0), Some(Errno::BADF.to_result()));
     assert_eq!(enter_with(&mut world, u64::MAX, 0), Some(Errno::BADF.to_result()));
-    assert_eq!(enter_with(&mut world, 0, 4), Some(Errno::INVAL.to_result()));
+    assert_eq!(enter_with(&mut world, 0, 16), Some(Errno::INVAL.to_result()));
     assert_eq!(enter_with(&mut world, 0, u64::MAX), Some(Errno::INVAL.to_result()));
     assert_eq!(enter_with(&mut world, 0, enter::REQUESTS), Some(Errno::INVAL.to_result()), "no service pair");
 }

@@ -7,6 +7,7 @@
 //! - [`opcode`]: every operation once, its number, its name and the shape of its payload.
 //! - [`args`]: one argument struct for each opcode, `encode` beside `decode`; [`field`]: what makes them.
 //! - [`sqe`], [`cqe`], [`errno`]: the entries and the errors they carry.
+//! - [`enter`]: the one system call.
 //! - [`layout`]: where things lie in a ring's memory.
 //! - [`ring`], [`map`], [`sync`]: the two ends of a queue; `map` holds the only unsafe code.
 //! - [`boot`]: what the loader hands to the kernel, and the kernel to the first program.
@@ -17,6 +18,7 @@ pub mod args;
 pub mod boot;
 pub mod context;
 pub mod cqe;
+pub mod enter;
 pub mod errno;
 pub mod field;
 pub mod layout;
@@ -32,27 +34,4 @@ pub use opcode::Opcode;
 pub use sqe::{Sqe, SqeFlags, Words};
 
 /// Version of everything in this crate; it stands in each ring's header and in the boot blob.
-pub const ABI_VERSION: u32 = 1;
-
-/// Value of `rax` that makes a `syscall` instruction a `ring_enter`.
-///
-/// It lies outside every Redox system-call class (bits 28 to 31 are the class there, and class 7 is
-/// not in use), so a program that makes an old-style call is never mistaken for one that enters a ring.
-///
-/// The arguments are `rdi` the ring's number, `rsi` the greatest number of submissions to take, `rdx` the
-/// completions to wait for, `r8` flags of [`enter`] (32 bits), `r9` the deadline. (They skip `rcx`, which the instruction
-/// overwrites, and are otherwise those of a C function, so the kernel has none to move.) `rax` is the result; what a C
-/// function keeps is kept, and every other register comes back as zero.
-pub const RING_ENTER: u64 = 0x7000_0000;
-
-/// Flags of `ring_enter`: what ends the wait.
-pub mod enter {
-    /// Wait until `min_complete` completions are there to be taken.
-    pub const COMPLETIONS: u64 = 1;
-    /// Wait until at least one request of a client is there to be taken.
-    pub const REQUESTS: u64 = 2;
-    /// All flags that exist.
-    pub const ALL: u64 = COMPLETIONS | REQUESTS;
-    /// `deadline` that never comes; deadlines are absolute nanoseconds of the monotonic clock.
-    pub const NO_DEADLINE: u64 = u64::MAX;
-}
+pub const ABI_VERSION: u32 = 2;

@@ -14,10 +14,15 @@ use syscall::schemev2 as v2;
 
 #[test]
 fn numbers_of_the_whole() {
-    assert_eq!(ring_abi::ABI_VERSION, 1);
-    assert_eq!(ring_abi::RING_ENTER, 0x7000_0000);
-    assert_eq!((enter::COMPLETIONS, enter::REQUESTS, enter::ALL), (1, 2, 3));
+    assert_eq!(ring_abi::ABI_VERSION, 2);
+    assert_eq!(enter::RING_ENTER, 0x7000_0000);
+    assert_eq!((enter::COMPLETIONS, enter::REQUESTS, enter::NO_REPLIES, enter::DEADLINE), (1, 2, 4, 8));
+    assert_eq!(enter::ALL, 15);
     assert_eq!(enter::NO_DEADLINE, u64::MAX);
+    assert_eq!((enter::RINGS, enter::MOST), (4, 0xff_ffff));
+    assert_eq!(enter::Control::new(2, 3, enter::DEADLINE).0, 3 | 2 << 24 | 8 << 48);
+    assert_eq!(enter::Control::CALL.0, 1 | 0xff_ffff << 24 | 5 << 48);
+    assert_eq!(enter::Control::SERVE.0, 0xff_ffff << 24 | 2 << 48);
     assert_eq!(boot::MAGIC.to_le_bytes(), *b"ANNULUS\x01");
     assert_eq!((boot::HEADER_BYTES, boot::MAX_SEGMENTS, boot::HEADER_WORDS), (4096, 8, 56));
     assert_eq!(boot::USER_END, 0x7fff_ffff_f000);

@@ -190,7 +190,7 @@ fn every_damage_of_a_boot_header_has_its_reason() {
     assert_eq!(decode(8192, &good.encode()), Ok(good));
     let cases = [
         (0, MAGIC ^ 1 << 56, BadBlob::Magic),
-        (1, 2, BadBlob::Version),
+        (1, u64::from(ring_abi::ABI_VERSION) + 1, BadBlob::Version),
         (2, 4095, BadBlob::Entry),
         (2, 4096 + 200, BadBlob::Entry),
         (2, 8192, BadBlob::Entry),

@@ -21,9 +21,11 @@ use crate::mem::runs::Runs;
 use crate::op::state::State;
 use crate::op::stats::Stats;
 use crate::op::step::Step;
+use crate::ring::duplex::ABSENT;
 use crate::scheme::link::{NO_TAG, NOBODY};
 use core::cell::Cell;
 use ring_abi::Errno;
+use ring_abi::enter::Control;
 
 /// Greatest number of contexts, and of the rings and operations that go with them.
 const MOST_CONTEXTS: u32 = 1 << 20;
@@ -62,7 +64,8 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         reload: Cell::new(false),
         stuck: Cell::new(false),
         traced: Cell::new(0),
-        short_flags: Cell::new(ring_abi::enter::COMPLETIONS),
+        call: Cell::new(Control::CALL.0),
+        serve: Cell::new(Control::SERVE.0),
         interrupts: [const { Cell::new(0) }; crate::arch::IRQ_LINES as usize],
         boot_ticks: Cell::new(0),
         timers: Timers::new(&memory, MOST_OPS),
@@ -75,8 +78,18 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         memory,
     };
     take_nobody(&state)?;
+    take_absent(&state)?;
     first::name_kernel_schemes(&state)?;
     Ok(Kernel { state })
+}
+
+/// Sets the record apart that is the ring which nobody has.
+fn take_absent(s: &State) -> Result<(), Errno> {
+    let absent = s.rings.take(&s.memory)?;
+    if absent != ABSENT {
+        crate::bug!("the first record of a ring is {absent}");
+    }
+    Ok(())
 }
 
 /// Sets the record apart that has the slots which no operation has.

@@ -13,11 +13,10 @@ use crate::base::NONE;
 use crate::base::list::{Link, List};
 use crate::base::name::{Named, Room};
 use crate::mem::arena::Record;
+use crate::ring::duplex::ABSENT;
 use core::cell::Cell;
+use ring_abi::Errno;
 use ring_abi::context::End;
-
-/// Number of rings that a context can have.
-pub const RINGS: usize = 4;
 
 /// What a context does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +39,7 @@ pub enum State {
 /// A thread of control.
 #[derive(Debug)]
 pub struct Context {
-    /// Kept registers; the entry stubs write them.
+    /// Kept registers, and the names of its rings; the entry stubs know them.
     pub regs: Regs,
     /// What it does.
     pub state: Cell<State>,
@@ -50,8 +49,6 @@ pub struct Context {
     pub unfinished: Cell<Option<Unfinished>>,
     /// Place in the ready queue.
     pub link: Link,
-    /// Its rings, `NONE` where there is none. The first always exists while it lives.
-    pub rings: [Cell<u32>; RINGS],
     /// Its address space.
     pub space: Cell<u32>,
     /// Its handle table.
@@ -97,7 +94,6 @@ impl Default for Context {
             stop: Cell::new(false),
             unfinished: Cell::new(None),
             link: Link::default(),
-            rings: [const { Cell::new(NONE) }; RINGS],
             space: Cell::new(NONE),
             table: Cell::new(NONE),
             pid: Cell::new(0),
@@ -123,10 +119,39 @@ impl Record for Context {
 }
 
 impl Context {
-    /// The ring of this number, or `NONE`.
-    #[inline(always)]
+    /// The names of its rings with their numbers. The first always exists while it lives.
+    pub fn rings(&self) -> impl Iterator<Item = (usize, u32)> {
+        self.regs.rings.iter().map(Cell::get).enumerate().filter(|(_, ring)| *ring != ABSENT)
+    }
+
+    /// The name of the ring of this number, or [`ABSENT`].
     pub fn ring(&self, number: u64) -> u32 {
-        self.rings.get(number as usize).map_or(NONE, Cell::get)
+        self.regs.rings.get(number as usize).map_or(ABSENT, Cell::get)
+    }
+
+    /// Whether it can have another ring.
+    pub fn has_room_for_ring(&self) -> bool {
+        self.regs.rings.iter().any(|ring| ring.get() == ABSENT)
+    }
+
+    /// Gives it this ring and no other; [`ABSENT`] for none at all.
+    pub fn set_rings(&self, first: u32) {
+        for (number, cell) in self.regs.rings.iter().enumerate() {
+            cell.set(if number == 0 { first } else { ABSENT });
+        }
+    }
+
+    /// Gives it another ring: its number. `EMFILE` if it has as many as it can have.
+    pub fn add_ring(&self, name: u32) -> Result<usize, Errno> {
+        let mut rings = self.regs.rings.iter().enumerate();
+        let (number, cell) = rings.find(|(_, ring)| ring.get() == ABSENT).ok_or(Errno::MFILE)?;
+        cell.set(name);
+        Ok(number)
+    }
+
+    /// Takes the ring of this number away: its name, or [`ABSENT`].
+    pub fn take_ring(&self, number: usize) -> u32 {
+        self.regs.rings.get(number).map_or(ABSENT, |cell| cell.replace(ABSENT))
     }
 
     /// Whether it has not ended.

@@ -48,7 +48,7 @@ impl Kernel {
 fn rings(s: &State) -> Result<HashSet<u32>, String> {
     let mut seen = HashSet::new();
     for id in s.contexts.names().filter(|&id| s.contexts.at(id).state.get() != Run::Ended) {
-        for ring_id in s.contexts.at(id).rings.iter().map(|ring| ring.get()).filter(|&ring| ring != NONE) {
+        for ring_id in s.contexts.at(id).rings().map(|(_, ring)| ring) {
             let ring = s.rings.at(ring_id);
             if ring.owner.get() != id {
                 return Err(format!(
@@ -158,7 +158,7 @@ fn places(s: &State) -> Result<(), String> {
         if !context.lives() {
             continue;
         }
-        let rings = context.rings.iter().filter_map(|ring| s.rings.get(ring.get()));
+        let rings = context.rings().map(|(_, ring)| s.rings.at(ring));
         let waits = rings.filter(|ring| ring.waits.get() != 0).count();
         if waits > usize::from(context.state.get() == Run::Waiting) {
             return Err(format!("context {id} waits in {waits} rings: {:?}", context.state.get()));

@@ -10,15 +10,16 @@
 #![forbid(unsafe_code)]
 
 use super::choose;
-use super::event::Enter;
-use crate::base::is_none;
+use crate::base::{NONE, is_none};
 use crate::context::context::{Context, State as Run, Unfinished};
 use crate::context::cpu::Cpu;
 use crate::context::timers::CONTEXT;
 use crate::op::state::State;
+use crate::op::stats::count;
 use crate::op::{dispatch, forward, nop, read, reply, tracer};
 use crate::ring::duplex::{ODD, Ring};
 use core::hint::cold_path;
+use ring_abi::enter::Control;
 use ring_abi::ring::{self, Entry, PushError};
 use ring_abi::sqe::{Head, Words};
 use ring_abi::{Errno, Opcode, enter};
@@ -55,8 +56,6 @@ pub enum Road<'a> {
 pub struct Single<'a> {
     /// Its ring.
     pub ring: &'a Ring,
-    /// The context that entered.
-    pub context: &'a Context,
     /// The first word, which was read.
     pub head: Head,
     /// The words, which are not to be read twice.
@@ -71,54 +70,50 @@ pub enum Left {
     Rest(Then),
 }
 
-/// The flags of an entry are 32 bits of their register.
+/// Looks at what the running context entered with: a ring of this name, which may be [`ABSENT`].
 #[inline(always)]
-pub const fn flags(register: u64) -> u64 {
-    register & 0xffff_ffff
-}
-
-/// Looks at what the running context entered with.
-#[inline(always)]
-pub fn look<'a>(s: &'a State, context: &'a Context, args: &Enter) -> Road<'a> {
-    let Some(ring) = s.rings.get(context.ring(args.ring)) else { return Road::Refused(Errno::BADF) };
-    if !is_none(ring.link.get()) {
-        let is_plain = args.flags == s.short_flags.get() ^ (enter::REQUESTS ^ enter::COMPLETIONS);
-        return if is_plain { Road::Serve(ring) } else { Road::Long(ring) };
-    }
-    let is_plain = args.flags == s.short_flags.get() && args.to_submit != 0 && args.min_complete == 1;
-    // The view is fetched anew for each queue: it is less to keep in registers.
-    if !is_plain || !ring.sq.has_one(&ring.memory.get().sq()) || ring.cq.known_room() == 0 {
-        return Road::Long(ring);
+pub fn look(s: &State, ring: u32, control: Control) -> Road<'_> {
+    let ring = s.rings.at(ring);
+    if control.0 == s.call.get() {
+        // The view is fetched anew for each queue: it is less to keep in registers.
+        if ring.cq.known_room() == 0 || !ring.sq.has_one(&ring.memory.get().sq()) {
+            return long_or_refused(ring);
+        }
+    } else if control.0 == s.serve.get() && !is_none(ring.link.get()) {
+        return Road::Serve(ring);
+    } else {
+        return long_or_refused(ring);
     }
     let memory = ring.memory.get();
     let entry = ring.sq.peek(&memory.lasting_sq(), 0);
     let head = Head(entry.word(0));
     if head.shape() != dispatch::NOP {
-        return Road::Alone(Single { ring, context, head, entry });
+        return Road::Alone(Single { ring, head, entry });
     }
     ring.sq.advance(1);
     ring.sq.publish(&memory.sq());
-    s.stats.start(Opcode::Nop as u8);
-    let memory = ring.memory.get();
+    count(&s.stats.lone_nops);
     // Nobody waits for it: the owner runs.
     ring.cq.put(&memory.cq(), nop_answer(head));
     ring.cq.publish(&memory.cq());
     Road::Done
 }
 
+#[inline(always)]
+fn long_or_refused(ring: &Ring) -> Road<'_> {
+    if ring.id.get() == NONE { Road::Refused(Errno::BADF) } else { Road::Long(ring) }
+}
+
 /// Takes the one submission that [`look`] has seen, and waits for a completion.
 #[inline(always)]
-pub fn alone(s: &State, cpu: &Cpu, single: Single<'_>, deadline: u64) -> Left {
-    let Single { ring, context, head, entry } = single;
+pub fn alone(s: &State, cpu: &Cpu, single: Single<'_>) -> Left {
+    let Single { ring, head, entry } = single;
     if head.shape() != dispatch::READ {
-        return Left::Rest(alone_apart(s, ring, head, entry, deadline));
-    }
-    if deadline != enter::NO_DEADLINE {
-        cold_path();
-        return Left::Rest(alone_apart(s, ring, head, entry, deadline));
+        return Left::Rest(start_alone(s, ring, head, entry));
     }
     ring.sq.advance(1);
     ring.cq.claim_known(1);
+    let context = s.contexts.at(ring.owner.get());
     let daemon = read::start(s, context, ring, head.tag(), entry);
     let memory = ring.memory.get();
     ring.sq.publish(&memory.sq());
@@ -131,7 +126,7 @@ pub fn alone(s: &State, cpu: &Cpu, single: Single<'_>, deadline: u64) -> Left {
     }
     cold_path();
     rouse_daemon(s, daemon);
-    Left::Rest(wait_for_completions(s, ring, Wait { min_complete: 1, flags: enter::COMPLETIONS, deadline }))
+    Left::Rest(wait_for_completions(s, ring, ONE_COMPLETION))
 }
 
 /// Wakes a daemon that was asked something, if it is one.
@@ -141,19 +136,16 @@ fn rouse_daemon(s: &State, daemon: u32) {
     }
 }
 
-/// The same as [`alone`], for what is not so common.
+/// The same as [`alone`], for anything but a read.
 #[inline(never)]
-fn alone_apart(s: &State, ring: &Ring, head: Head, entry: Entry<'_, 8>, deadline: u64) -> Then {
+fn start_alone(s: &State, ring: &Ring, head: Head, entry: Entry<'_, 8>) -> Then {
     ring.sq.advance(1);
     ring.cq.claim_known(1);
-    if head.shape() == dispatch::READ {
-        let context = s.contexts.at(ring.owner.get());
-        rouse_daemon(s, read::start(s, context, ring, head.tag(), entry));
-    } else if !dispatch::start_other(s, ring, head, entry) {
+    if !dispatch::start_other(s, ring, head, entry) {
         return Then::Gone;
     }
     ring.sq.publish(&ring.memory.get().sq());
-    wait_for_completions(s, ring, Wait { min_complete: 1, flags: enter::COMPLETIONS, deadline })
+    wait_for_completions(s, ring, ONE_COMPLETION)
 }
 
 /// The end of a [brief](crate::op::step::Step::is_brief) step: a context that runs waits in its ring, without a
@@ -166,6 +158,9 @@ fn change_places(context: &Context, ring: &Ring, flags: u64, other: &Ring) -> Le
     Left::HandOver(other.owner.get())
 }
 
+/// The flags that let a context wait.
+const WAITS: u64 = enter::COMPLETIONS | enter::REQUESTS;
+
 /// What a `ring_enter` waits for when its submissions are taken.
 #[derive(Clone, Copy)]
 pub struct Wait {
@@ -177,13 +172,28 @@ pub struct Wait {
     pub deadline: u64,
 }
 
+/// What [`Control::CALL`] waits for.
+const ONE_COMPLETION: Wait =
+    Wait { min_complete: 1, flags: Control::CALL.flags(), deadline: enter::NO_DEADLINE };
+/// What [`Control::SERVE`] waits for.
+const REQUESTS: Wait = Wait { min_complete: 0, flags: Control::SERVE.flags(), deadline: enter::NO_DEADLINE };
+
+impl Wait {
+    /// What an entry says. A deadline is of no meaning without its flag.
+    pub fn new(control: Control, deadline: u64) -> Wait {
+        let flags = control.flags();
+        let deadline = if flags & enter::DEADLINE != 0 { deadline } else { enter::NO_DEADLINE };
+        Wait { min_complete: control.min_complete(), flags, deadline }
+    }
+}
+
 /// Takes the reply of a daemon that waits for requests, if there is one and nothing else to do.
 #[inline(always)]
-pub fn serve(s: &State, cpu: &Cpu, ring: &Ring, to_submit: u64, deadline: u64) -> Left {
+pub fn serve(s: &State, cpu: &Cpu, ring: &Ring) -> Left {
     let memory = ring.memory.get();
     let replies = memory.service_replies();
-    if deadline != enter::NO_DEADLINE || !ring.sq.is_empty(&memory.sq()) || !ring.rp.has_one(&replies) {
-        return Left::Rest(serve_apart(s, ring, to_submit, deadline));
+    if !ring.sq.is_empty(&memory.sq()) || !ring.rp.has_one(&replies) {
+        return Left::Rest(serve_apart(s, ring));
     }
     let words = ring.rp.peek(&replies, 0).copy();
     ring.rp.advance(1);
@@ -204,26 +214,25 @@ pub fn serve(s: &State, cpu: &Cpu, ring: &Ring, to_submit: u64, deadline: u64) -
     if let Some(client) = s.rings.get(client) {
         s.rouse_at(client, position);
     }
-    Left::Rest(wait(s, ring, Wait { min_complete: 0, flags: enter::REQUESTS, deadline }))
+    Left::Rest(wait(s, ring, REQUESTS))
 }
 
 /// The same as [`serve`], for any number of replies. With submissions of its own it goes on as [`long`] does.
 #[inline(never)]
-fn serve_apart(s: &State, ring: &Ring, to_submit: u64, deadline: u64) -> Then {
-    let then = Wait { min_complete: 0, flags: enter::REQUESTS, deadline };
+fn serve_apart(s: &State, ring: &Ring) -> Then {
     if !ring.sq.is_empty(&ring.memory.get().sq()) {
-        return long(s, ring, to_submit, then);
+        return long(s, ring, enter::MOST, REQUESTS);
     }
     match take_replies(s, ring, ring.link.get()) {
-        Taken::All => wait(s, ring, then),
-        other => stop(s, ring, other, to_submit, 0, enter::REQUESTS, deadline),
+        Taken::All => wait(s, ring, REQUESTS),
+        other => stop(s, ring, other, enter::MOST, REQUESTS),
     }
 }
 
 /// Handles an entry of any kind.
 #[inline(always)]
 pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
-    let Wait { min_complete, flags, deadline } = then;
+    let flags = then.flags;
     if flags & !enter::ALL != 0 {
         return fail(Errno::INVAL);
     }
@@ -232,20 +241,20 @@ pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
     }
     let link_id = ring.link.get();
     let submits = to_submit != 0 && !ring.sq.is_empty(&ring.memory.get().sq());
-    if !is_none(link_id) {
+    if !is_none(link_id) && flags & enter::NO_REPLIES == 0 {
         if submits {
             s.step.measure(&s.memory.machine);
         }
         match take_replies(s, ring, link_id) {
             Taken::All if s.contexts.at(ring.owner.get()).state.get() != Run::Running => return Then::Gone,
             Taken::All => {}
-            other => return stop(s, ring, other, to_submit, min_complete, flags, deadline),
+            other => return stop(s, ring, other, to_submit, then),
         }
     }
     if submits {
         match take_submissions(s, ring, to_submit) {
             Taken::All => {}
-            other => return stop(s, ring, other, to_submit, min_complete, flags, deadline),
+            other => return stop(s, ring, other, to_submit, then),
         }
     }
     wait(s, ring, then)
@@ -267,15 +276,7 @@ enum Taken {
 /// The entry ends here, for now or for good.
 #[cold]
 #[inline(never)]
-fn stop(
-    s: &State,
-    ring: &Ring,
-    taken: Taken,
-    to_submit: u64,
-    min_complete: u64,
-    flags: u64,
-    deadline: u64,
-) -> Then {
+fn stop(s: &State, ring: &Ring, taken: Taken, to_submit: u64, then: Wait) -> Then {
     let taken = match taken {
         Taken::Gone => return Then::Gone,
         Taken::Corrupt => return condemn(s, ring.owner.get()),
@@ -287,13 +288,12 @@ fn stop(
         // It was ended by what it just did.
         return Then::Gone;
     }
-    let clamp = |number: u64| number.min(u64::from(u32::MAX)) as u32;
     context.unfinished.set(Some(Unfinished {
         ring: ring.id.get(),
-        flags: flags as u8,
-        to_submit: clamp(to_submit.saturating_sub(u64::from(taken))),
-        min_complete: clamp(min_complete),
-        deadline,
+        flags: then.flags as u8,
+        to_submit: to_submit.saturating_sub(u64::from(taken)) as u32,
+        min_complete: then.min_complete as u32,
+        deadline: then.deadline,
     }));
     Then::Later
 }
@@ -465,7 +465,7 @@ fn wait(s: &State, ring: &Ring, then: Wait) -> Then {
     if then.flags & enter::COMPLETIONS != 0 {
         return wait_for_completions(s, ring, then);
     }
-    if then.flags == 0 { Then::Go(0) } else { park(s, ring, then) }
+    if then.flags & WAITS == 0 { Then::Go(0) } else { park(s, ring, then) }
 }
 
 #[cold]
@@ -499,7 +499,7 @@ fn park(s: &State, ring: &Ring, then: Wait) -> Then {
         return fail(error);
     }
     let is_odd = context.stop.get() || !is_none(context.timer.get());
-    ring.waits.set(then.flags as u8 | if is_odd { ODD } else { 0 });
+    ring.waits.set((then.flags & WAITS) as u8 | if is_odd { ODD } else { 0 });
     context.state.set(Run::Waiting);
     Then::Wait
 }

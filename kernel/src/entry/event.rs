@@ -1,6 +1,8 @@
 //! What can enter the kernel, and what a step can answer.
 #![forbid(unsafe_code)]
 
+use ring_abi::enter::Control;
+
 /// Something that enters the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -23,13 +25,9 @@ pub enum Event {
 pub struct Enter {
     /// Which of the context's rings.
     pub ring: u64,
-    /// Greatest number of submissions to take.
-    pub to_submit: u64,
-    /// Completions that end the wait.
-    pub min_complete: u64,
-    /// Flags of [`ring_abi::enter`].
-    pub flags: u64,
-    /// When the wait ends, in nanoseconds of the monotonic clock.
+    /// What to take and what to wait for.
+    pub control: Control,
+    /// When the wait ends, in nanoseconds of the monotonic clock, if the control has that flag.
     pub deadline: u64,
 }
 

@@ -10,6 +10,7 @@ use crate::context::cpu::Cpu;
 use crate::op::state::State;
 use crate::op::stats::count;
 use crate::ring::duplex::Ring;
+use ring_abi::enter::Control;
 
 /// What is done at the end of a step.
 ///
@@ -53,55 +54,52 @@ impl Kernel {
 
     /// The running context entered a ring: [`step`](Self::step) for that event.
     pub fn enter(&self, cpu: usize, args: Enter) -> Resume {
-        let args = Enter { flags: enter::flags(args.flags), ..args };
-        let then = Wait { min_complete: args.min_complete, flags: args.flags, deadline: args.deadline };
-        match self.look(cpu, &args) {
+        let current = self.state.contexts.at(self.cpu(cpu).current.get());
+        match self.look(current.ring(args.ring), args.control) {
             Road::Done => Resume::Same(0),
             Road::Refused(error) => {
                 count(&self.state.stats.refused);
                 Resume::Same(error.refusal())
             }
-            Road::Alone(single) => self.alone(cpu, single, args.deadline, Told),
-            Road::Serve(ring) => self.serve(cpu, ring, args.to_submit, args.deadline, Told),
-            Road::Long(ring) => self.long(cpu, ring, args.to_submit, then, Told),
+            Road::Alone(single) => self.alone(cpu, single, Told),
+            Road::Serve(ring) => self.serve(cpu, ring, Told),
+            Road::Long(ring) => self.long(cpu, ring, args.control, args.deadline, Told),
         }
     }
 
-    /// First part of [`enter`](Self::enter): which of the others follows, if any.
+    /// First part of [`enter`](Self::enter), for the ring of this name: which of the others follows, if any.
     #[inline(always)]
-    pub fn look(&self, cpu: usize, args: &Enter) -> Road<'_> {
-        let s = &self.state;
-        count(&s.stats.enters);
-        let Some(cpu) = s.cpus.get(cpu) else { crate::bug!("no such cpu") };
-        enter::look(s, s.contexts.at(cpu.current.get()), args)
+    pub fn look(&self, ring: u32, control: Control) -> Road<'_> {
+        enter::look(&self.state, ring, control)
     }
 
     /// Second part, for a single submission and a wait for a completion.
     #[inline(always)]
-    pub fn alone<E: End>(&self, cpu: usize, single: Single<'_>, deadline: u64, end: E) -> E::Outcome {
-        let cpu = self.begin(cpu);
-        self.finish(cpu, enter::alone(&self.state, cpu, single, deadline), end)
+    pub fn alone<E: End>(&self, cpu: usize, single: Single<'_>, end: E) -> E::Outcome {
+        let cpu = self.begin_enter(cpu);
+        self.finish(cpu, enter::alone(&self.state, cpu, single), end)
     }
 
     /// Second part, for a daemon's replies and a wait for requests.
     #[inline(always)]
-    pub fn serve<E: End>(
-        &self,
-        cpu: usize,
-        ring: &Ring,
-        to_submit: u64,
-        deadline: u64,
-        end: E,
-    ) -> E::Outcome {
-        let cpu = self.begin(cpu);
-        self.finish(cpu, enter::serve(&self.state, cpu, ring, to_submit, deadline), end)
+    pub fn serve<E: End>(&self, cpu: usize, ring: &Ring, end: E) -> E::Outcome {
+        let cpu = self.begin_enter(cpu);
+        self.finish(cpu, enter::serve(&self.state, cpu, ring), end)
     }
 
     /// Second part, for anything.
     #[inline(always)]
-    pub fn long<E: End>(&self, cpu: usize, ring: &Ring, to_submit: u64, then: Wait, end: E) -> E::Outcome {
-        let cpu = self.begin(cpu);
-        self.finish(cpu, Left::Rest(enter::long(&self.state, ring, to_submit, then)), end)
+    pub fn long<E: End>(
+        &self,
+        cpu: usize,
+        ring: &Ring,
+        control: Control,
+        deadline: u64,
+        end: E,
+    ) -> E::Outcome {
+        let cpu = self.begin_enter(cpu);
+        let then = Wait::new(control, deadline);
+        self.finish(cpu, Left::Rest(enter::long(&self.state, ring, control.to_submit(), then)), end)
     }
 
     /// The end of a step in which a ring was entered. The next one begins with a full budget; a brief exchange of places
@@ -182,10 +180,23 @@ impl Kernel {
     }
 
     #[inline(always)]
+    fn begin_enter(&self, cpu: usize) -> &Cpu {
+        count(&self.state.stats.enters);
+        self.begin(cpu)
+    }
+
+    #[inline(always)]
     fn begin(&self, cpu: usize) -> &Cpu {
         let s = &self.state;
         s.cpu.set(cpu);
         s.this_cpu()
+    }
+
+    fn cpu(&self, number: usize) -> &Cpu {
+        match self.state.cpus.get(number) {
+            Some(cpu) => cpu,
+            None => crate::bug!("no such cpu"),
+        }
     }
 
     /// The end of a step that was not brief: the next one has a full budget, and the longest is remembered.

@@ -3,8 +3,8 @@
 //! `main.rs` gives these functions the symbols that the stubs know.
 #![forbid(unsafe_code)]
 
-use super::enter::{self, Road, Single, Wait};
-use super::event::{Enter, Event, Fault, Resume};
+use super::enter::{Road, Single};
+use super::event::{Event, Fault, Resume};
 use super::kernel::{End, Kernel};
 use crate::arch::{self, x86_64::Filled, x86_64::Place};
 use crate::base::trace;
@@ -12,6 +12,7 @@ use crate::op::stats::count;
 use crate::ring::duplex::Ring;
 use core::convert::Infallible;
 use ring_abi::Errno;
+use ring_abi::enter::Control;
 
 /// The processor that runs the kernel.
 const CPU: usize = 0;
@@ -38,21 +39,14 @@ type Running = Filled<TheKernel>;
 ///
 /// The first look needs no frame; the short roads are [leapt](arch::leap) onto, the long one is called in its place.
 #[inline(always)]
-pub fn enter(
-    kernel: Running,
-    ring: u64,
-    to_submit: u64,
-    min_complete: u64,
-    flags: u64,
-    deadline: u64,
-) -> u64 {
-    let flags = enter::flags(flags);
-    match kernel.get().look(CPU, &Enter { ring, to_submit, min_complete, flags, deadline }) {
+pub fn enter(kernel: Running, control: u64, deadline: u64, ring: u32) -> u64 {
+    let control = Control(control);
+    match kernel.get().look(ring, control) {
         Road::Done => 0,
         Road::Refused(error) => refuse(kernel, error),
-        Road::Alone(single) => arch::leap(Alone { kernel, single, deadline }),
-        Road::Serve(ring) => arch::leap(Serve { kernel, ring, to_submit, deadline }),
-        Road::Long(ring) => long(kernel, ring, to_submit, min_complete, flags, deadline),
+        Road::Alone(single) => arch::leap(Alone { kernel, single }),
+        Road::Serve(ring) => arch::leap(Serve { kernel, ring }),
+        Road::Long(ring) => long(kernel, ring, control, deadline),
     }
 }
 
@@ -68,14 +62,13 @@ fn refuse(kernel: Running, error: Errno) -> u64 {
 struct Alone {
     kernel: Running,
     single: Single<'static>,
-    deadline: u64,
 }
 
 impl arch::Road for Alone {
     #[inline(always)]
     fn go(self) -> ! {
-        let Alone { kernel, single, deadline } = self;
-        match kernel.get().alone(CPU, single, deadline, GoOn(kernel)) {}
+        let Alone { kernel, single } = self;
+        match kernel.get().alone(CPU, single, GoOn(kernel)) {}
     }
 }
 
@@ -84,29 +77,19 @@ impl arch::Road for Alone {
 struct Serve {
     kernel: Running,
     ring: &'static Ring,
-    to_submit: u64,
-    deadline: u64,
 }
 
 impl arch::Road for Serve {
     #[inline(always)]
     fn go(self) -> ! {
-        let Serve { kernel, ring, to_submit, deadline } = self;
-        match kernel.get().serve(CPU, ring, to_submit, deadline, GoOn(kernel)) {}
+        let Serve { kernel, ring } = self;
+        match kernel.get().serve(CPU, ring, GoOn(kernel)) {}
     }
 }
 
 #[inline(never)]
-fn long(
-    kernel: Running,
-    ring: &'static Ring,
-    to_submit: u64,
-    min_complete: u64,
-    flags: u64,
-    deadline: u64,
-) -> u64 {
-    let then = Wait { min_complete, flags, deadline };
-    kernel.get().long(CPU, ring, to_submit, then, Return(kernel))
+fn long(kernel: Running, ring: &'static Ring, control: Control, deadline: u64) -> u64 {
+    kernel.get().long(CPU, ring, control, deadline, Return(kernel))
 }
 
 /// Goes to the context that entered, or to any other.

@@ -168,12 +168,7 @@ pub fn set_up(s: &State, id: u32, ring_id: u32, space: u32, table: u32) {
     context.state.set(Run::Stopped);
     context.stop.set(false);
     context.unfinished.set(None);
-    for ring in &context.rings {
-        ring.set(NONE);
-    }
-    if let Some(first) = context.rings.first() {
-        first.set(ring_id);
-    }
+    context.set_rings(ring_id);
     context.space.set(space);
     context.table.set(table);
     context.timer.set(NONE);

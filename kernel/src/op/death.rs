@@ -55,13 +55,12 @@ impl State {
         context.unfinished.set(None);
         context.end.set(end);
         context.state.set(Run::Ending);
-        for cell in &context.rings {
-            if let Some(ring) = self.rings.get(cell.get()) {
-                if self.traced.get() != 0 && self.traced.get() == context.pid.get() {
-                    super::tracer::completions(self, context, ring);
-                }
-                self.end_link_of(ring);
+        for (_, ring) in context.rings() {
+            let ring = self.rings.at(ring);
+            if self.traced.get() != 0 && self.traced.get() == context.pid.get() {
+                super::tracer::completions(self, context, ring);
             }
+            self.end_link_of(ring);
         }
         self.ending.push_back(&ByTurn(&self.contexts), id);
         self.step.rearm();
@@ -233,9 +232,8 @@ pub fn slice_contexts(s: &State, budget: &Budget) -> bool {
         return false;
     }
     let context = s.contexts.at(id);
-    for cell in &context.rings {
-        let ring_id = cell.get();
-        let Some(ring) = s.rings.get(ring_id) else { continue };
+    for (number, ring_id) in context.rings() {
+        let ring = s.rings.at(ring_id);
         loop {
             let op = flight::first(ring);
             if op == NONE {
@@ -248,8 +246,7 @@ pub fn slice_contexts(s: &State, budget: &Budget) -> bool {
         }
         // One whose making was complete before it was left.
         s.end_link_of(ring);
-        place::drop(&s.memory, &s.rings, ring_id);
-        cell.set(NONE);
+        place::drop(&s.memory, &s.rings, context.take_ring(number));
     }
     if budget.spend(ENTRY) {
         give_up(s, id, context);

@@ -20,6 +20,7 @@ use crate::context::context::{Context, State as Run};
 use crate::context::file::Kind;
 use crate::context::handles::{CLOSE_ON_EXEC, Table};
 use crate::mem::wired::Making;
+use crate::ring::duplex::ABSENT;
 use crate::ring::flight;
 use crate::ring::place;
 use ring_abi::args::ExecCommit;
@@ -71,9 +72,7 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     leave_rings(cx, taken.former);
     enter_space(cx, old, new);
     s.end_contexts(old, End::Ended(Reason::Replaced), cx.budget);
-    if let Some(first) = cx.context.rings.first() {
-        first.set(taken.ring);
-    }
+    cx.context.set_rings(taken.ring);
     cx.context.end_word.set(0);
     let start = Start { rip: args.entry, rsp: args.stack, rdi: taken.address, rsi: args.argument, rdx: 0 };
     cx.context.regs.start(&start);
@@ -111,8 +110,8 @@ fn take(cx: &Cx<'_>, new: u32, sizes: Sizes) -> Result<Taken, Errno> {
 /// Records for what the caller was, if it has much in flight.
 fn take_former(cx: &Cx<'_>) -> Result<(u32, u32), Errno> {
     let s = cx.s;
-    let rings = cx.context.rings.iter().filter_map(|ring| s.rings.get(ring.get()));
-    let held = rings.fold(0, |sum: u32, ring| sum.wrapping_add(ring.cq.held()));
+    let held = |ring| s.rings.at(ring).cq.held();
+    let held = cx.context.rings().fold(0, |sum: u32, (_, ring)| sum.wrapping_add(held(ring)));
     if held <= FEW {
         return Ok((NONE, NONE));
     }
@@ -128,26 +127,24 @@ fn leave_rings(cx: &Cx<'_>, (former_id, table): (u32, u32)) {
     let s = cx.s;
     if former_id != NONE {
         let former = s.contexts.at(former_id);
-        set_up(s, former_id, NONE, cx.context.space.get(), table);
+        set_up(s, former_id, ABSENT, cx.context.space.get(), table);
         former.pid.set(cx.context.pid.get());
         former.owner.set(cx.context.owner.get());
-        for (cell, to) in cx.context.rings.iter().zip(&former.rings) {
-            to.set(cell.replace(NONE));
-            if let Some(ring) = s.rings.get(to.get()) {
-                ring.owner.set(former_id);
-            }
+        for (number, ring) in cx.context.rings() {
+            s.rings.at(ring).owner.set(former_id);
+            // The former one has none yet, so there is room.
+            let _ = former.add_ring(cx.context.take_ring(number));
         }
         return s.end_context(former_id, End::Ended(Reason::Replaced));
     }
-    for cell in &cx.context.rings {
-        let ring_id = cell.replace(NONE);
-        let Some(ring) = s.rings.get(ring_id) else { continue };
+    for (number, ring_id) in cx.context.rings() {
+        let ring = s.rings.at(ring_id);
         s.end_link_of(ring);
         while !flight::is_empty(ring) {
             cx.budget.charge(ENTRY);
             cancel::abandon(s, flight::first(ring));
         }
-        place::drop(&s.memory, &s.rings, ring_id);
+        place::drop(&s.memory, &s.rings, cx.context.take_ring(number));
     }
 }
 

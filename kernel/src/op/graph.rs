@@ -47,8 +47,8 @@ pub fn print(s: &State) {
             context.pid.get(),
             context.state.get()
         ));
-        for (number, cell) in context.rings.iter().enumerate() {
-            if let Some(ring) = s.rings.get(cell.get()) {
+        for (number, ring) in context.rings() {
+            if let Some(ring) = s.rings.get(ring) {
                 s.say(format_args!(
                     "stuck:   ring {number}: waits {:#x} until completion {} (now {}), {} promised",
                     ring.waits.get(),

@@ -202,7 +202,7 @@ pub fn ring(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let s = cx.s;
     let args = RingCreate::decode(entry)?;
     let sizes = Sizes::unpack(args.sizes).ok_or(Errno::INVAL)?;
-    if !cx.context.rings.iter().any(|ring| ring.get() == NONE) {
+    if !cx.context.has_room_for_ring() {
         return Err(Errno::MFILE);
     }
     let space_id = cx.context.space.get();
@@ -237,12 +237,7 @@ fn finish_ring(s: &State, owner: u32, id: u32, memory: &Making, sizes: Sizes) ->
 
 /// Gives a ring to a context. Result: its address plus its number.
 fn attach(s: &State, owner: u32, id: u32) -> Result<u64, Errno> {
-    let rings = &s.contexts.at(owner).rings;
-    let Some((number, cell)) = rings.iter().enumerate().find(|(_, ring)| ring.get() == NONE) else {
-        place::drop(&s.memory, &s.rings, id);
-        return Err(Errno::MFILE);
-    };
-    cell.set(id);
+    let number = s.contexts.at(owner).add_ring(id).inspect_err(|_| place::drop(&s.memory, &s.rings, id))?;
     Ok(place::address(&s.memory, s.rings.at(id)).wrapping_add(number as u64))
 }
 

@@ -30,7 +30,8 @@ use crate::scheme::link::{Link, Records, Slot};
 use crate::scheme::names::Name;
 use core::cell::Cell;
 use core::fmt::Write;
-use ring_abi::{Cqe, Errno, Opcode, enter};
+use ring_abi::enter::{self, Control};
+use ring_abi::{Cqe, Errno, Opcode};
 
 /// The state of the system.
 pub struct State {
@@ -88,9 +89,10 @@ pub struct State {
     pub stuck: Cell<bool>,
     /// Process id whose rings are traced, or zero.
     pub traced: Cell<u32>,
-    /// The flags of `ring_enter` with which an entry may take a short road: a wait for completions, or while rings
-    /// are traced more than the 32 bits that flags have.
-    pub short_flags: Cell<u64>,
+    /// The [`Control`] with which a client's entry may take a short road; while rings are traced there is none.
+    pub call: Cell<u64>,
+    /// The same for a server's entry.
+    pub serve: Cell<u64>,
     /// Interrupts so far, by line.
     pub interrupts: [Cell<u64>; IRQ_LINES as usize],
     /// Time at which the kernel began, in ticks of the processor.
@@ -221,7 +223,8 @@ impl State {
     /// Traces the rings of a process from now on, or with zero none.
     pub fn trace_rings(&self, pid: u32) {
         self.traced.set(pid);
-        self.short_flags.set(if pid == 0 { enter::COMPLETIONS } else { u64::MAX });
+        self.call.set(if pid == 0 { Control::CALL.0 } else { u64::MAX });
+        self.serve.set(if pid == 0 { Control::SERVE.0 } else { u64::MAX });
     }
 
     /// Notes an event in the log.
@@ -260,7 +263,7 @@ impl State {
 
     /// The ring that a context waits in, if it does.
     pub fn waits_in(&self, context: &Context) -> Option<&Ring> {
-        let mut rings = context.rings.iter().filter_map(|ring| self.rings.get(ring.get()));
+        let mut rings = context.rings().map(|(_, ring)| self.rings.at(ring));
         rings.find(|ring| ring.waits.get() != 0)
     }
 

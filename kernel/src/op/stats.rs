@@ -4,7 +4,7 @@
 use crate::arch::Slab;
 use crate::mem::frames::Memory;
 use core::cell::Cell;
-use ring_abi::Errno;
+use ring_abi::{Errno, Opcode};
 
 /// Classes of latency: powers of two of processor ticks.
 pub const CLASSES: usize = 32;
@@ -13,12 +13,14 @@ pub const OPCODES: usize = 128;
 
 /// Counters of the whole system; they only grow, and wrap around.
 pub struct Stats {
-    /// Operations started, by opcode.
+    /// Operations started, by opcode, but for lone nops.
     pub started: [Cell<u64>; OPCODES],
     /// Operations that waited and completed, by opcode.
     pub latency: Slab<Latency>,
-    /// Entries into the kernel through `ring_enter`.
+    /// Entries into the kernel through `ring_enter`, but for those that another counter has.
     pub enters: Cell<u64>,
+    /// Entries that were a nop and nothing else.
+    pub lone_nops: Cell<u64>,
     /// Other events.
     pub events: Cell<u64>,
     /// Replies with a tag that was not out.
@@ -56,6 +58,7 @@ impl Stats {
             started: [const { Cell::new(0) }; OPCODES],
             latency,
             enters: Cell::new(0),
+            lone_nops: Cell::new(0),
             events: Cell::new(0),
             stale_tags: Cell::new(0),
             refused: Cell::new(0),
@@ -74,6 +77,17 @@ pub fn count(counter: &Cell<u64>) {
 }
 
 impl Stats {
+    /// All entries into the kernel through `ring_enter`.
+    pub fn all_enters(&self) -> u64 {
+        self.enters.get().wrapping_add(self.lone_nops.get()).wrapping_add(self.refused.get())
+    }
+
+    /// How many operations with this number were started.
+    pub fn all_started(&self, opcode: Opcode) -> u64 {
+        let counted = self.started.get(usize::from(opcode.raw())).map_or(0, Cell::get);
+        if opcode == Opcode::Nop { counted.wrapping_add(self.lone_nops.get()) } else { counted }
+    }
+
     /// Notes that a step, or what matters of it, took so many ticks.
     #[inline(always)]
     pub fn note_step(&self, ticks: u64, kind: u8) {

@@ -106,7 +106,7 @@ fn footprint(s: &State, out: &mut impl Write) -> fmt::Result {
     };
     row("contexts", s.contexts.live(), s.contexts.record_bytes())?;
     row("blocks", s.blocks.live(), s.blocks.record_bytes())?;
-    row("rings", s.rings.live(), s.rings.record_bytes())?;
+    row("rings", s.rings.live().wrapping_sub(1), s.rings.record_bytes())?;
     row("operations", s.live_ops(), s.ops.record_bytes())?;
     row("channels", s.channels.live(), s.channels.record_bytes())?;
     row("files", s.files.live(), s.files.record_bytes())?;
@@ -121,14 +121,14 @@ fn footprint(s: &State, out: &mut impl Write) -> fmt::Result {
 
 fn counters(s: &State, out: &mut impl Write) -> fmt::Result {
     let stats = &s.stats;
-    writeln!(out, "enters {}", stats.enters.get())?;
+    writeln!(out, "enters {}", stats.all_enters())?;
     writeln!(out, "events {}", stats.events.get())?;
     writeln!(out, "switches {}", stats.switches.get())?;
     writeln!(out, "stale_tags {}", stats.stale_tags.get())?;
     writeln!(out, "refused {}", stats.refused.get())?;
     writeln!(out, "killed {}", stats.killed.get())?;
     for opcode in Opcode::ALL {
-        let count = stats.started.get(usize::from(opcode.raw())).map_or(0, |count| count.get());
+        let count = stats.all_started(*opcode);
         if count != 0 {
             writeln!(out, "{} {count}", opcode.name())?;
         }

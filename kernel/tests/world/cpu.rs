@@ -7,6 +7,7 @@ use kernel::arch::Machine;
 use kernel::arch::fake::{PageFault, effort};
 use kernel::entry::event::{Enter, Event, Fault, Resume};
 use ring_abi::context::Registers;
+use ring_abi::enter::Control;
 use ring_abi::layout::{Sizes, word};
 use ring_abi::sync::Ordering::Relaxed;
 
@@ -36,11 +37,10 @@ impl World {
         self.programs[program.0].mode
     }
 
-    /// The program that runs enters the kernel with these arguments.
-    pub fn enter(&mut self, arguments: [u64; 5]) {
-        let [ring, to_submit, min_complete, flags, deadline] = arguments;
+    /// The program that runs enters the kernel.
+    pub fn enter(&mut self, ring: u64, control: Control, deadline: u64) {
         self.leave(Mode::Entered);
-        self.step(Event::Enter(Enter { ring, to_submit, min_complete, flags, deadline }));
+        self.step(Event::Enter(Enter { ring, control, deadline }));
     }
 
     /// The program that runs does what the processor calls a mistake.

@@ -7,11 +7,12 @@ use super::World;
 use kernel::arch::fake::Access;
 use ring_abi::args::{self, CURRENT, CURSOR};
 use ring_abi::context::Registers;
+use ring_abi::enter::{self, Control};
 use ring_abi::layout::{Sizes, word};
 use ring_abi::map;
 use ring_abi::ring::{Consumer, Producer};
 use ring_abi::sync::Ordering::Relaxed;
-use ring_abi::{Cqe, CqeFlags, Errno, Sqe, SqeFlags, enter};
+use ring_abi::{Cqe, CqeFlags, Errno, Sqe, SqeFlags};
 use rmm::Frame;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -257,10 +258,14 @@ impl Program {
     /// Enters the kernel. The program must not be waiting there.
     pub fn enter(self, world: &mut World, ring: usize, submit: u64, min: u64, flags: u64, deadline: u64) {
         world.give_cpu(self);
+        let mut implied = if deadline == enter::NO_DEADLINE { 0 } else { enter::DEADLINE };
         if let Some(ends) = world.state(self).rings.get_mut(ring) {
             ends.touched = false;
+            if ends.sizes.service.is_none() {
+                implied |= enter::NO_REPLIES;
+            }
         }
-        world.enter([ring as u64, submit, min, flags, deadline]);
+        world.enter(ring as u64, Control::new(submit, min, flags | implied), deadline);
     }
 
     /// What its last `ring_enter` returned; `None` while it is there.

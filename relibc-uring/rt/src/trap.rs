@@ -4,22 +4,18 @@
 //! [`set_hook`]: the real one on its fake machine, or a small mock.
 #![allow(unsafe_code, reason = "the instruction itself")]
 
+use ring_abi::enter::Control;
+
 #[cfg(not(target_os = "redox"))]
 pub use host::{Hook, set_hook};
 
 /// What `ring_enter` is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Enter {
-    /// Number of the ring among those of this context.
-    pub ring: u64,
-    /// Greatest number of submissions to take.
-    pub to_submit: u64,
-    /// Completions to wait for.
-    pub min_complete: u64,
-    /// Flags of [`ring_abi::enter`].
-    pub flags: u64,
-    /// When to stop waiting: absolute nanoseconds of the monotonic clock.
-    pub deadline: u64,
+    /// [`RING_ENTER`](ring_abi::enter::RING_ENTER) plus the number of the ring among those of this context.
+    pub call: u64,
+    /// What to take and what to wait for, without a deadline.
+    pub control: Control,
 }
 
 /// Enters the kernel. The result is zero or the negative of an error number.
@@ -33,12 +29,8 @@ pub(crate) fn enter(how: Enter) -> u64 {
     unsafe {
         core::arch::asm!(
             "syscall",
-            inlateout("rax") ring_abi::RING_ENTER => result,
-            in("rdi") how.ring,
-            in("rsi") how.to_submit,
-            in("rdx") how.min_complete,
-            in("r8") how.flags,
-            in("r9") how.deadline,
+            inlateout("rax") how.call => result,
+            in("rsi") how.control.0,
             clobber_abi("C"),
             options(nostack),
         );

@@ -4,9 +4,10 @@
 use core::ptr::{self, NonNull};
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
+use ring_abi::enter::{self, Control};
 use ring_abi::layout::{Sizes, word};
 use ring_abi::ring::{Consumer, Producer, PushError};
-use ring_abi::{Cqe, Errno, Sqe, enter, errno, map};
+use ring_abi::{Cqe, Errno, Sqe, errno, map};
 
 /// The program's ends of one ring.
 pub struct Ring {
@@ -154,22 +155,21 @@ pub fn enter_number_with(number: u64, min_complete: u64) -> u64 {
     trap(number, u64::from(u32::MAX), min_complete, flags, enter::NO_DEADLINE)
 }
 
-/// Enters the kernel.
+/// Enters the kernel. A deadline that can come brings its flag.
 #[cfg(target_os = "redox")]
 #[inline(always)]
 pub(crate) fn trap(ring: u64, to_submit: u64, min_complete: u64, flags: u64, deadline: u64) -> u64 {
+    let timed = if deadline == enter::NO_DEADLINE { 0 } else { enter::DEADLINE };
+    let control = Control::new(to_submit, min_complete, flags | timed);
     let result;
     // SAFETY: `ring_enter` keeps the stack and the registers that the C convention keeps, and writes to memory
     // only as the entries of the ring say.
     unsafe {
         core::arch::asm!(
             "syscall",
-            inlateout("rax") ring_abi::RING_ENTER => result,
-            in("rdi") ring,
-            in("rsi") to_submit,
-            in("rdx") min_complete,
-            in("r8") flags,
-            in("r9") deadline,
+            inlateout("rax") enter::RING_ENTER.wrapping_add(ring) => result,
+            in("rsi") control.0,
+            in("rdx") deadline,
             clobber_abi("C"),
             options(nostack),
         );

@@ -7,6 +7,7 @@
 use ring_abi::Errno;
 use ring_abi::boot::USER_END;
 use ring_abi::context::Registers;
+use ring_abi::enter::RINGS;
 use rmm::Frame;
 use std::cell::Cell;
 
@@ -39,6 +40,8 @@ pub struct Regs {
     fs_base: Cell<u64>,
     block: Cell<Option<u32>>,
     root: Cell<Option<Frame>>,
+    /// The names of its rings; zero is that of a ring that nobody has.
+    pub rings: [Cell<u32>; RINGS],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,7 +59,7 @@ struct Kept {
     fresh: bool,
 }
 
-const _: () = assert!(size_of::<Regs>() <= 104, "as on the real machine");
+const _: () = assert!(size_of::<Regs>() <= 120, "as on the real machine");
 
 impl Regs {
     /// Makes this the registers of a context that has not run yet. The caller has validated them.

@@ -10,6 +10,8 @@
 use core::arch::{global_asm, naked_asm};
 use core::mem::offset_of;
 
+use ring_abi::enter::{RING_ENTER, RINGS};
+
 use super::percpu::Hot;
 use super::regs::Regs;
 use super::state::{FRAME, Frame, VECTORS};
@@ -25,8 +27,6 @@ pub(super) const BREAKPOINT: u8 = 3;
 /// The number under which a foreign `syscall` is filed, above all vectors.
 pub(super) const SYSTEM_CALL: u64 = 0x100;
 
-/// The number of the only system call.
-const RING_ENTER: u64 = 0x7000_0000;
 /// Flags of a program that comes back from `ring_enter`: interrupts on, nothing else.
 pub(super) const FLAGS: u64 = 0x202;
 /// The parts of the vector state that exist: x87, SSE, AVX.
@@ -36,8 +36,7 @@ pub(super) const VECTOR_PARTS: u64 = 7;
 const STUB_BYTES: u64 = 16;
 
 unsafe extern "sysv64" {
-    fn kernel_enter(ring: u64, to_submit: u64, min_complete: u64, rip: u64, flags: u64, deadline: u64)
-    -> u64;
+    fn kernel_enter(regs: u64, control: u64, deadline: u64, ring: u64) -> u64;
     /// The first of 256 stubs.
     static interrupt_stubs: u8;
 }
@@ -74,17 +73,19 @@ pub(super) fn stub_address(vector: u8) -> u64 {
 pub(super) extern "sysv64" fn system_call() {
     naked_asm!(
         "swapgs",
-        "cmp rax, {ring_enter}",
-        "jne {other}",
-        "mov rax, gs:[{current}]",
-        "mov [rax + {rsp}], rsp",
-        "mov [rax + {rip}], rcx",
-        "mov [rax + {rbx}], rbx",
-        "mov [rax + {rbp}], rbp",
-        "mov [rax + {r12}], r12",
-        "mov [rax + {r13}], r13",
-        "mov [rax + {r14}], r14",
-        "mov [rax + {r15}], r15",
+        "sub rax, {ring_enter}",
+        "cmp rax, {rings}",
+        "jae {other}",
+        "mov rdi, gs:[{current}]",
+        "mov [rdi + {rsp}], rsp",
+        "mov [rdi + {rip}], rcx",
+        "mov [rdi + {rbx}], rbx",
+        "mov [rdi + {rbp}], rbp",
+        "mov [rdi + {r12}], r12",
+        "mov [rdi + {r13}], r13",
+        "mov [rdi + {r14}], r14",
+        "mov [rdi + {r15}], r15",
+        "mov ecx, [rdi + rax * 4 + {names}]",
         to_top!(),
         "call {kernel_enter}",
         // The same context goes on: its kept registers are where they were.
@@ -109,6 +110,8 @@ pub(super) extern "sysv64" fn system_call() {
         r13 = const offset_of!(Regs, r13),
         r14 = const offset_of!(Regs, r14),
         r15 = const offset_of!(Regs, r15),
+        rings = const RINGS,
+        names = const offset_of!(Regs, rings),
         other = sym foreign_call,
         kernel_enter = sym kernel_enter,
     )
@@ -118,6 +121,7 @@ pub(super) extern "sysv64" fn system_call() {
 #[unsafe(naked)]
 extern "sysv64" fn foreign_call() {
     naked_asm!(
+        "add rax, {ring_enter}",
         "mov gs:[{scratch}], rsp",
         "mov rsp, gs:[{spare}]",
         "lea rsp, [rsp + {top}]",
@@ -135,6 +139,7 @@ extern "sysv64" fn foreign_call() {
         user_data = const USER_DATA,
         user_code = const USER_CODE,
         number = const SYSTEM_CALL,
+        ring_enter = const RING_ENTER,
         save = sym save_all,
     )
 }

@@ -10,6 +10,7 @@ use core::cell::Cell;
 
 use ring_abi::boot::USER_END;
 use ring_abi::context::Registers;
+use ring_abi::enter::RINGS;
 use ring_abi::errno::Errno;
 use rmm::Frame;
 
@@ -42,7 +43,7 @@ pub struct Start {
 }
 
 /// What is kept of a stopped program: one cache line of registers that survive a function call, and what else belongs
-/// to a context for good. The stubs know the offsets of the fields.
+/// to a context for good and an entry or exit needs. The stubs know the offsets of the fields.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Regs {
@@ -63,9 +64,11 @@ pub struct Regs {
     block: Cell<u32>,
     /// The root of its address space.
     root: Cell<Frame>,
+    /// The names of its rings; zero is that of a ring that nobody has.
+    pub rings: [Cell<u32>; RINGS],
 }
 
-const _: () = assert!(size_of::<Regs>() <= 104);
+const _: () = assert!(size_of::<Regs>() <= 112);
 
 impl Default for Regs {
     fn default() -> Self {
@@ -91,6 +94,7 @@ impl Regs {
             fcw: Cell::new(FCW_START),
             block: Cell::new(QUICK),
             root: Cell::new(Frame::new(0)),
+            rings: [const { Cell::new(0) }; RINGS],
         }
     }
 

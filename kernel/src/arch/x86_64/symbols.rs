@@ -1,7 +1,7 @@
 //! The arrow that points up: the symbols that this layer calls and the layers above define.
 
 /// Defines what the machine calls: `boot(&BootInfo)`, which fills the `kernel` and makes the first program;
-/// `enter(kernel, ring, to_submit, min_complete, flags, deadline) -> result` and `event(kernel, kind, a, b, c) -> !`,
+/// `enter(kernel, control, deadline, ring) -> result`, with the name of a ring, and `event(kernel, kind, a, b, c) -> !`,
 /// with plain `u64`; and `dump(&mut dyn Write)` for a dying kernel.
 ///
 /// `enter` may leave through [`resume`](super::resume) instead of returning. The kinds of `event`: 0 the timer, 1 the
@@ -16,17 +16,12 @@ macro_rules! entry_symbols {
         }
 
         #[unsafe(no_mangle)]
-        extern "sysv64" fn kernel_enter(
-            ring: u64,
-            submit: u64,
-            complete: u64,
-            _rip: u64,
-            flags: u64,
-            deadline: u64,
-        ) -> u64 {
+        extern "sysv64" fn kernel_enter(_regs: u64, control: u64, deadline: u64, ring: u64) -> u64 {
             // SAFETY: programs alone lead here, and the first one runs after the kernel was filled.
             let kernel = unsafe { $crate::arch::x86_64::Filled::<$kernel>::new() };
-            $enter(kernel, ring, submit, complete, flags, deadline)
+            // SAFETY: the stub loads it with an instruction that makes the upper half zero.
+            unsafe { core::hint::assert_unchecked(ring <= u64::from(u32::MAX)) };
+            $enter(kernel, control, deadline, ring as u32)
         }
 
         #[unsafe(no_mangle)]

@@ -8,7 +8,6 @@ use crate::ring::local::Local;
 use crate::ring::slots::Stage;
 use core::pin::pin;
 use core::task::{Context, Poll};
-use ring_abi::enter;
 
 /// Polls between two looks at the ring, while tasks keep each other busy.
 const PATIENCE: u32 = 64;
@@ -109,18 +108,18 @@ fn poll(body: &mut Body, cx: &mut Context<'_>) -> Poll<()> {
 
 /// Nothing is ready: enters the kernel until something is.
 fn idle(local: &Local) {
-    let flags = local.service.wanted();
-    let taken = local.wait(flags);
+    let serves = local.service.is_wanted();
+    let taken = local.wait(serves);
     local.service.look(local.ends());
     if taken == 0 && local.tasks.idle() {
-        stuck(local, flags);
+        stuck(local, serves);
     }
 }
 
 /// A wait ended without anything to do. That is a bug if nothing is in flight.
 #[cold]
-fn stuck(local: &Local, flags: u64) {
-    let waits = local.slots.any(Stage::Flying) || flags & enter::REQUESTS != 0;
+fn stuck(local: &Local, serves: bool) {
+    let waits = local.slots.any(Stage::Flying) || serves;
     assert!(waits, "block_on waits for something that no operation in flight can bring");
 }
 

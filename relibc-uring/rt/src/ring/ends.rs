@@ -6,10 +6,16 @@ use crate::ring::settled;
 use crate::ring::slots::Answer;
 use crate::trap::{self, Enter};
 use core::sync::atomic::Ordering::Relaxed;
-use ring_abi::enter;
+use ring_abi::enter::{self, Control};
 use ring_abi::layout::Sizes;
 use ring_abi::map::{Ring, Settled};
 use ring_abi::ring::{Consumer, Producer, PushError};
+
+/// The flag that leaves replies alone, for a ring that has none.
+#[inline(always)]
+const fn leaves(sizes: Sizes) -> u64 {
+    if sizes.service.is_none() { enter::NO_REPLIES } else { 0 }
+}
 
 /// No room in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +23,10 @@ pub(crate) struct Full;
 
 /// The ends of one ring.
 pub(crate) struct Ends {
-    /// The ring's number among those of this context.
-    pub(crate) number: u64,
+    /// The system call that enters the ring.
+    call: u64,
+    /// The usual blocking call.
+    usual: Control,
     pub(crate) sizes: Sizes,
     pub(crate) ring: Ring,
     pub(crate) sq: Producer,
@@ -29,7 +37,15 @@ pub(crate) struct Ends {
 impl Ends {
     /// The ends of a fresh ring.
     pub(crate) fn new(number: u64, ring: Ring, sizes: Sizes) -> Ends {
-        Ends { number, sizes, ring, sq: Producer::new(), cq: Consumer::new(), requests: Consumer::new() }
+        Ends {
+            call: enter::RING_ENTER.wrapping_add(number),
+            usual: Control::new(enter::MOST, 1, enter::COMPLETIONS | leaves(sizes)),
+            sizes,
+            ring,
+            sq: Producer::new(),
+            cq: Consumer::new(),
+            requests: Consumer::new(),
+        }
     }
 
     /// Pushes the first `words` words of an entry, and shows them to the kernel.
@@ -55,29 +71,37 @@ impl Ends {
         pushed
     }
 
-    /// Enters the kernel and waits as `flags` say, with `min_complete` completions as enough.
+    /// Enters the kernel and waits for a completion.
     #[inline(always)]
-    pub(crate) fn enter(&self, min_complete: u64, flags: u64) -> u64 {
-        trap::enter(Enter {
-            ring: self.number,
-            to_submit: u64::from(u32::MAX),
-            min_complete,
-            flags,
-            deadline: enter::NO_DEADLINE,
-        })
+    pub(crate) fn enter(&self) -> u64 {
+        trap::enter(Enter { call: self.call, control: self.usual })
     }
 
-    /// The result of the oldest completion, if it is the only one and has this tag: the usual end of a blocking
-    /// call, without a loop.
+    /// Enters the kernel and waits as `flags` say, with `min_complete` completions as enough.
     #[inline(always)]
-    pub(crate) fn take_only(&self, tag: u32) -> Option<Answer> {
+    pub(crate) fn enter_with(&self, min_complete: u64, flags: u64) -> u64 {
+        let control = Control::new(enter::MOST, min_complete, flags | leaves(self.sizes));
+        trap::enter(Enter { call: self.call, control })
+    }
+
+    /// Enters the kernel and waits for a request, with nothing of this thread's own in flight.
+    #[inline(always)]
+    pub(crate) fn serve(&self) -> u64 {
+        trap::enter(Enter { call: self.call, control: Control::SERVE })
+    }
+
+    /// The result of the oldest completion, if it is the only one and a blocking call's: the usual end of one,
+    /// without a loop.
+    #[inline(always)]
+    pub(crate) fn take_only(&self) -> Option<Answer> {
         let queue = self.ring.cq();
         if self.cq.ready(&queue) != Ok(1) {
             return None;
         }
         let entry = self.cq.peek(&queue, 0);
         let head = entry.load(0);
-        if (head >> 32) as u32 != tag {
+        if (head as i64) >= 0 {
+            // Not a tag from `BLOCKING` up.
             return None;
         }
         let result = entry.load(1);

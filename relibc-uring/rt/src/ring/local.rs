@@ -19,10 +19,10 @@ use core::task::Waker;
 use ring_abi::args::{CancelTag, Close, Strength};
 use ring_abi::{Errno, enter, errno};
 
-/// First tag of the blocking call.
-pub(crate) const BLOCKING: u32 = 1 << 30;
+/// First tag of the blocking call: the only tags with the highest bit set.
+pub(crate) const BLOCKING: u32 = 1 << 31;
 /// Tag of an operation whose answer nobody wants.
-pub(crate) const DISCARD: u32 = u32::MAX;
+pub(crate) const DISCARD: u32 = BLOCKING - 1;
 /// How long a daemon may take to answer a request that was dropped: 100 milliseconds.
 const GRACE: u64 = 100_000_000;
 
@@ -131,8 +131,8 @@ impl Local {
             let [a, b, c, d, e, f, g, h] = entry;
             return self.call_when_there_is_room(ends, [a, b, c, d, e, f, g, h], words);
         }
-        let result = ends.enter(1, enter::COMPLETIONS);
-        let Some(Answer { head, result: value }) = ends.take_only(BLOCKING) else {
+        let result = ends.enter();
+        let Some(Answer { head, result: value }) = ends.take_only() else {
             return self.wait_for_call(ends, result);
         };
         if result | u64::from(self.slots.needs_care()) != 0 {
@@ -147,7 +147,7 @@ impl Local {
         while ends.push(entry, words).is_err() {
             self.make_room(ends);
         }
-        self.wait_for_call(ends, ends.enter(1, enter::COMPLETIONS))
+        self.wait_for_call(ends, ends.enter())
     }
 
     /// The end of a blocking call after which there is more to do.
@@ -174,7 +174,7 @@ impl Local {
                 self.settle_if_needed();
                 return answer;
             }
-            self.entered(ends.enter(1, enter::COMPLETIONS));
+            self.entered(ends.enter());
         }
     }
 
@@ -206,7 +206,7 @@ impl Local {
             rest = rest.get_mut(pushed as usize..).unwrap_or_default();
             flying = flying.wrapping_add(pushed);
             let enough = flying.min(ends.most_completions());
-            self.entered(ends.enter(u64::from(enough), enter::COMPLETIONS));
+            self.entered(ends.enter_with(u64::from(enough), enter::COMPLETIONS));
             flying = flying.wrapping_sub(self.collect(ends, answers));
         }
         self.settle_if_needed();
@@ -239,7 +239,7 @@ impl Local {
     /// Lets the kernel take submissions and replies, without waiting for anything.
     pub(crate) fn flush(&self) {
         let ends = self.ends();
-        self.entered(ends.enter(0, 0));
+        self.entered(ends.enter_with(0, 0));
         self.reap();
     }
 
@@ -253,15 +253,16 @@ impl Local {
         taken
     }
 
-    /// Waits until something can go on: a completion, or with [`enter::REQUESTS`] a request.
+    /// Waits until something can go on: a completion, or if this thread serves a request.
     #[inline(always)]
-    pub(crate) fn wait(&self, flags: u64) -> u32 {
+    pub(crate) fn wait(&self, serves: bool) -> u32 {
         // While nothing is in flight no completion can end the wait, and nobody need look for one.
-        if flags != 0 && !self.slots.any_used() {
-            self.entered(self.ends().enter(1, flags));
+        if serves && !self.slots.any_used() {
+            self.entered(self.ends().serve());
             return 0;
         }
-        self.entered(self.ends().enter(1, flags | enter::COMPLETIONS));
+        let requests = if serves { enter::REQUESTS } else { 0 };
+        self.entered(self.ends().enter_with(1, requests | enter::COMPLETIONS));
         self.reap()
     }
 
@@ -269,10 +270,10 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn make_room(&self, ends: &Ends) {
-        self.entered(ends.enter(0, 0));
+        self.entered(ends.enter_with(0, 0));
         let taken = ends.reap(|tag, answer| self.deliver(tag, answer));
         if taken == 0 && ends.sq.refresh(&ends.ring.sq()) == Ok(0) {
-            self.entered(ends.enter(1, enter::COMPLETIONS));
+            self.entered(ends.enter());
             ends.reap(|tag, answer| self.deliver(tag, answer));
         }
     }

@@ -12,7 +12,7 @@ use core::marker::PhantomData;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use ring_abi::map::Settled;
-use ring_abi::{Errno, Opcode, enter};
+use ring_abi::{Errno, Opcode};
 
 /// What a handler made of a request.
 #[derive(Debug)]
@@ -141,10 +141,10 @@ fn run(mut server: impl Server) -> Result<(), Errno> {
         if local.service.stopping.get() {
             break;
         }
-        local.wait(enter::REQUESTS);
+        local.wait(true);
     }
     while !drain(local, &mut Refusal) {
-        local.wait(enter::REQUESTS);
+        local.wait(true);
         run_tasks(local, &mut patience);
     }
     local.flush();

@@ -6,7 +6,6 @@ use crate::ring::ends::{Ends, Full, full};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 use core::task::Waker;
-use ring_abi::enter;
 use ring_abi::map::CqeQueue;
 use ring_abi::ring::Producer;
 
@@ -52,10 +51,10 @@ impl Service {
         Ok(())
     }
 
-    /// What a wait must also end for.
+    /// Whether a request must end a wait too.
     #[inline(always)]
-    pub(crate) fn wanted(&self) -> u64 {
-        if self.wants.get() { enter::REQUESTS } else { 0 }
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wants.get()
     }
 
     /// Wakes this one when requests have come.

@@ -16,6 +16,7 @@ use kernel::entry::event::{Enter, Event, Resume};
 use kernel::entry::kernel::Kernel;
 use ring_abi::args::{self, CURRENT};
 use ring_abi::context::{End, Registers};
+use ring_abi::enter::{NO_DEADLINE, RING_ENTER};
 use ring_abi::layout::Sizes;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -125,10 +126,11 @@ impl Stage {
 
     /// A program enters the kernel; comes back when it is its turn again.
     fn enter(self: &Arc<Stage>, number: usize, how: trap::Enter) -> u64 {
-        let trap::Enter { ring, to_submit, min_complete, flags, deadline } = how;
+        let trap::Enter { call, control } = how;
+        let ring = call.wrapping_sub(RING_ENTER);
         let mut state = self.lock();
         state.kernel.state.memory.machine.save_at_enter(&registers(number));
-        let enter = Enter { ring, to_submit, min_complete, flags, deadline };
+        let enter = Enter { ring, control, deadline: NO_DEADLINE };
         if let Some(value) = self.step(&mut state, Event::Enter(enter)) {
             return value;
         }
