@@ -10,6 +10,7 @@ kernel::entry_symbols! {
     kernel: kernel::entry::machine::TheKernel,
     boot: kernel::boot::machine::boot,
     enter: kernel::entry::machine::enter,
+    enter_of_many: kernel::entry::machine::enter_of_many,
     event: kernel::entry::machine::event,
     dump: kernel::entry::machine::dump,
 }

@@ -3,6 +3,9 @@
 //! Two machines offer the same names: `x86_64`, and `fake`, whose memory is a vector and whose time is an
 //! input. This is the only place that chooses between them.
 
+mod many;
+pub use many::{LockUse, MOST_CPUS, Only, Which};
+
 #[cfg(not(target_os = "none"))]
 pub mod fake;
 #[cfg(not(target_os = "none"))]

@@ -6,7 +6,7 @@ use crate::base::list::List;
 use core::cell::Cell;
 
 /// Greatest number of processors.
-pub const MOST: usize = 16;
+pub const MOST: usize = crate::arch::MOST_CPUS;
 
 /// How long a context runs before another that is ready gets its turn, in nanoseconds.
 pub const SLICE: u64 = 5_000_000;
@@ -22,6 +22,8 @@ pub struct Cpu {
     pub donated: Cell<u32>,
     /// The state block that the next preemption uses, or `NONE`.
     pub spare: Cell<u32>,
+    /// The state block whose registers it last loaded, until it enters again; or `NONE`. Only where there are several.
+    pub lent: Cell<u32>,
     /// When the running slice ends.
     pub slice_end: Cell<u64>,
     /// What the timer is set to.
@@ -35,6 +37,7 @@ impl Default for Cpu {
             ready: List::new(),
             donated: Cell::new(0),
             spare: Cell::new(NONE),
+            lent: Cell::new(NONE),
             slice_end: Cell::new(0),
             timer: Cell::new(u64::MAX),
         }

@@ -4,6 +4,7 @@
 use super::choose;
 use super::enter::{self, Left, Road, Single, Then, Wait};
 use super::event::{Enter, Event, Resume};
+use crate::arch::Which;
 use crate::base::NONE;
 use crate::context::context::State as Run;
 use crate::context::cpu::Cpu;
@@ -45,7 +46,7 @@ impl Kernel {
     ///
     /// When it returns, nothing is left on the stack that a later step needs.
     #[inline(always)]
-    pub fn step(&self, cpu: usize, event: Event) -> Resume {
+    pub fn step(&self, cpu: impl Which, event: Event) -> Resume {
         match event {
             Event::Enter(enter) => self.enter(cpu, enter),
             other => self.other(cpu, other),
@@ -53,8 +54,8 @@ impl Kernel {
     }
 
     /// The running context entered a ring: [`step`](Self::step) for that event.
-    pub fn enter(&self, cpu: usize, args: Enter) -> Resume {
-        let current = self.state.contexts.at(self.cpu(cpu).current.get());
+    pub fn enter(&self, cpu: impl Which, args: Enter) -> Resume {
+        let current = self.state.contexts.at(self.cpu(cpu.number()).current.get());
         match self.look(current.ring(args.ring), args.control) {
             Road::Done => Resume::Same(0),
             Road::Refused(error) => {
@@ -75,14 +76,14 @@ impl Kernel {
 
     /// Second part, for a single submission and a wait for a completion.
     #[inline(always)]
-    pub fn alone<E: End>(&self, cpu: usize, single: Single<'_>, end: E) -> E::Outcome {
+    pub fn alone<E: End>(&self, cpu: impl Which, single: Single<'_>, end: E) -> E::Outcome {
         let cpu = self.begin_enter(cpu);
         self.finish(cpu, enter::alone(&self.state, cpu, single), end)
     }
 
     /// Second part, for a daemon's replies and a wait for requests.
     #[inline(always)]
-    pub fn serve<E: End>(&self, cpu: usize, ring: &Ring, end: E) -> E::Outcome {
+    pub fn serve<E: End>(&self, cpu: impl Which, ring: &Ring, end: E) -> E::Outcome {
         let cpu = self.begin_enter(cpu);
         self.finish(cpu, enter::serve(&self.state, cpu, ring), end)
     }
@@ -91,7 +92,7 @@ impl Kernel {
     #[inline(always)]
     pub fn long<E: End>(
         &self,
-        cpu: usize,
+        cpu: impl Which,
         ring: &Ring,
         control: Control,
         deadline: u64,
@@ -147,7 +148,7 @@ impl Kernel {
 
     /// Anything else.
     #[inline(never)]
-    fn other(&self, cpu: usize, event: Event) -> Resume {
+    fn other(&self, cpu: impl Which, event: Event) -> Resume {
         let s = &self.state;
         let cpu = self.begin(cpu);
         s.step.measure(&s.memory.machine);
@@ -180,16 +181,28 @@ impl Kernel {
     }
 
     #[inline(always)]
-    fn begin_enter(&self, cpu: usize) -> &Cpu {
+    fn begin_enter(&self, cpu: impl Which) -> &Cpu {
         count(&self.state.stats.enters);
         self.begin(cpu)
     }
 
     #[inline(always)]
-    fn begin(&self, cpu: usize) -> &Cpu {
+    fn begin<W: Which>(&self, cpu: W) -> &Cpu {
         let s = &self.state;
-        s.cpu.set(cpu);
+        s.cpu.set(cpu.number());
+        if W::MANY {
+            self.take_back();
+        }
         s.this_cpu()
+    }
+
+    /// The block that the context that ran had is free now: its registers are loaded.
+    fn take_back(&self) {
+        let s = &self.state;
+        let block = s.this_cpu().lent.replace(NONE);
+        if block != NONE {
+            s.blocks.give(block);
+        }
     }
 
     fn cpu(&self, number: usize) -> &Cpu {

@@ -6,16 +6,15 @@
 use super::enter::{Road, Single};
 use super::event::{Event, Fault, Resume};
 use super::kernel::{End, Kernel};
-use crate::arch::{self, x86_64::Filled, x86_64::Place};
+use crate::arch::x86_64::{Filled, Place, ThisOne};
+use crate::arch::{self, Only, Which};
 use crate::base::trace;
 use crate::op::stats::count;
 use crate::ring::duplex::Ring;
 use core::convert::Infallible;
+use core::hint::cold_path;
 use ring_abi::Errno;
 use ring_abi::enter::Control;
-
-/// The processor that runs the kernel.
-const CPU: usize = 0;
 
 /// The kernel of this machine; filled at boot.
 pub static KERNEL: Place<Kernel> = Place::empty();
@@ -35,18 +34,28 @@ impl arch::x86_64::Single for TheKernel {
 /// [`KERNEL`], which was filled.
 type Running = Filled<TheKernel>;
 
-/// A ring was entered. Returns to the same context with this value, or does not return.
-///
-/// The first look needs no frame; the short roads are [leapt](arch::leap) onto, the long one is called in its place.
+/// A ring was entered on a machine with one processor. Returns to the same context with this value, or does not return.
 #[inline(always)]
 pub fn enter(kernel: Running, control: u64, deadline: u64, ring: u32) -> u64 {
+    enter_on(kernel, Only, control, deadline, ring)
+}
+
+/// The same on a machine with several.
+#[inline(always)]
+pub fn enter_of_many(kernel: Running, control: u64, deadline: u64, ring: u32) -> u64 {
+    enter_on(kernel, ThisOne, control, deadline, ring)
+}
+
+/// The first look needs no frame; the short roads are [leapt](arch::leap) onto, the long one is called in its place.
+#[inline(always)]
+fn enter_on<W: Which>(kernel: Running, cpu: W, control: u64, deadline: u64, ring: u32) -> u64 {
     let control = Control(control);
     match kernel.get().look(ring, control) {
         Road::Done => 0,
         Road::Refused(error) => refuse(kernel, error),
-        Road::Alone(single) => arch::leap(Alone { kernel, single }),
-        Road::Serve(ring) => arch::leap(Serve { kernel, ring }),
-        Road::Long(ring) => long(kernel, ring, control, deadline),
+        Road::Alone(single) => arch::leap(Alone { kernel, cpu, single }),
+        Road::Serve(ring) => arch::leap(Serve { kernel, cpu, ring }),
+        Road::Long(ring) => long(kernel, cpu, ring, control, deadline),
     }
 }
 
@@ -59,67 +68,69 @@ fn refuse(kernel: Running, error: Errno) -> u64 {
 
 /// The road of a single submission.
 #[derive(Clone, Copy)]
-struct Alone {
+struct Alone<W> {
     kernel: Running,
+    cpu: W,
     single: Single<'static>,
 }
 
-impl arch::Road for Alone {
+impl<W: Which> arch::Road for Alone<W> {
     #[inline(always)]
     fn go(self) -> ! {
-        let Alone { kernel, single } = self;
-        match kernel.get().alone(CPU, single, GoOn(kernel)) {}
+        let Alone { kernel, cpu, single } = self;
+        match kernel.get().alone(cpu, single, GoOn(kernel, cpu)) {}
     }
 }
 
 /// The road of a daemon's reply.
 #[derive(Clone, Copy)]
-struct Serve {
+struct Serve<W> {
     kernel: Running,
+    cpu: W,
     ring: &'static Ring,
 }
 
-impl arch::Road for Serve {
+impl<W: Which> arch::Road for Serve<W> {
     #[inline(always)]
     fn go(self) -> ! {
-        let Serve { kernel, ring } = self;
-        match kernel.get().serve(CPU, ring, GoOn(kernel)) {}
+        let Serve { kernel, cpu, ring } = self;
+        match kernel.get().serve(cpu, ring, GoOn(kernel, cpu)) {}
     }
 }
 
 #[inline(never)]
-fn long(kernel: Running, ring: &'static Ring, control: Control, deadline: u64) -> u64 {
-    kernel.get().long(CPU, ring, control, deadline, Return(kernel))
+fn long<W: Which>(kernel: Running, cpu: W, ring: &'static Ring, control: Control, deadline: u64) -> u64 {
+    kernel.get().long(cpu, ring, control, deadline, Return(kernel, cpu))
 }
 
 /// Goes to the context that entered, or to any other.
-struct GoOn(Running);
+struct GoOn<W>(Running, W);
 
-impl End for GoOn {
+impl<W: Which> End for GoOn<W> {
     type Outcome = Infallible;
 
     #[inline(always)]
     fn end(self, resume: Resume) -> Infallible {
         match resume {
-            Resume::Same(value) => arch::back(&self.0.state.memory.machine, to_value(value)),
-            Resume::Context(id) => go_to(self.0, id),
-            other => leave(self.0, other),
+            Resume::Same(value) => arch::back(&self.0.state.memory.machine, self.1, to_value(value)),
+            Resume::Context(id) => go_to(self.0, self.1, id),
+            other => leave(self.0, self.1, other),
         }
     }
 }
 
 /// Goes to the context that entered by returning, to any other by leaving.
-struct Return(Running);
+struct Return<W>(Running, W);
 
-impl End for Return {
+impl<W: Which> End for Return<W> {
     type Outcome = u64;
 
     #[inline(always)]
     fn end(self, resume: Resume) -> u64 {
         match resume {
             Resume::Same(value) => to_value(value),
-            Resume::Context(id) => go_to(self.0, id),
-            other => leave(self.0, other),
+            Resume::Context(id) => go_to(self.0, self.1, id),
+            other => leave(self.0, self.1, other),
         }
     }
 }
@@ -137,8 +148,17 @@ pub fn event(kernel: Running, kind: u64, a: u64, b: u64, c: u64) -> ! {
         3 => Event::Call,
         _ => Event::Again,
     };
-    let resume = kernel.step(CPU, event);
-    leave(kernel, resume)
+    if kernel.state.memory.machine.cpus() > 1 {
+        cold_path();
+        step(kernel, ThisOne, event)
+    }
+    step(kernel, Only, event)
+}
+
+#[inline(always)]
+fn step<W: Which>(kernel: Running, cpu: W, event: Event) -> ! {
+    let resume = kernel.step(cpu, event);
+    leave(kernel, cpu, resume)
 }
 
 /// Prints the recent events, for the panic handler.
@@ -152,14 +172,14 @@ pub fn dump(out: &mut dyn core::fmt::Write) {
 /// Does what a step said.
 #[cold]
 #[inline(never)]
-pub fn leave(kernel: Running, resume: Resume) -> ! {
+fn leave<W: Which>(kernel: Running, cpu: W, resume: Resume) -> ! {
     let s = &kernel.get().state;
     let machine = &s.memory.machine;
     match resume {
-        Resume::Context(id) => go_to(kernel, id),
+        Resume::Context(id) => go_to(kernel, cpu, id),
         Resume::Same(_) => crate::bug!("nobody to return to"),
-        Resume::Again => arch::again(machine),
-        Resume::Idle => arch::idle(machine),
+        Resume::Again => arch::again(machine, cpu),
+        Resume::Idle => arch::idle(machine, cpu),
         Resume::Halt(status) => {
             s.say(format_args!("exit status={status}"));
             arch::exit(status)
@@ -169,11 +189,16 @@ pub fn leave(kernel: Running, resume: Resume) -> ! {
 
 /// Goes on with a context.
 #[inline(always)]
-fn go_to(kernel: Running, id: u32) -> ! {
+fn go_to<W: Which>(kernel: Running, cpu: W, id: u32) -> ! {
     let s = &kernel.get().state;
-    arch::resume(&s.memory.machine, &s.contexts.at(id).regs, |block| {
-        // Nobody takes the block before the registers are loaded: interrupts are off.
-        s.blocks.give(block);
+    arch::resume(&s.memory.machine, cpu, &s.contexts.at(id).regs, |block| {
+        if W::MANY {
+            // Others may take it as soon as the lock is free, and the registers are not loaded then.
+            s.this_cpu().lent.set(block);
+        } else {
+            // Nobody takes the block before the registers are loaded: interrupts are off.
+            s.blocks.give(block);
+        }
         &s.blocks.at(block).state
     })
 }

@@ -17,7 +17,8 @@ use ring_abi::args::CURSOR;
 use ring_abi::{Errno, Opcode};
 
 /// Files of the scheme, by number.
-const FILES: [&str; 8] = ["exit", "footprint", "counters", "latency", "step", "trace", "events", "schemes"];
+const FILES: [&str; 9] =
+    ["exit", "footprint", "counters", "latency", "step", "trace", "events", "schemes", "lock"];
 const EXIT: u8 = 0;
 const FOOTPRINT: u8 = 1;
 const COUNTERS: u8 = 2;
@@ -25,6 +26,7 @@ const LATENCY: u8 = 3;
 const STEP: u8 = 4;
 const TRACE: u8 = 5;
 const EVENTS: u8 = 6;
+const LOCK: u8 = 8;
 
 /// The number of a file.
 pub fn find(name: &[u8]) -> Option<u8> {
@@ -91,6 +93,7 @@ fn print(s: &State, part: u8, out: &mut impl Write) -> fmt::Result {
         COUNTERS => counters(s, out),
         LATENCY => latency(s, out),
         STEP => step(s, out),
+        LOCK => lock(s, out),
         EVENTS => s.trace.iter().try_for_each(|event| {
             let [a, b] = event.numbers;
             writeln!(out, "{} {:?} {a:#x} {b:#x}", event.at, event.what)
@@ -116,6 +119,8 @@ fn footprint(s: &State, out: &mut impl Write) -> fmt::Result {
     row("slots", s.slots.live(), size_of::<crate::scheme::link::Slot>())?;
     row("names", s.names.live(), s.names.record_bytes())?;
     row("timers", s.timers.len(), 16)?;
+    let machine = &s.memory.machine;
+    row("stacks", machine.cpus() as u32, machine.stack_size().wrapping_add(machine.side_stack_bytes()))?;
     s.memory.footprint(out)
 }
 
@@ -163,6 +168,19 @@ fn step(s: &State, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "side_stack_bytes {}", machine.side_stack_bytes())?;
     writeln!(out, "boot_ticks {}", s.boot_ticks.get())?;
     writeln!(out, "ticks_per_second {}", machine.ticks_per_second())
+}
+
+/// The lock around the kernel's state: nothing but zeroes where there is one processor, since it is not taken there.
+fn lock(s: &State, out: &mut impl Write) -> fmt::Result {
+    let machine = &s.memory.machine;
+    let usage = machine.lock_use();
+    writeln!(out, "cpus {}", machine.cpus())?;
+    writeln!(out, "taken {}", usage.taken)?;
+    writeln!(out, "waits {}", usage.waits)?;
+    writeln!(out, "waited_ticks {}", usage.waited)?;
+    writeln!(out, "longest_wait_ticks {}", usage.longest_wait)?;
+    writeln!(out, "held_ticks {}", usage.held)?;
+    writeln!(out, "longest_hold_ticks {}", usage.longest_hold)
 }
 
 /// Writes to one of the switches.

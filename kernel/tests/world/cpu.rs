@@ -3,8 +3,8 @@
 use super::loader::{self, ENTRY, STACK};
 use super::program::{EXEC_STACK, Ends};
 use super::{FIRST, LONGEST, Mode, PATIENCE, Program, World, entry};
-use kernel::arch::Machine;
 use kernel::arch::fake::{PageFault, effort};
+use kernel::arch::{Machine, Only};
 use kernel::entry::event::{Enter, Event, Fault, Resume};
 use ring_abi::context::Registers;
 use ring_abi::enter::Control;
@@ -126,7 +126,7 @@ impl World {
         loop {
             self.steps += 1;
             let before = effort::units();
-            let resume = self.kernel.step(0, event);
+            let resume = self.kernel.step(Only, event);
             let touched = effort::units().wrapping_sub(before);
             self.longest = self.longest.max(touched);
             assert!(touched <= LONGEST, "step {} touches {touched}: {event:?}", self.steps);

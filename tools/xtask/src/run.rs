@@ -24,7 +24,7 @@ use crate::{cargo, image};
 #[derive(Args, Clone)]
 pub(crate) struct MachineOptions {
     /// Number of processors
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
     pub(crate) smp: u32,
     /// Size of memory
     #[arg(long, value_name = "SIZE", default_value = "1G")]

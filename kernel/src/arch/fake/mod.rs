@@ -28,6 +28,7 @@ pub use slab::{FrameSource, NoMemory, Slab, near_link};
 use taken::Taken;
 pub use wired::{UserPtr, Wired};
 
+use crate::arch::LockUse;
 use devices::Devices;
 use memory::Memory;
 use mmu::Mmu;
@@ -212,6 +213,16 @@ impl Machine {
     /// Nanoseconds from 1970 to the clock's zero.
     pub fn realtime_offset(&self) -> u64 {
         1_700_000_000_000_000_000
+    }
+
+    /// How many CPUs there are.
+    pub fn cpus(&self) -> usize {
+        1
+    }
+
+    /// How the lock around the kernel's state was used: there is none here, since tests take one step at a time.
+    pub fn lock_use(&self) -> LockUse {
+        LockUse::default()
     }
 
     /// The most bytes of the kernel's stack that any step used; not known here.

@@ -21,14 +21,18 @@ const ISA_LINES: u8 = 16;
 
 const FIRST_LINE: u8 = 0x20;
 const TIMER: u8 = 0xe0;
+/// Another CPU wants this one to enter the kernel.
+const POKE: u8 = 0xe1;
 const SPURIOUS: u8 = 0xff;
 
 /// Physical address of the local controller, as every PC has it after reset.
 pub(super) const LOCAL: u64 = 0xfee0_0000;
+const NUMBER: u64 = 0x20;
 const TASK_PRIORITY: u64 = 0x80;
 const END_OF_INTERRUPT: u64 = 0xb0;
 const SPURIOUS_VECTOR: u64 = 0xf0;
 const COMMAND: u64 = 0x300;
+const COMMAND_TO: u64 = 0x310;
 const TIMER_VECTOR: u64 = 0x320;
 const LINT0: u64 = 0x350;
 const LINT1: u64 = 0x360;
@@ -43,6 +47,15 @@ const NMI_DELIVERY: u32 = 4 << 8;
 const DIVIDE_BY_16: u32 = 3;
 /// Fixed delivery, asserted, to this CPU.
 const TO_SELF: u32 = 1 << 18 | 1 << 14;
+/// To all CPUs but this one.
+const TO_OTHERS: u32 = 3 << 18 | 1 << 14;
+const ASSERT: u32 = 1 << 14;
+/// A command that is still on its way.
+const PENDING: u32 = 1 << 12;
+/// How often is looked whether a command has left.
+const PATIENCE: u32 = 100_000;
+const RESET: u32 = 5 << 8;
+const START: u32 = 6 << 8;
 
 /// Who interrupted.
 pub(super) enum Source {
@@ -67,6 +80,15 @@ static ROUTES: Routes = Routes { io: Cell::new(0) };
 /// Silences the old controllers, and switches on this CPU's and the I/O controller with all lines masked.
 pub(super) fn start(io: &IoApic) {
     silence_old_controllers();
+    start_local();
+    ROUTES.io.set(io.address);
+    for line in 0..IRQ_TEST {
+        enable_line(line, false);
+    }
+}
+
+/// Switches on this CPU's own controller. Call once on each CPU.
+pub(super) fn start_local() {
     let (frame, flags) = ApicBase::read_raw();
     // SAFETY: the address stays as it is; bit 11 enables the controller.
     unsafe { ApicBase::write_raw(frame, flags | 1 << 11) };
@@ -77,11 +99,41 @@ pub(super) fn start(io: &IoApic) {
     write(TIMER_VECTOR, MASKED | u32::from(TIMER));
     write(TIMER_DIVIDE, DIVIDE_BY_16);
     write(SPURIOUS_VECTOR, ENABLED | u32::from(SPURIOUS));
+}
 
-    ROUTES.io.set(io.address);
-    for line in 0..IRQ_TEST {
-        enable_line(line, false);
+/// The number under which this CPU's controller is known.
+pub(super) fn number() -> u8 {
+    (read(NUMBER) >> 24) as u8
+}
+
+/// Makes another CPU enter the kernel, once it is not there.
+pub(super) fn poke(controller: u8) {
+    command(controller, ASSERT | u32::from(POKE));
+}
+
+/// Interrupts all other CPUs, whatever they do.
+pub(super) fn shout() {
+    write(COMMAND, TO_OTHERS | NMI_DELIVERY);
+}
+
+/// Resets another CPU, which then waits to be started.
+pub(super) fn reset(controller: u8) {
+    command(controller, ASSERT | RESET);
+}
+
+/// Starts a CPU that was reset, at a page below 1 MiB.
+pub(super) fn start_at(controller: u8, page: u64) {
+    command(controller, ASSERT | START | (page >> 12) as u32 & 0xff);
+}
+
+fn command(controller: u8, what: u32) {
+    for _ in 0..PATIENCE {
+        if read(COMMAND) & PENDING == 0 {
+            break;
+        }
     }
+    write(COMMAND_TO, u32::from(controller) << 24);
+    write(COMMAND, what);
 }
 
 /// Tells the controller that the interrupt has been seen, and says what it was. A level-triggered line is masked until
@@ -140,8 +192,12 @@ pub(super) fn start_silent_timer() {
 
 /// What is left of the timer's count.
 pub(super) fn timer_left() -> u32 {
+    read(TIMER_NOW)
+}
+
+fn read(register: u64) -> u32 {
     // SAFETY: the controller's registers belong to this file alone.
-    unsafe { direct::<u32>(LOCAL | TIMER_NOW).read_volatile() }
+    unsafe { direct::<u32>(LOCAL | register).read_volatile() }
 }
 
 #[inline(always)]

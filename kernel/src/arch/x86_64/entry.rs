@@ -12,6 +12,7 @@ use core::mem::offset_of;
 
 use ring_abi::enter::{RING_ENTER, RINGS};
 
+use super::lock::SERVING;
 use super::percpu::Hot;
 use super::regs::Regs;
 use super::state::{FRAME, Frame, VECTORS};
@@ -50,6 +51,15 @@ macro_rules! to_top {
 }
 pub(super) use to_top;
 
+/// Lets go of the kernel's lock, without a register. It is `serving` of the [lock](super::lock). Where there is one CPU
+/// nobody looks at it.
+macro_rules! unlock {
+    () => {
+        "inc dword ptr [rip + {serving}]"
+    };
+}
+pub(super) use unlock;
+
 /// What a stub took for the top of the stack is none. Says so on a small stack, since there is no other to trust.
 #[unsafe(naked)]
 pub(super) extern "sysv64" fn wrong_top() {
@@ -68,53 +78,69 @@ pub(super) fn stub_address(vector: u8) -> u64 {
     (&raw const interrupt_stubs as u64).wrapping_add(u64::from(vector).wrapping_mul(STUB_BYTES))
 }
 
-/// The `syscall` instruction leads here, with the program's stack and everything else but `rcx` and `r11`.
+/// The `syscall` instruction leads here, with the program's stack and everything else but `rcx` and `r11`: to a function
+/// of the kernel, and back with instructions of the caller's own, which may not change a register.
+macro_rules! system_call {
+    ($kernel_enter:path, [$($last:expr),*], $($operands:tt)*) => {
+        naked_asm!(
+            "swapgs",
+            "sub rax, {ring_enter}",
+            "cmp rax, {rings}",
+            "jae {other}",
+            "mov rdi, gs:[{current}]",
+            "mov [rdi + {rsp}], rsp",
+            "mov [rdi + {rip}], rcx",
+            "mov [rdi + {rbx}], rbx",
+            "mov [rdi + {rbp}], rbp",
+            "mov [rdi + {r12}], r12",
+            "mov [rdi + {r13}], r13",
+            "mov [rdi + {r14}], r14",
+            "mov [rdi + {r15}], r15",
+            "mov ecx, [rdi + rax * 4 + {names}]",
+            to_top!(),
+            "call {kernel_enter}",
+            // The same context goes on: its kept registers are where they were.
+            "mov rdi, gs:[{current}]",
+            "mov rsp, [rdi + {rsp}]",
+            "mov rcx, [rdi + {rip}]",
+            "mov r11d, {flags}",
+            "xor edi, edi; xor esi, esi; xor edx, edx",
+            "xor r8d, r8d; xor r9d, r9d; xor r10d, r10d",
+            $($last,)*
+            "swapgs",
+            "sysretq",
+            ring_enter = const RING_ENTER,
+            flags = const FLAGS,
+            current = const offset_of!(Hot, current),
+            stack_top = const offset_of!(Hot, stack_top),
+            wrong_top = sym wrong_top,
+            rsp = const offset_of!(Regs, rsp),
+            rip = const offset_of!(Regs, rip),
+            rbx = const offset_of!(Regs, rbx),
+            rbp = const offset_of!(Regs, rbp),
+            r12 = const offset_of!(Regs, r12),
+            r13 = const offset_of!(Regs, r13),
+            r14 = const offset_of!(Regs, r14),
+            r15 = const offset_of!(Regs, r15),
+            rings = const RINGS,
+            names = const offset_of!(Regs, rings),
+            other = sym foreign_call,
+            kernel_enter = sym $kernel_enter,
+            $($operands)*
+        )
+    };
+}
+
+/// The stub on a machine with one CPU.
 #[unsafe(naked)]
 pub(super) extern "sysv64" fn system_call() {
-    naked_asm!(
-        "swapgs",
-        "sub rax, {ring_enter}",
-        "cmp rax, {rings}",
-        "jae {other}",
-        "mov rdi, gs:[{current}]",
-        "mov [rdi + {rsp}], rsp",
-        "mov [rdi + {rip}], rcx",
-        "mov [rdi + {rbx}], rbx",
-        "mov [rdi + {rbp}], rbp",
-        "mov [rdi + {r12}], r12",
-        "mov [rdi + {r13}], r13",
-        "mov [rdi + {r14}], r14",
-        "mov [rdi + {r15}], r15",
-        "mov ecx, [rdi + rax * 4 + {names}]",
-        to_top!(),
-        "call {kernel_enter}",
-        // The same context goes on: its kept registers are where they were.
-        "mov rdi, gs:[{current}]",
-        "mov rsp, [rdi + {rsp}]",
-        "mov rcx, [rdi + {rip}]",
-        "mov r11d, {flags}",
-        "xor edi, edi; xor esi, esi; xor edx, edx",
-        "xor r8d, r8d; xor r9d, r9d; xor r10d, r10d",
-        "swapgs",
-        "sysretq",
-        ring_enter = const RING_ENTER,
-        flags = const FLAGS,
-        current = const offset_of!(Hot, current),
-        stack_top = const offset_of!(Hot, stack_top),
-        wrong_top = sym wrong_top,
-        rsp = const offset_of!(Regs, rsp),
-        rip = const offset_of!(Regs, rip),
-        rbx = const offset_of!(Regs, rbx),
-        rbp = const offset_of!(Regs, rbp),
-        r12 = const offset_of!(Regs, r12),
-        r13 = const offset_of!(Regs, r13),
-        r14 = const offset_of!(Regs, r14),
-        r15 = const offset_of!(Regs, r15),
-        rings = const RINGS,
-        names = const offset_of!(Regs, rings),
-        other = sym foreign_call,
-        kernel_enter = sym kernel_enter,
-    )
+    system_call!(kernel_enter, [],)
+}
+
+/// The stub on a machine with several: the kernel has taken the lock.
+#[unsafe(naked)]
+pub(super) extern "sysv64" fn system_call_of_many() {
+    system_call!(super::interrupt::entered, [unlock!()], serving = sym SERVING,)
 }
 
 /// A `syscall` with any other number: builds in the spare block what an interrupt would have left there.

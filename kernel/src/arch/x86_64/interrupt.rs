@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::apic::{self, IRQ_SERIAL, Source};
 use super::entry::{DEBUG, DOUBLE_FAULT, MACHINE_CHECK, NMI, SYSTEM_CALL};
+use super::lock;
 use super::percpu::this_cpu;
 use super::state::Frame;
 
@@ -22,12 +23,26 @@ mod kind {
 }
 
 unsafe extern "sysv64" {
-    /// The kernel's answer to everything but `ring_enter`; defined above this layer, the only arrow that points up.
+    /// The kernel's answer to everything but `ring_enter`; defined above this layer, an arrow that points up.
     safe fn kernel_event(kind: u64, a: u64, b: u64, c: u64) -> !;
+    /// The kernel's answer to `ring_enter` where there are several CPUs; defined above this layer too.
+    fn kernel_enter_of_many(regs: u64, control: u64, deadline: u64, ring: u64) -> u64;
+}
+
+/// A ring was entered on a machine with several CPUs. Its name was read before the lock was taken: a context that runs
+/// keeps its rings.
+pub(super) extern "sysv64" fn entered(regs: u64, control: u64, deadline: u64, ring: u64) -> u64 {
+    let cpu = this_cpu();
+    lock::take(cpu);
+    // SAFETY: it is defined above this layer, with this signature, and these are what the stub made.
+    let value = unsafe { kernel_enter_of_many(regs, control, deadline, ring) };
+    lock::leaving(cpu);
+    value
 }
 
 /// A program was stopped; its state is in the spare block.
 pub(super) extern "sysv64" fn stopped(vector: u64, error: u64) -> ! {
+    lock::enter();
     if vector >= FIRST_INTERRUPT {
         if vector == SYSTEM_CALL {
             kernel_event(kind::CALL, 0, 0, 0);
@@ -40,6 +55,7 @@ pub(super) extern "sysv64" fn stopped(vector: u64, error: u64) -> ! {
 
 /// An interrupt ended the wait of an idle CPU.
 pub(super) extern "sysv64" fn woken(vector: u64) -> ! {
+    lock::enter();
     interrupt(vector)
 }
 
@@ -50,6 +66,7 @@ pub(super) extern "sysv64" fn lost_top(begun: u64) -> ! {
 
 /// No interrupt came while they were let in.
 pub(super) extern "sysv64" fn breathed() -> ! {
+    lock::enter();
     kernel_event(kind::NOTHING, 0, 0, 0)
 }
 
@@ -79,6 +96,9 @@ pub fn ignored_events() -> u64 {
 
 /// An event that only logs, sets a flag or stops: it returns, or it is the end.
 pub(super) extern "sysv64" fn special(frame: &Frame) {
+    if frame.vector == u64::from(NMI) && super::panic::is_over() {
+        super::exit::stand_still();
+    }
     if frame.vector == u64::from(NMI) || frame.vector == u64::from(DEBUG) {
         IGNORED.fetch_add(1, Ordering::Relaxed);
         return;

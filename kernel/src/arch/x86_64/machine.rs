@@ -4,12 +4,14 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use rmm::{Frame, Page, TableFrame};
 
+use crate::arch::{LockUse, Which};
+
 use super::memory;
-use super::percpu::{PerCpu, this_cpu};
+use super::percpu::{PerCpu, all_cpus, cpu_of, first_cpu, this_cpu};
 use super::regs::Regs;
 use super::state::StateBlock;
 use super::wired::UserPtr;
-use super::{apic, copy, leave, serial, timer, tlb, utf8};
+use super::{apic, copy, leave, lock, serial, smp, timer, tlb, utf8};
 
 /// This PC. It has no state of its own: there is one, and holding the value is the permission to use it.
 #[derive(Clone, Copy, Debug)]
@@ -177,22 +179,45 @@ impl Machine {
         timer::realtime_offset()
     }
 
-    /// The most bytes of this CPU's stack that any step used.
+    /// How many CPUs have started. They have the numbers from 0 on.
+    pub fn cpus(&self) -> usize {
+        smp::count()
+    }
+
+    /// The number of the CPU that runs this.
+    #[inline(always)]
+    pub fn cpu(&self) -> usize {
+        this_cpu().number()
+    }
+
+    /// Makes another CPU enter the kernel.
+    pub fn poke(&self, cpu: usize) {
+        if let Some(cpu) = cpu_of(cpu) {
+            apic::poke(cpu.controller());
+        }
+    }
+
+    /// How the lock around the kernel's state was used.
+    pub fn lock_use(&self) -> LockUse {
+        lock::usage()
+    }
+
+    /// The most bytes of its stack that any step of any CPU used.
     pub fn stack_high_water(&self) -> usize {
-        this_cpu().stack_high_water()
+        all_cpus().take(smp::count()).map(PerCpu::stack_high_water).max().unwrap_or(0)
     }
 
-    /// The most bytes of this CPU's stack that the boot used.
+    /// The most bytes of the first CPU's stack that the boot used.
     pub fn stack_of_boot(&self) -> usize {
-        this_cpu().stack_of_boot()
+        first_cpu().stack_of_boot()
     }
 
-    /// Bytes of this CPU's stack.
+    /// Bytes of the stack of a CPU.
     pub fn stack_size(&self) -> usize {
         PerCpu::STACK_BYTES
     }
 
-    /// Bytes of the small stacks of this CPU.
+    /// Bytes of the small stacks of a CPU.
     pub fn side_stack_bytes(&self) -> usize {
         PerCpu::SIDE_STACK_BYTES
     }
@@ -250,13 +275,25 @@ fn word<'m>(at: UserPtr) -> &'m AtomicU32 {
 /// Leaves the kernel for a stopped context: as a return from `ring_enter` if it waits there, else with all its state,
 /// in the block of that number if it has one.
 #[inline(always)]
-pub fn resume<'b>(_machine: &Machine, regs: &Regs, block: impl FnOnce(u32) -> &'b StateBlock) -> ! {
+pub fn resume<'b, W: Which>(
+    _machine: &Machine,
+    _which: W,
+    regs: &Regs,
+    block: impl FnOnce(u32) -> &'b StateBlock,
+) -> ! {
     leave::keep_control_words();
-    let cpu = this_cpu();
+    let cpu = if W::MANY { this_cpu() } else { first_cpu() };
     let root = regs.root();
     if cpu.root() != root {
         cpu.set_root(root);
         memory::activate(root);
+    }
+    if W::MANY {
+        lock::leaving(cpu);
+        if regs.is_quick() {
+            // SAFETY: as below, and every entry takes the lock.
+            unsafe { leave::quick_of_many(regs) }
+        }
     }
     if regs.is_quick() {
         // SAFETY: `Regs` keeps only values that cannot fault, the space was just made active, and the context waits in
@@ -268,7 +305,10 @@ pub fn resume<'b>(_machine: &Machine, regs: &Regs, block: impl FnOnce(u32) -> &'
 
 /// Leaves the kernel for the context that entered it with `ring_enter`, which returns `value`.
 #[inline(always)]
-pub fn back(_machine: &Machine, value: u64) -> ! {
+pub fn back<W: Which>(_machine: &Machine, _which: W, value: u64) -> ! {
+    if W::MANY {
+        lock::leaving(this_cpu());
+    }
     // SAFETY: the context that entered is the one whose registers the stub has stored, and its space is active.
     unsafe { leave::back(value) }
 }
@@ -289,11 +329,25 @@ fn resume_other<'b>(regs: &Regs, block: impl FnOnce(u32) -> &'b StateBlock) -> !
 }
 
 /// Lets interrupts in for a moment; one that came is the next event, otherwise the event says that nothing happened.
-pub fn again(_machine: &Machine) -> ! {
+pub fn again<W: Which>(_machine: &Machine, _which: W) -> ! {
+    let_all_go::<W>();
     leave::breathe()
 }
 
 /// Waits for an interrupt, which comes in as an event.
-pub fn idle(_machine: &Machine) -> ! {
+pub fn idle<W: Which>(_machine: &Machine, _which: W) -> ! {
+    let_all_go::<W>();
     leave::wait()
+}
+
+/// This CPU runs nobody for now. Where there are others, they may have what it still keeps: the control words of the
+/// context that ran last, and its address space.
+fn let_all_go<W: Which>() {
+    if W::MANY {
+        let cpu = this_cpu();
+        leave::keep_control_words();
+        cpu.forget_all();
+        Machine(()).leave(cpu.root());
+        lock::leaving(cpu);
+    }
 }

@@ -6,6 +6,7 @@
 //! - `regs`, `state`: what is kept of a stopped program.
 //! - `percpu`, `entry`, `interrupt`, `leap`, `leave`: the way in and the way out.
 //! - `apic`, `timer`: interrupts and time.
+//! - `lock`, `smp`: one CPU at a time, and how the others start.
 //! - `start`, `selftest`, `panic`: the beginning and the end.
 //! - `machine`: all of it as the value that the layers above know; `symbols`: what they must offer in turn.
 
@@ -18,6 +19,7 @@ mod exit;
 mod interrupt;
 mod leap;
 mod leave;
+mod lock;
 mod machine;
 mod memory;
 mod panic;
@@ -28,6 +30,7 @@ mod rtc;
 mod selftest;
 mod serial;
 mod slab;
+mod smp;
 mod start;
 mod state;
 mod symbols;
@@ -43,6 +46,7 @@ pub use interrupt::ignored_events;
 pub use leap::{Road, leap};
 pub use machine::{Machine, again, back, idle, resume};
 pub use panic::EXIT_PANIC;
+pub use percpu::ThisOne;
 pub use place::{Filled, Place, Single};
 pub use regs::{Regs, Start};
 pub use slab::{FrameSource, NoMemory, Slab, near_link};

@@ -8,7 +8,7 @@ use core::fmt;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::percpu::this_cpu;
+use super::percpu::all_cpus;
 use super::serial;
 use super::state::Frame;
 
@@ -51,9 +51,27 @@ pub(super) fn die_at(frame: &Frame, message: fmt::Arguments<'_>) -> ! {
     die(frame.rsp, Some(frame.rip), message)
 }
 
+/// Whether the machine stops.
+static OVER: AtomicBool = AtomicBool::new(false);
+
+/// Whether the machine stops: a CPU that is shouted at then stands still.
+pub(super) fn is_over() -> bool {
+    OVER.load(Ordering::SeqCst)
+}
+
+/// From now on the machine stops.
+pub(super) fn all_over() {
+    OVER.store(true, Ordering::SeqCst);
+}
+
 fn die(stack: u64, at: Option<u64>, message: fmt::Arguments<'_>) -> ! {
     static DYING: AtomicBool = AtomicBool::new(false);
     x86_64::instructions::interrupts::disable();
+    if is_over() && !DYING.load(Ordering::Relaxed) {
+        // Another CPU ends the machine already.
+        super::exit::stand_still();
+    }
+    super::exit::stop_others();
     if DYING.swap(true, Ordering::Relaxed) {
         super::exit::exit(EXIT_PANIC);
     }
@@ -66,14 +84,16 @@ fn die(stack: u64, at: Option<u64>, message: fmt::Arguments<'_>) -> ! {
     super::exit::exit(EXIT_PANIC)
 }
 
-/// Words above `stack` that follow a call instruction, as long as they lie in this CPU's stack.
+/// Words above `stack` that follow a call instruction, as long as they lie in the stack of a CPU: this one's, which is
+/// found by that, since `gs` may be the program's.
 fn return_addresses(stack: u64) -> impl Iterator<Item = u64> {
-    let top = this_cpu().stack_top();
-    let bottom = this_cpu().stack_bottom();
-    let start = if (bottom..top).contains(&stack) { stack & !7 } else { top };
+    let (start, top) = match all_cpus().find(|cpu| cpu.has_on_stack(stack)) {
+        Some(cpu) => (stack & !7, cpu.stack_top()),
+        None => (0, 0),
+    };
     let words = (top.wrapping_sub(start) / 8) as usize;
     (0..words.min(WORDS)).filter_map(move |index| {
-        // SAFETY: the word lies in this CPU's stack, between its current end and its top.
+        // SAFETY: the word lies in the stack of a CPU, between its current end and its top.
         let word = unsafe { (start as *const u64).wrapping_add(index).read_volatile() };
         // The call itself is what has a name and a line.
         follows_call(word).then_some(word.wrapping_sub(1))

@@ -1,8 +1,12 @@
 //! What belongs to one CPU: its stack, its descriptor tables, and the few words that the stubs reach through `gs`.
 
+use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
+use core::mem::offset_of;
 
 use rmm::Frame;
+
+use crate::arch::{MOST_CPUS, Which};
 
 use super::memory;
 use super::regs::Regs;
@@ -34,6 +38,8 @@ pub(super) struct Hot {
     pub(super) scratch: Cell<u64>,
     /// First address above a small stack, for what ends the kernel.
     pub(super) last_resort: Cell<u64>,
+    /// The block that all of this is part of.
+    block: Cell<*const PerCpu>,
     /// The root that is active.
     root: Cell<Frame>,
 }
@@ -69,6 +75,14 @@ pub(super) struct PerCpu {
     nobody: Regs,
     first_spare: StateBlock,
     stacks: &'static Stacks,
+    /// Its number: the first CPU is 0, the others are counted as they start.
+    number: Cell<usize>,
+    /// The number under which its interrupt controller is known.
+    controller: Cell<u8>,
+    /// What its timer was last set to.
+    armed: Cell<u64>,
+    /// When it took the kernel's lock, in ticks.
+    locked_at: Cell<u64>,
     /// The most bytes of the stack that the boot used.
     stack_of_boot: Cell<usize>,
 }
@@ -107,6 +121,7 @@ impl PerCpu {
                 spare: Cell::new(core::ptr::null()),
                 scratch: Cell::new(0),
                 last_resort: Cell::new(0),
+                block: Cell::new(core::ptr::null()),
                 root: Cell::new(Frame::new(0)),
             },
             gdt: UnsafeCell::new(Gdt::new()),
@@ -114,12 +129,19 @@ impl PerCpu {
             nobody: Regs::new(),
             first_spare: StateBlock::new(),
             stacks,
+            number: Cell::new(0),
+            controller: Cell::new(0),
+            armed: Cell::new(u64::MAX),
+            locked_at: Cell::new(0),
             stack_of_boot: Cell::new(0),
         }
     }
 
     /// Points the hot words at the parts of this block, and paints its stack.
-    pub(super) fn prepare(&'static self) {
+    pub(super) fn prepare(&'static self, number: usize, controller: u8) {
+        self.number.set(number);
+        self.controller.set(controller);
+        self.hot.block.set(self);
         let [first, ..] = self.small_tops();
         self.hot.last_resort.set(first);
         self.hot.stack_top.set(self.stack_top());
@@ -127,6 +149,37 @@ impl PerCpu {
         self.hot.root.set(memory::kernel_root());
         self.set_spare(&self.first_spare);
         self.paint_stack();
+    }
+
+    /// Its number.
+    #[inline(always)]
+    pub(super) fn number(&self) -> usize {
+        self.number.get()
+    }
+
+    /// The number under which its interrupt controller is known.
+    pub(super) fn controller(&self) -> u8 {
+        self.controller.get()
+    }
+
+    /// What its timer was last set to.
+    #[inline(always)]
+    pub(super) fn armed(&self) -> &Cell<u64> {
+        &self.armed
+    }
+
+    /// When it took the kernel's lock, in ticks.
+    #[inline(always)]
+    pub(super) fn locked_at(&self) -> &Cell<u64> {
+        &self.locked_at
+    }
+
+    /// Does what other CPUs may ask of one that waits for the lock.
+    pub(super) fn answer(&self) {}
+
+    /// Whether an address lies in its one stack.
+    pub(super) fn has_on_stack(&self, address: u64) -> bool {
+        (self.stack_bottom()..self.stack_top()).contains(&address)
     }
 
     /// Where `gs` points while the kernel runs.
@@ -152,6 +205,11 @@ impl PerCpu {
     /// First addresses above the small stacks, in the order of the interrupt stack table.
     pub(super) fn small_tops(&self) -> [u64; SMALL_STACKS] {
         self.stacks.small.each_ref().map(Stack::top)
+    }
+
+    /// Forgets who ran last: that context may run elsewhere from now on.
+    pub(super) fn forget_all(&self) {
+        self.hot.current.set(&raw const self.nobody);
     }
 
     /// Forgets that a context ran last.
@@ -211,12 +269,76 @@ impl PerCpu {
     }
 }
 
-/// The first CPU.
-static BOOT_CPU: PerCpu = PerCpu::new(&BOOT_STACKS);
-static BOOT_STACKS: Stacks = Stacks::new();
+/// The stacks of the first CPU, and of the others.
+static FIRST_STACKS: Stacks = Stacks::new();
+static OTHER_STACKS: [Stacks; MOST_CPUS - 1] = [const { Stacks::new() }; MOST_CPUS - 1];
+
+static FIRST: PerCpu = PerCpu::new(&FIRST_STACKS);
+static OTHERS: [PerCpu; MOST_CPUS - 1] = others();
+
+const fn others() -> [PerCpu; MOST_CPUS - 1] {
+    let mut all = [const { PerCpu::new(&FIRST_STACKS) }; MOST_CPUS - 1];
+    let mut rest = all.as_mut_slice();
+    let mut stacks = OTHER_STACKS.as_slice();
+    while let (Some((cpu, cpus)), Some((own, others))) = (rest.split_first_mut(), stacks.split_first()) {
+        cpu.stacks = own;
+        (rest, stacks) = (cpus, others);
+    }
+    all
+}
+
+/// The CPU that starts first, and the only one on many machines.
+#[inline(always)]
+pub(super) fn first_cpu() -> &'static PerCpu {
+    &FIRST
+}
+
+/// The CPU of this number.
+pub(super) fn cpu_of(number: usize) -> Option<&'static PerCpu> {
+    match number.checked_sub(1) {
+        None => Some(&FIRST),
+        Some(index) => OTHERS.get(index),
+    }
+}
+
+/// All that can be.
+pub(super) fn all_cpus() -> impl Iterator<Item = &'static PerCpu> {
+    core::iter::once(&FIRST).chain(&OTHERS)
+}
 
 /// The CPU that runs this.
 #[inline(always)]
 pub(super) fn this_cpu() -> &'static PerCpu {
-    &BOOT_CPU
+    let block: *const PerCpu;
+    // SAFETY: while the kernel runs `gs` leads to the hot words of this CPU, which `prepare` has filled.
+    unsafe {
+        asm!(
+            "mov {block}, gs:[{offset}]",
+            block = out(reg) block,
+            offset = const offset_of!(Hot, block),
+            options(nostack, preserves_flags, readonly, pure),
+        )
+    }
+    // SAFETY: it is one of the blocks above.
+    unsafe { &*block }
+}
+
+/// The CPU that runs this, one of several: `gs` knows its number, so nothing has to be carried along.
+#[derive(Clone, Copy, Debug)]
+pub struct ThisOne;
+
+impl Which for ThisOne {
+    const MANY: bool = true;
+
+    #[inline(always)]
+    fn number(self) -> usize {
+        this_cpu().number()
+    }
+}
+
+/// The pages of the stacks that no CPU uses if there are `cpus` CPUs: the first address, and how many.
+pub(super) fn unused_stacks(cpus: usize) -> (u64, usize) {
+    let used = cpus.saturating_sub(1);
+    let unused = OTHER_STACKS.get(used..).unwrap_or(&[]);
+    (unused.as_ptr() as u64, size_of_val(unused) / 4096)
 }

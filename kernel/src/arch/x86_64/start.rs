@@ -6,9 +6,9 @@ use bootloader_api::{BootInfo as LoaderInfo, BootloaderConfig};
 use rmm::{FRAME_SIZE, Frame, FrameInfo, PhysAddr};
 
 use super::machine::Machine;
-use super::percpu::this_cpu;
+use super::percpu::{first_cpu, unused_stacks};
 use super::place::Place;
-use super::{acpi, apic, cpu, leave, memory, panic, selftest, serial, tables, timer};
+use super::{acpi, apic, cpu, leave, memory, panic, selftest, serial, smp, tables, timer};
 
 /// What the loader is asked for: everything in the higher half, and all physical memory mapped at a fixed place.
 pub const LOADER_CONFIG: BootloaderConfig = loader_config();
@@ -26,6 +26,8 @@ const fn loader_config() -> BootloaderConfig {
 
 /// Memory below is left to the firmware, and to the trampoline that other CPUs need.
 const LOW_MEMORY: u64 = 1 << 20;
+/// Where memory below ends that a CPU can start in.
+const LOW_END: u64 = 0xa_0000;
 /// Ranges of usable memory that are remembered at most; what lies in others is not used.
 const MOST_RANGES: usize = 64;
 
@@ -69,8 +71,10 @@ pub fn start(loader: &'static mut LoaderInfo) -> ! {
         refuse(format_args!("{reason}"));
     }
     start_cpu();
-    start_devices(loader.rsdp_addr.into_option());
-    let info = describe(&mut loader.memory_regions, blob, entry_ticks);
+    let root = loader.rsdp_addr.into_option();
+    start_devices(root);
+    let cpus = start_others(root, &loader.memory_regions);
+    let info = describe(&mut loader.memory_regions, blob, cpus, entry_ticks);
     let info = INFO.fill(info);
     leave::on_own_stack(info)
 }
@@ -85,7 +89,7 @@ fn refuse(reason: core::fmt::Arguments<'_>) -> ! {
 pub(super) extern "sysv64" fn on_top(info: &'static BootInfo) {
     memory::forget_loader(panic::image_start());
     kernel_boot(info);
-    this_cpu().note_end_of_boot();
+    first_cpu().note_end_of_boot();
 }
 
 /// How far the direct map reaches: the loader maps at least the first four GiB.
@@ -103,8 +107,8 @@ fn find_blob(loader: &LoaderInfo) -> (PhysAddr, u64) {
 }
 
 fn start_cpu() {
-    let cpu = this_cpu();
-    cpu.prepare();
+    let cpu = first_cpu();
+    cpu.prepare(0, 0);
     tables::fill_gates();
     tables::load(cpu);
     memory::make_guard(cpu.stack_guard());
@@ -125,10 +129,24 @@ fn start_devices(root: Option<u64>) {
     ));
 }
 
+/// Starts the other CPUs. Gives how many there are now.
+fn start_others(root: Option<u64>, regions: &[MemoryRegion]) -> usize {
+    let usable = regions.iter().filter(|region| region.kind == MemoryRegionKind::Usable);
+    let low = usable.filter_map(|region| {
+        let page = region.start.max(FRAME_SIZE).next_multiple_of(FRAME_SIZE);
+        let end = page.saturating_add(smp::PAGES.wrapping_mul(FRAME_SIZE));
+        (end <= region.end.min(LOW_END)).then_some(page)
+    });
+    let cpus = smp::start_others(&acpi::controllers(root), low.max());
+    serial::print(format_args!("annulus: cpus {cpus}\n"));
+    cpus
+}
+
 /// Turns the loader's map into usable ranges, and takes room for the records about frames out of one of them.
-fn describe(regions: &mut [MemoryRegion], blob: (PhysAddr, u64), entry_ticks: u64) -> BootInfo {
+fn describe(regions: &mut [MemoryRegion], blob: (PhysAddr, u64), cpus: usize, entry_ticks: u64) -> BootInfo {
     let mut ranges = [(Frame::new(0), 0); MOST_RANGES];
     let count = fill_ranges(regions, &mut ranges);
+    let count = add_stacks(cpus, &mut ranges, count);
     let infos = take_infos(ranges.get_mut(..count).unwrap_or(&mut []));
     let usable = RANGES.fill(ranges).get(..count).unwrap_or(&[]);
     BootInfo { machine: Machine::new(), usable, infos, blob, entry_ticks }
@@ -151,6 +169,29 @@ fn fill_ranges(regions: &mut [MemoryRegion], ranges: &mut [(Frame, u32)]) -> usi
             *slot = (Frame::new(first), frames);
             count = count.wrapping_add(1);
         }
+    }
+    count
+}
+
+/// The stacks of CPUs that are not there are memory like any other: takes their pages out of the image.
+fn add_stacks(cpus: usize, ranges: &mut [(Frame, u32)], before: usize) -> usize {
+    let (start, pages) = unused_stacks(cpus);
+    let mut count = before;
+    for page in (start..).step_by(FRAME_SIZE as usize).take(pages) {
+        let Some(physical) = memory::physical_of(page) else { continue };
+        let number = memory::frame_at(physical).number();
+        let last = count.checked_sub(1).filter(|last| *last >= before).and_then(|last| ranges.get_mut(last));
+        if let Some((_, length)) =
+            last.filter(|(first, length)| first.number().wrapping_add(*length) == number)
+        {
+            *length = length.wrapping_add(1);
+        } else if let Some(slot) = ranges.get_mut(count) {
+            *slot = (Frame::new(number), 1);
+            count = count.wrapping_add(1);
+        } else {
+            break;
+        }
+        memory::make_guard(page);
     }
     count
 }

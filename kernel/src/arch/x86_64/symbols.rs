@@ -4,12 +4,19 @@
 /// `enter(kernel, control, deadline, ring) -> result`, with the name of a ring, and `event(kernel, kind, a, b, c) -> !`,
 /// with plain `u64`; and `dump(&mut dyn Write)` for a dying kernel.
 ///
-/// `enter` may leave through [`resume`](super::resume) instead of returning. The kinds of `event`: 0 the timer, 1 the
-/// interrupt line `a`, 2 the fault `a` with error code `b` at address `c`, 3 a system call that is not `ring_enter`,
-/// 4 nothing.
+/// `enter_of_many` is `enter` where there are several CPUs. Both may leave through [`resume`](super::resume) instead of
+/// returning. The kinds of `event`: 0 the timer, 1 the interrupt line `a`, 2 the fault `a` with error code `b` at address
+/// `c`, 3 a system call that is not `ring_enter`, 4 nothing.
 #[macro_export]
 macro_rules! entry_symbols {
-    (kernel: $kernel:path, boot: $boot:path, enter: $enter:path, event: $event:path, dump: $dump:path $(,)?) => {
+    (
+        kernel: $kernel:path,
+        boot: $boot:path,
+        enter: $enter:path,
+        enter_of_many: $enter_of_many:path,
+        event: $event:path,
+        dump: $dump:path $(,)?
+    ) => {
         #[unsafe(no_mangle)]
         fn kernel_boot(info: &'static $crate::arch::x86_64::BootInfo) {
             $boot(info);
@@ -22,6 +29,13 @@ macro_rules! entry_symbols {
             // SAFETY: the stub loads it with an instruction that makes the upper half zero.
             unsafe { core::hint::assert_unchecked(ring <= u64::from(u32::MAX)) };
             $enter(kernel, control, deadline, ring as u32)
+        }
+
+        #[unsafe(no_mangle)]
+        extern "sysv64" fn kernel_enter_of_many(_regs: u64, control: u64, deadline: u64, ring: u64) -> u64 {
+            // SAFETY: as above.
+            let kernel = unsafe { $crate::arch::x86_64::Filled::<$kernel>::new() };
+            $enter_of_many(kernel, control, deadline, ring as u32)
         }
 
         #[unsafe(no_mangle)]

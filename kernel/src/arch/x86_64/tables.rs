@@ -183,11 +183,17 @@ fn load_gates(pointer: &Pointer) {
     unsafe { asm!("lidt [{}]", in(reg) pointer, options(readonly, nostack, preserves_flags)) }
 }
 
+/// There are other CPUs: from now on `ring_enter` takes the lock on the first one too.
+pub(super) fn share_system_call() {
+    LStar::write(VirtAddr::new(entry::system_call_of_many as *const () as u64));
+}
+
 fn set_system_call(cpu: &'static PerCpu) {
     // `sysret` takes data from +8 and code from +16, `syscall` code from +0 and data from +8.
     // SAFETY: both bases lead to segments of the table that was just loaded.
     unsafe { Star::write_raw(KERNEL_DATA | 3, KERNEL_CODE) };
-    LStar::write(VirtAddr::new(entry::system_call as *const () as u64));
+    let stub = if cpu.number() == 0 { entry::system_call } else { entry::system_call_of_many };
+    LStar::write(VirtAddr::new(stub as *const () as u64));
     SFMask::write(
         RFlags::INTERRUPT_FLAG
             | RFlags::DIRECTION_FLAG

@@ -1,4 +1,4 @@
-//! The clock and the one-shot timer of this CPU.
+//! The clock, which all CPUs have in common, and the one-shot timer of this CPU.
 //!
 //! Time is the time stamp counter scaled to nanoseconds. Both it and the local timer are measured at boot against the
 //! one clock whose rate is known: channel 2 of the old interval timer.
@@ -9,6 +9,7 @@ use core::cell::Cell;
 use x86_64::instructions::port::Port;
 
 use super::apic;
+use super::percpu::this_cpu;
 
 /// Ticks of the interval timer a second.
 const INTERVAL_RATE: u64 = 1_193_182;
@@ -28,12 +29,9 @@ struct Clock {
     timer_scale: Cell<u64>,
     /// Seconds since 1970 when time started.
     epoch: Cell<u64>,
-    /// What the timer was last set to.
-    armed: Cell<u64>,
 }
 
-// SAFETY: all but `armed` are written by the first CPU at boot and only read afterwards; `armed` is used by the one CPU
-// that runs the kernel.
+// SAFETY: all are written by the first CPU at boot, before others start, and only read afterwards.
 unsafe impl Sync for Clock {}
 
 static CLOCK: Clock = Clock {
@@ -42,7 +40,6 @@ static CLOCK: Clock = Clock {
     scale: Cell::new(ONE),
     timer_scale: Cell::new(ONE),
     epoch: Cell::new(0),
-    armed: Cell::new(u64::MAX),
 };
 
 /// The time stamp counter.
@@ -71,10 +68,9 @@ pub(super) fn realtime_offset() -> u64 {
 /// Sets the timer to a time of [`now`]; `u64::MAX` stops it, the past fires at once. It may fire early when the time is
 /// further away than it can count.
 pub(super) fn set(deadline: u64) {
-    if deadline == CLOCK.armed.get() {
+    if this_cpu().armed().replace(deadline) == deadline {
         return;
     }
-    CLOCK.armed.set(deadline);
     if deadline == u64::MAX {
         apic::start_timer(0);
         return;
@@ -85,7 +81,7 @@ pub(super) fn set(deadline: u64) {
 
 /// Notes that the timer fired, so that the same deadline can be set again.
 pub(super) fn fired() {
-    CLOCK.armed.set(u64::MAX);
+    this_cpu().armed().set(u64::MAX);
 }
 
 #[inline(always)]

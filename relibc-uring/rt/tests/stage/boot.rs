@@ -14,7 +14,9 @@ const MEMORY: usize = 32 << 20;
 /// A kernel whose first program runs, and the host address of its ring.
 pub fn start() -> (Kernel, u64) {
     let kernel = super::loader::start(MEMORY);
-    let Resume::Context(id) = kernel.step(0, Event::Again) else { panic!("the first program runs") };
+    let Resume::Context(id) = kernel.step(kernel::arch::Only, Event::Again) else {
+        panic!("the first program runs")
+    };
     let registers = go_on(&kernel, id);
     let machine = &kernel.state.memory.machine;
     let view = machine.ring_of_program(registers.rdi, Sizes::SMALLEST).expect("a ring is mapped");

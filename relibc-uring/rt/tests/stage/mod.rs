@@ -148,7 +148,7 @@ impl Stage {
     /// Steps of the kernel until somebody runs. The value if it is the one who entered, without a wait.
     fn step(self: &Arc<Stage>, state: &mut State, mut event: Event) -> Option<u64> {
         for _ in 0..PATIENCE {
-            match state.kernel.step(0, event) {
+            match state.kernel.step(kernel::arch::Only, event) {
                 Resume::Same(value) => return Some(i64::from(value).cast_unsigned()),
                 Resume::Context(id) => {
                     self.resume(state, id);

@@ -3,6 +3,7 @@
 
 mod cancel;
 mod contexts;
+mod cpus;
 mod daemons;
 mod exhaustion;
 mod faults;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         faults::TESTS,
         hostile::TESTS,
         contexts::TESTS,
+        cpus::TESTS,
         exhaustion::TESTS,
         daemons::TESTS,
     ];
