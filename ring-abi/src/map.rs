@@ -76,6 +76,18 @@ impl<'m, const W: usize> Queue<'m, W> {
         // SAFETY: those slots are aligned, made of atomics, and live for `'m`.
         unsafe { slot.as_ref() }
     }
+
+    /// The slots from a ring position on, `most` of them or up to where the queue's memory ends: for loops that ask only
+    /// once where that is. Never none, if `most` is not zero.
+    #[inline(always)]
+    pub fn stretch(&self, at: u32, most: u32) -> &'m [Slot<W>] {
+        let first = at & self.mask;
+        let length = most.min(self.capacity().wrapping_sub(first));
+        // SAFETY: `slots` points to `mask + 1` slots, as above, and `first` is below that.
+        let slots = unsafe { self.slots.add(first as usize) };
+        // SAFETY: `first + length` is no more than that; they are aligned, made of atomics, and live for `'m`.
+        unsafe { core::slice::from_raw_parts(slots.as_ptr(), length as usize) }
+    }
 }
 
 /// An entry that nobody writes to: plain memory, of which a compiler leaves out what is not looked at.

@@ -11,7 +11,7 @@
 //! index once.
 #![forbid(unsafe_code)]
 
-use crate::map::Queue;
+use crate::map::{Queue, Slot};
 use crate::sqe::Words;
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{AtomicU64, fence};
@@ -187,11 +187,17 @@ impl Producer {
         let room = if known < most { self.refresh(queue)? } else { known };
         let number = room.min(most);
         let mut at = self.tail.get();
-        for item in items.get_mut(..number as usize).unwrap_or_default() {
-            for (word, value) in queue.slot(at).iter().zip(entry(item)).take(count) {
-                word.store(value, Relaxed);
+        let mut rest = items.get_mut(..number as usize).unwrap_or_default();
+        while !rest.is_empty() {
+            let slots = queue.stretch(at, rest.len() as u32);
+            let (now, later) = rest.split_at_mut(slots.len());
+            for (slot, item) in slots.iter().zip(now) {
+                for (word, value) in slot.iter().zip(entry(item)).take(count) {
+                    word.store(value, Relaxed);
+                }
             }
-            at = at.wrapping_add(1);
+            at = at.wrapping_add(slots.len() as u32);
+            rest = later;
         }
         self.tail.set(at);
         Ok(number)
@@ -409,6 +415,12 @@ impl<'m, const W: usize> Entry<'m, W> {
     #[inline(always)]
     pub fn at(queue: &Queue<'m, W>, position: u32) -> Entry<'m, W> {
         Entry(queue.slot(position))
+    }
+
+    /// The entry in a slot.
+    #[inline(always)]
+    pub fn of(slot: &'m Slot<W>) -> Entry<'m, W> {
+        Entry(slot)
     }
 
     /// Word `index`, read now; 0 where there is none.

@@ -410,24 +410,32 @@ fn answer_nops(s: &State, ring: &Ring, first: Head, most: u32) -> (u32, Option<H
     let (sq, cq) = (memory.sq(), memory.cq());
     let most = most.min(ring.cq.known_room());
     let (from, to) = (ring.sq.position(), ring.cq.position());
-    let mut done = 0_u32;
-    let mut head = first;
-    let next = loop {
-        ring::store(cq.slot(to.wrapping_add(done)), nop_answer(head));
-        done = done.wrapping_add(1);
-        if done >= most {
-            break None;
+    let (mut done, mut head, mut other) = (0_u32, first, None);
+    // Each round ends where the memory of one of the queues does.
+    'all: loop {
+        let left = most.wrapping_sub(done);
+        let places = cq.stretch(to.wrapping_add(done), left);
+        if left <= 1 {
+            places.iter().for_each(|place| ring::store(place, nop_answer(head)));
+            done = done.wrapping_add(left);
+            break;
         }
-        head = Head(Entry::at(&sq, from.wrapping_add(done)).word(0));
-        if head.shape() != dispatch::NOP {
-            break Some(head);
+        let following = sq.stretch(from.wrapping_add(done).wrapping_add(1), left.wrapping_sub(1));
+        for (place, entry) in places.iter().zip(following) {
+            ring::store(place, nop_answer(head));
+            done = done.wrapping_add(1);
+            head = Head(Entry::of(entry).word(0));
+            if head.shape() != dispatch::NOP {
+                other = Some(head);
+                break 'all;
+            }
         }
-    };
+    }
     s.stats.start_many(Opcode::Nop as u8, done);
     ring.sq.advance(done);
     // Nobody waits for them: the owner runs.
     ring.cq.publish_to(&cq, ring.cq.advance(done));
-    (done, next)
+    (done, other)
 }
 
 /// The completion of a nop. Its first word is the submission's tag, which is all that stands there beside the shape.

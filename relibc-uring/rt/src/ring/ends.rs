@@ -127,9 +127,12 @@ impl Ends {
         let mut index = self.cq.position();
         let end = index.wrapping_add(ready);
         while index != end {
-            let [head, result] = queue.slot(index).each_ref().map(|word| word.load(Relaxed));
-            each(head, result);
-            index = index.wrapping_add(1);
+            let entries = queue.stretch(index, end.wrapping_sub(index));
+            for entry in entries {
+                let [head, result] = entry.each_ref().map(|word| word.load(Relaxed));
+                each(head, result);
+            }
+            index = index.wrapping_add(entries.len() as u32);
         }
         self.cq.advance(ready);
         self.cq.publish(&queue);
