@@ -14,7 +14,7 @@ pub mod name;
 pub mod trace;
 pub mod tree;
 
-pub use name::{NONE, is_none};
+pub use name::{ABSENT, NONE, is_none};
 
 /// Stops the kernel because of a mistake of its own, never of a program's.
 #[macro_export]

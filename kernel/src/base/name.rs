@@ -7,6 +7,9 @@
 /// A name of nothing.
 pub const NONE: u32 = u32::MAX;
 
+/// The name of a record that is set apart to stand for nothing, in tables that have one.
+pub const ABSENT: u32 = 0;
+
 /// Whether this is [`NONE`]: a test of the sign, since no name comes near 2^31.
 #[inline(always)]
 pub const fn is_none(name: u32) -> bool {

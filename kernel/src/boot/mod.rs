@@ -21,7 +21,6 @@ use crate::mem::runs::Runs;
 use crate::op::state::State;
 use crate::op::stats::Stats;
 use crate::op::step::Step;
-use crate::ring::duplex::ABSENT;
 use crate::scheme::link::{NO_TAG, NOBODY};
 use core::cell::Cell;
 use ring_abi::Errno;
@@ -78,18 +77,12 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         memory,
     };
     take_nobody(&state)?;
-    take_absent(&state)?;
+    state.rings.set_absent_apart(&state.memory)?;
+    state.chunks.set_absent_apart(&state.memory)?;
+    state.files.set_absent_apart(&state.memory)?;
+    state.links.set_absent_apart(&state.memory)?;
     first::name_kernel_schemes(&state)?;
     Ok(Kernel { state })
-}
-
-/// Sets the record apart that is the ring which nobody has.
-fn take_absent(s: &State) -> Result<(), Errno> {
-    let absent = s.rings.take(&s.memory)?;
-    if absent != ABSENT {
-        crate::bug!("the first record of a ring is {absent}");
-    }
-    Ok(())
 }
 
 /// Sets the record apart that has the slots which no operation has.

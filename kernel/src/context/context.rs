@@ -3,17 +3,16 @@
 //! Invariants:
 //!
 //! - a context is in the ready queue exactly while its state is `Ready`;
-//! - while it waits, `waits` of one of its rings is set (of none while an exec or its end keeps it waiting);
+//! - while it waits in `ring_enter`, `waits` of one of its rings is set, otherwise of none;
 //! - its full registers exist only between a preemption (or fault, or reflected call) and its next turn;
 //! - its record lives as long as it runs or a file leads to it (`refs`).
 #![forbid(unsafe_code)]
 
 use crate::arch::Regs;
-use crate::base::NONE;
 use crate::base::list::{Link, List};
 use crate::base::name::{Named, Room};
+use crate::base::{ABSENT, NONE};
 use crate::mem::arena::Record;
-use crate::ring::duplex::ABSENT;
 use core::cell::Cell;
 use ring_abi::Errno;
 use ring_abi::context::End;
@@ -28,10 +27,10 @@ pub enum State {
     Stopped,
     /// It waits for its turn.
     Ready,
-    /// It runs on a CPU.
-    Running,
-    /// It waits in `ring_enter`.
-    Waiting,
+    /// It runs on a CPU, or waits in `ring_enter` for what its rings say: an exchange of places changes nothing here.
+    Active,
+    /// Its own exec or exit keeps it waiting.
+    Held,
     /// It is being torn down; nothing of it runs any more.
     Ending,
 }

@@ -3,9 +3,9 @@
 //! Handles and operations in flight hold it; when the last lets go, what it leads to hears of it.
 #![forbid(unsafe_code)]
 
-use crate::base::NONE;
 use crate::base::list::{Link, List};
 use crate::base::name::{Named, Room};
+use crate::base::{ABSENT, NONE};
 use crate::mem::arena::Record;
 use core::cell::Cell;
 
@@ -44,6 +44,8 @@ pub struct File {
     pub cursor_busy: Cell<bool>,
     /// The link, or the record that `kind` says.
     pub object: Cell<u32>,
+    /// The link that a read of it goes to; [`ABSENT`] if it is no file of a daemon.
+    pub route: Cell<u32>,
     /// The daemon's number for it, or a kernel scheme's.
     pub id: Cell<u64>,
     /// Handles and operations that hold it.
@@ -63,6 +65,7 @@ impl Default for File {
             positioned: Cell::new(false),
             cursor_busy: Cell::new(false),
             object: Cell::new(NONE),
+            route: Cell::new(ABSENT),
             id: Cell::new(0),
             refs: Cell::new(0),
             cursor: Cell::new(0),
@@ -102,6 +105,7 @@ impl File {
     pub fn open(&self, kind: Kind, object: u32, id: u64) {
         self.kind.set(kind);
         self.object.set(object);
+        self.route.set(if kind == Kind::Daemon { object } else { ABSENT });
         self.id.set(id);
         self.refs.set(1);
         self.cursor.set(0);

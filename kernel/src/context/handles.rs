@@ -6,7 +6,7 @@
 
 use crate::base::list::Link;
 use crate::base::name::{Named, Room};
-use crate::base::{NONE, is_none};
+use crate::base::{ABSENT, NONE};
 use crate::mem::arena::{Arena, Record};
 use crate::mem::frames::Memory;
 use core::cell::Cell;
@@ -29,12 +29,12 @@ pub struct Entry {
 
 impl Default for Entry {
     fn default() -> Self {
-        Entry { file: Cell::new(NONE), flags: Cell::new(0) }
+        Entry { file: Cell::new(ABSENT), flags: Cell::new(0) }
     }
 }
 
 impl Entry {
-    /// The file, or `NONE`.
+    /// The file, or [`ABSENT`].
     #[inline(always)]
     pub fn file(&self) -> u32 {
         self.file.get()
@@ -133,7 +133,7 @@ pub struct Table {
 impl Default for Table {
     fn default() -> Self {
         Table {
-            chunks: [const { Cell::new(NONE) }; CHUNKS],
+            chunks: [const { Cell::new(ABSENT) }; CHUNKS],
             room: Cell::new(u64::MAX),
             refs: Cell::new(0),
             dormant: Cell::new(0),
@@ -173,10 +173,21 @@ impl Table {
     /// The handle of this number. `EBADF` if there is none.
     #[inline(always)]
     pub fn entry<'a>(&self, chunks: &'a Arena<Chunk>, number: u64) -> Result<&'a Entry, Errno> {
-        let cell = self.chunks.get((number >> 6) as usize).ok_or(Errno::BADF)?;
-        let chunk = chunks.get(cell.get()).ok_or(Errno::BADF)?;
-        let entry = chunk.entries.get((number & 63) as usize).ok_or(Errno::BADF)?;
-        if is_none(entry.file()) { Err(Errno::BADF) } else { Ok(entry) }
+        let entry = self.any_entry(chunks, number).ok_or(Errno::BADF)?;
+        if entry.file() == ABSENT { Err(Errno::BADF) } else { Ok(entry) }
+    }
+
+    /// The entry of a number, which may be free; nothing beyond the end of the table.
+    #[inline(always)]
+    fn any_entry<'a>(&self, chunks: &'a Arena<Chunk>, number: u64) -> Option<&'a Entry> {
+        let cell = self.chunks.get((number >> 6) as usize)?;
+        chunks.at(cell.get()).entries.get((number & 63) as usize)
+    }
+
+    /// The file under a number, which is [`ABSENT`] if that is free; nothing beyond the end of the table.
+    #[inline(always)]
+    pub fn any_file(&self, chunks: &Arena<Chunk>, number: u64) -> Option<u32> {
+        self.any_entry(chunks, number).map(Entry::file)
     }
 
     /// The file under a number. `EBADF` if there is none.
@@ -204,7 +215,7 @@ impl Table {
 
     fn chunk(&self, memory: &Memory, chunks: &Arena<Chunk>, index: usize) -> Result<u32, Errno> {
         let cell = self.chunks.get(index).ok_or(Errno::MFILE)?;
-        if cell.get() == NONE {
+        if cell.get() == ABSENT {
             let fresh = chunks.take(memory)?;
             chunks.at(fresh).free.set(u64::MAX);
             cell.set(fresh);
@@ -218,7 +229,10 @@ impl Table {
         let chunk = chunks.at(place.chunk);
         let bit = place.number & 63;
         let Some(entry) = chunk.entries.get(bit as usize) else { return NONE };
-        let before = entry.file.replace(file);
+        let before = match entry.file.replace(file) {
+            ABSENT => NONE,
+            before => before,
+        };
         entry.flags.set(flags);
         if before == NONE {
             self.count.set(self.count.get().wrapping_add(1));
@@ -233,7 +247,7 @@ impl Table {
     /// Takes a handle away; its file's hold passes to the caller.
     pub fn remove(&self, chunks: &Arena<Chunk>, number: u64) -> Result<u32, Errno> {
         let entry = self.entry(chunks, number)?;
-        let file = entry.file.replace(NONE);
+        let file = entry.file.replace(ABSENT);
         let cell = self.chunks.get((number >> 6) as usize).ok_or(Errno::BADF)?;
         let chunk = chunks.at(cell.get());
         chunk.free.set(chunk.free.get() | 1 << (number & 63));
@@ -247,7 +261,7 @@ impl Table {
         let mut at = number;
         while at < (CHUNK * CHUNKS) as u64 {
             let cell = self.chunks.get((at >> 6) as usize)?;
-            let used = chunks.get(cell.get()).map_or(0, |chunk| !chunk.free.get()) >> (at & 63);
+            let used = !chunks.at(cell.get()).free.get() >> (at & 63);
             if used == 0 {
                 at = (at | 63).wrapping_add(1);
                 continue;
@@ -262,8 +276,8 @@ impl Table {
     /// Gives the memory of an empty table's chunks back.
     pub fn give_chunks(&self, chunks: &Arena<Chunk>) {
         for cell in &self.chunks {
-            let chunk = cell.replace(NONE);
-            if chunk != NONE {
+            let chunk = cell.replace(ABSENT);
+            if chunk != ABSENT {
                 chunks.give(chunk);
             }
         }

@@ -160,8 +160,14 @@ fn places(s: &State) -> Result<(), String> {
         }
         let rings = context.rings().map(|(_, ring)| s.rings.at(ring));
         let waits = rings.filter(|ring| ring.waits.get() != 0).count();
-        if waits > usize::from(context.state.get() == Run::Waiting) {
-            return Err(format!("context {id} waits in {waits} rings: {:?}", context.state.get()));
+        let runs = s.cpus.iter().filter(|cpu| cpu.current.get() == id).count();
+        let should = usize::from(context.state.get() == Run::Active);
+        // Who ran when the system was halted does so no more.
+        if waits.wrapping_add(runs) != should && s.halt.get().is_none() {
+            let state = context.state.get();
+            return Err(format!(
+                "context {id} is {state:?}, runs on {runs} processors and waits in {waits} rings"
+            ));
         }
         if context.regs.root() != Some(s.memory.space(context.space.get()).root()) {
             return Err(format!("context {id} would be resumed in another space than its own"));

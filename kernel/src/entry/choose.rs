@@ -33,10 +33,8 @@ pub fn may_hand_over(cpu: &Cpu) -> bool {
 
 /// Goes on with a context that is handed the processor, as it may be.
 #[inline(always)]
-pub fn hand_over(s: &State, cpu: &Cpu, next: u32) {
+pub fn hand_over(cpu: &Cpu, next: u32) {
     cpu.current.set(next);
-    s.contexts.at(next).state.set(Run::Running);
-    count(&s.stats.switches);
 }
 
 /// The general road after a `ring_enter`.
@@ -144,14 +142,14 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
 fn go_on(s: &State, cpu: &Cpu, id: u32, left: crate::context::context::Unfinished) -> Option<Resume> {
     cpu.current.set(id);
     let context = s.contexts.at(id);
-    context.state.set(Run::Running);
+    context.state.set(Run::Active);
     let then = Wait {
         min_complete: u64::from(left.min_complete),
         flags: u64::from(left.flags),
         deadline: left.deadline,
     };
     match super::enter::long(s, s.rings.at(left.ring), u64::from(left.to_submit), then) {
-        Then::Go(value) if context.state.get() == Run::Running => {
+        Then::Go(value) if context.state.get() == Run::Active => {
             context.regs.set_result(value);
             if !context.stop.get() {
                 queue_handoff(s);
@@ -173,7 +171,7 @@ fn go_on(s: &State, cpu: &Cpu, id: u32, left: crate::context::context::Unfinishe
 fn run(s: &State, cpu: &Cpu, id: u32) -> Resume {
     queue_handoff(s);
     cpu.current.set(id);
-    s.contexts.at(id).state.set(Run::Running);
+    s.contexts.at(id).state.set(Run::Active);
     count(&s.stats.switches);
     set_timer(s, cpu);
     Resume::Context(id)

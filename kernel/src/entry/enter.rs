@@ -122,7 +122,7 @@ pub fn alone(s: &State, cpu: &Cpu, single: Single<'_>) -> Left {
         && s.rings.at(daemon).waits_alone_for(enter::REQUESTS)
         && choose::may_hand_over(cpu)
     {
-        return change_places(context, ring, enter::COMPLETIONS, s.rings.at(daemon));
+        return change_places(ring, enter::COMPLETIONS, s.rings.at(daemon));
     }
     cold_path();
     rouse_daemon(s, daemon);
@@ -151,10 +151,9 @@ fn start_alone(s: &State, ring: &Ring, head: Head, entry: Entry<'_, 8>) -> Then 
 /// The end of a [brief](crate::op::step::Step::is_brief) step: a context that runs waits in its ring, without a
 /// deadline, and the owner of another one goes on, which waits there for what has come.
 #[inline(always)]
-fn change_places(context: &Context, ring: &Ring, flags: u64, other: &Ring) -> Left {
+fn change_places(ring: &Ring, flags: u64, other: &Ring) -> Left {
     other.waits.set(0);
     ring.waits.set(flags as u8);
-    context.state.set(Run::Waiting);
     Left::HandOver(other.owner.get())
 }
 
@@ -208,7 +207,7 @@ pub fn serve(s: &State, cpu: &Cpu, ring: &Ring) -> Left {
         && s.rings.at(client).waits_alone_for(enter::COMPLETIONS)
         && choose::may_hand_over(cpu)
     {
-        return change_places(s.contexts.at(ring.owner.get()), ring, enter::REQUESTS, s.rings.at(client));
+        return change_places(ring, enter::REQUESTS, s.rings.at(client));
     }
     cold_path();
     if let Some(client) = s.rings.get(client) {
@@ -246,7 +245,7 @@ pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
             s.step.measure(&s.memory.machine);
         }
         match take_replies(s, ring, link_id) {
-            Taken::All if s.contexts.at(ring.owner.get()).state.get() != Run::Running => return Then::Gone,
+            Taken::All if s.contexts.at(ring.owner.get()).state.get() != Run::Active => return Then::Gone,
             Taken::All => {}
             other => return stop(s, ring, other, to_submit, then),
         }
@@ -284,7 +283,7 @@ fn stop(s: &State, ring: &Ring, taken: Taken, to_submit: u64, then: Wait) -> The
         Taken::Some(taken) => taken,
     };
     let context = s.contexts.at(ring.owner.get());
-    if context.state.get() != Run::Running {
+    if context.state.get() != Run::Active {
         // It was ended by what it just did.
         return Then::Gone;
     }
@@ -358,7 +357,7 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
         let Some((done, next)) = take_some(s, context, ring, head, budget.left()) else {
             return Taken::Gone;
         };
-        if context.state.get() != Run::Running {
+        if context.state.get() != Run::Active {
             // One of them led to a mistake of the asker's own, as the daemon that it is too: it has ended.
             return Taken::Gone;
         }
@@ -497,7 +496,7 @@ fn wait_for_completions(s: &State, ring: &Ring, then: Wait) -> Then {
 #[inline(always)]
 fn park(s: &State, ring: &Ring, then: Wait) -> Then {
     let context = s.contexts.at(ring.owner.get());
-    if context.state.get() != Run::Running {
+    if context.state.get() != Run::Active {
         // It was ended by what it just did.
         return Then::Gone;
     }
@@ -508,7 +507,6 @@ fn park(s: &State, ring: &Ring, then: Wait) -> Then {
     }
     let is_odd = context.stop.get() || !is_none(context.timer.get());
     ring.waits.set((then.flags & WAITS) as u8 | if is_odd { ODD } else { 0 });
-    context.state.set(Run::Waiting);
     Then::Wait
 }
 

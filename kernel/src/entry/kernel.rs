@@ -77,14 +77,14 @@ impl Kernel {
     /// Second part, for a single submission and a wait for a completion.
     #[inline(always)]
     pub fn alone<E: End>(&self, cpu: impl Which, single: Single<'_>, end: E) -> E::Outcome {
-        let cpu = self.begin_enter(cpu);
+        let cpu = self.begin(cpu);
         self.finish(cpu, enter::alone(&self.state, cpu, single), end)
     }
 
     /// Second part, for a daemon's replies and a wait for requests.
     #[inline(always)]
     pub fn serve<E: End>(&self, cpu: impl Which, ring: &Ring, end: E) -> E::Outcome {
-        let cpu = self.begin_enter(cpu);
+        let cpu = self.begin(cpu);
         self.finish(cpu, enter::serve(&self.state, cpu, ring), end)
     }
 
@@ -98,7 +98,7 @@ impl Kernel {
         deadline: u64,
         end: E,
     ) -> E::Outcome {
-        let cpu = self.begin_enter(cpu);
+        let cpu = self.begin(cpu);
         let then = Wait::new(control, deadline);
         self.finish(cpu, Left::Rest(enter::long(&self.state, ring, control.to_submit(), then)), end)
     }
@@ -108,22 +108,29 @@ impl Kernel {
     #[inline(always)]
     fn finish<E: End>(&self, cpu: &Cpu, left: Left, end: E) -> E::Outcome {
         let s = &self.state;
-        match left {
+        let then = match left {
             Left::HandOver(next) => {
-                choose::hand_over(s, cpu, next);
-                end.end(Resume::Context(next))
+                count(&s.stats.exchanges);
+                choose::hand_over(cpu, next);
+                return end.end(Resume::Context(next));
             }
-            Left::Rest(Then::Go(value)) if s.step.is_brief() => {
+            Left::Rest(then) => then,
+        };
+        count(&s.stats.enters);
+        match then {
+            Then::Go(value) if s.step.is_brief() => {
                 s.memory.budget.refill();
                 end.end(Resume::Same(value))
             }
-            Left::Rest(Then::Wait) if s.step.is_handed_briefly() && choose::may_hand_over(cpu) => {
+            Then::Wait if s.step.is_handed_briefly() && choose::may_hand_over(cpu) => {
                 s.memory.budget.refill();
                 let next = s.step.take_handoff();
-                choose::hand_over(s, cpu, next);
+                count(&s.stats.switches);
+                s.contexts.at(next).state.set(Run::Active);
+                choose::hand_over(cpu, next);
                 end.end(Resume::Context(next))
             }
-            Left::Rest(then) => end.end(self.finish_slowly(cpu, cpu.current.get(), then)),
+            then => end.end(self.finish_slowly(cpu, cpu.current.get(), then)),
         }
     }
 
@@ -131,12 +138,14 @@ impl Kernel {
     #[inline(never)]
     fn finish_slowly(&self, cpu: &Cpu, current: u32, then: Then) -> Resume {
         let s = &self.state;
-        let has_ended = s.contexts.at(current).state.get() != Run::Running;
+        let has_ended = s.contexts.at(current).state.get() != Run::Active;
         let resume = match then {
             Then::Go(_) if has_ended => choose::after_enter(s, cpu, current, Then::Gone),
             Then::Wait if s.step.is_handed() && choose::may_hand_over(cpu) => {
                 let next = s.step.take_handoff();
-                choose::hand_over(s, cpu, next);
+                count(&s.stats.switches);
+                s.contexts.at(next).state.set(Run::Active);
+                choose::hand_over(cpu, next);
                 Resume::Context(next)
             }
             Then::Go(value) if s.step.is_done() => Resume::Same(value),
@@ -178,12 +187,6 @@ impl Kernel {
         let resume = choose::next(s, cpu, &s.memory.budget);
         self.end(kind);
         resume
-    }
-
-    #[inline(always)]
-    fn begin_enter(&self, cpu: impl Which) -> &Cpu {
-        count(&self.state.stats.enters);
-        self.begin(cpu)
     }
 
     #[inline(always)]

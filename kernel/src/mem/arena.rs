@@ -8,7 +8,7 @@
 
 use super::frames::Memory;
 use crate::arch::{Machine, Slab};
-use crate::base::name::{NONE, Named, is_none, most_of, name_of};
+use crate::base::name::{ABSENT, NONE, Named, is_none, most_of, name_of};
 use core::cell::Cell;
 use ring_abi::Errno;
 
@@ -67,6 +67,17 @@ impl<T: Record> Arena<T> {
         self.free.set(self.at(name).free_link().get());
         self.live.set(self.live.get().wrapping_add(1));
         Ok(name)
+    }
+
+    /// Sets the first record apart as that of nothing, named [`ABSENT`], which is never given back and does not count.
+    /// Where names of records may lead to it, nobody needs to ask whether there is one.
+    pub fn set_absent_apart(&self, memory: &Memory) -> Result<(), Errno> {
+        let name = self.take(memory)?;
+        if name != ABSENT {
+            crate::bug!("the first record is {name}");
+        }
+        self.live.set(self.live.get().wrapping_sub(1));
+        Ok(())
     }
 
     /// Makes sure that the next [`take`](Self::take) cannot fail.

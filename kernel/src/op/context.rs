@@ -350,8 +350,8 @@ fn end_space(cx: &Cx<'_>, end: End) {
     contexts.remove(&BySpace(&s.contexts), cx.context_id);
     contexts.push_back(&BySpace(&s.contexts), cx.context_id);
     // It may have to wait for its end, in no ring, and does not run meanwhile.
-    debug_assert!(cx.context.state.get() == Run::Running, "only what runs can ask for its end");
-    cx.context.state.set(Run::Waiting);
+    debug_assert!(cx.context.state.get() == Run::Active, "only what runs can ask for its end");
+    cx.context.state.set(Run::Held);
     s.end_contexts(space_id, end, cx.budget);
 }
 

@@ -41,7 +41,7 @@ impl State {
         match context.state.get() {
             Run::Ready if self.step.handoff() == id => _ = self.step.take_handoff(),
             Run::Ready => self.this_cpu().ready.remove(&ByTurn(&self.contexts), id),
-            Run::Waiting => {
+            Run::Active => {
                 if let Some(ring) = self.waits_in(context) {
                     ring.waits.set(0);
                 }
@@ -98,7 +98,7 @@ impl State {
     /// Ends a doomed context that is taken out of the ready queue before its turn has come to end.
     pub fn end_doomed(&self, id: u32, context: &Context) {
         if let Some(end) = self.doom(context) {
-            context.state.set(Run::Running);
+            context.state.set(Run::Active);
             self.end_context(id, end);
         }
     }

@@ -33,7 +33,7 @@ pub fn start_other(s: &State, ring: &Ring, head: Head, entry: impl Words + Copy)
     let cx = Cx::new(s, ring, head.tag());
     let outcome = start_any(cx, head, entry);
     // What is answered may have ended its asker all the same.
-    answer(s, ring, head.tag(), outcome) && cx.context.state.get() == Run::Running
+    answer(s, ring, head.tag(), outcome) && cx.context.state.get() == Run::Active
 }
 
 /// Completes an operation that does not wait. `false`: the asker is gone.

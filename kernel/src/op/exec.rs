@@ -14,13 +14,12 @@ use super::inflight::Op;
 use super::state::{BySpace, ByTurn, State};
 use super::{OpResult, Outcome, cancel, work};
 use crate::arch::{Regs, Start};
-use crate::base::NONE;
 use crate::base::budget::{Budget, ENTRY};
+use crate::base::{ABSENT, NONE};
 use crate::context::context::{Context, State as Run};
 use crate::context::file::Kind;
 use crate::context::handles::{CLOSE_ON_EXEC, Table};
 use crate::mem::wired::Making;
-use crate::ring::duplex::ABSENT;
 use crate::ring::flight;
 use crate::ring::place;
 use ring_abi::args::ExecCommit;
@@ -208,7 +207,7 @@ fn wait(cx: &Cx<'_>, ring_id: u32, rest: &Rest) {
         crate::bug!("an operation's record was ensured")
     };
     rest.save(op);
-    cx.context.state.set(Run::Waiting);
+    cx.context.state.set(Run::Held);
     work::add(s, id);
 }
 

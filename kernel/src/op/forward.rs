@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use super::cx::Cx;
-use super::inflight::{Op, Wait};
+use super::inflight::{Op, PLAIN_READ, Wait};
 use super::state::{ByWait, State};
 use super::{OpResult, Outcome};
 use crate::base::NONE;
@@ -227,6 +227,9 @@ fn send(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<b
         }
     };
     op.wait.set(Wait::Reply);
+    if op.shape() == PLAIN_READ {
+        op.set_arg(3, link.offset(tag) as u64);
+    }
 
     let file = asked.file.id.get();
     let words = [head(request.opcode, tag), file, buffer, length, request.offset, request.more];

@@ -81,7 +81,8 @@ pub struct Op {
     pub of_ring: Link,
     /// Place in what it waits for; also chains the records that wait at a link.
     pub queue: Link,
-    /// Arguments, as the opcode has them (of a plain read only buffer and length); work keeps its progress here.
+    /// Arguments, as the opcode has them (of a plain read only buffer and length, and behind them where its slot of the
+    /// arena begins); work keeps its progress here.
     pub args: [Cell<u64>; 5],
 }
 

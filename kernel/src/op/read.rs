@@ -8,11 +8,9 @@ use super::state::State;
 use super::{dispatch, forward};
 use crate::base::NONE;
 use crate::context::context::Context;
-use crate::context::file::Kind;
 use crate::ring::duplex::Ring;
 use core::hint::cold_path;
 use ring_abi::args::CURSOR;
-use ring_abi::boot::USER_END;
 use ring_abi::sqe::Head;
 use ring_abi::{Opcode, Words, enter};
 
@@ -61,16 +59,14 @@ impl Target {
     /// Where the reads of a handle go, if that is to a daemon that takes one at once if its queue has room.
     #[inline(always)]
     fn find(s: &State, context: &Context, fd: u64) -> Option<Target> {
-        let id = s.tables.at(context.table.get()).file(&s.chunks, fd).ok()?;
-        let file = s.files.at(id);
-        if file.kind.get() != Kind::Daemon {
-            return None;
-        }
-        let link = s.links.at(file.object.get());
+        // What is absent is found to take nothing: a handle, its file, its link.
+        let file = s.tables.at(context.table.get()).any_file(&s.chunks, fd)?;
+        let route = s.files.at(file).route.get();
+        let link = s.links.at(route);
         if !link.takes_at_once() {
             return None;
         }
-        Some(Target { file: id, link: file.object.get(), daemon: link.ring.get() })
+        Some(Target { file, link: route, daemon: link.ring.get() })
     }
 
     /// Asks the daemon, in the next place of its queue; all that needs is there. The file is not held yet, and the
@@ -86,10 +82,11 @@ impl Target {
         op.file.set(self.file);
         debug_assert!(op.object.get() == self.link, "a record that waits is its link's");
         // The daemon has the others, and it is not asked again.
-        let [_, buffer, most, ..] = &op.args;
+        let [_, buffer, most, slot, _] = &op.args;
         buffer.set(asked.buffer);
         most.set(length);
-        let buffer = link.arena_address.get().wrapping_add(link.offset(slot_tag) as u64);
+        debug_assert!(slot.get() == link.offset(slot_tag) as u64, "a record that waits knows its slot");
+        let buffer = link.arena_address.get().wrapping_add(slot.get());
         let head = forward::head(Opcode::Read, slot_tag);
         let daemon = s.rings.at(self.daemon);
         let requests = daemon.memory.get();
@@ -116,17 +113,19 @@ impl Target {
     }
 }
 
+/// Whether a buffer has its highest bit set. Any other address is looked at when there is something to write there.
+#[inline(always)]
+const fn is_odd(buffer: u64) -> bool {
+    (buffer as i64) < 0
+}
+
 /// Starts a read, whose completion has its place: the ring of the daemon that was asked and is to be
 /// [roused](State::rouse). `NONE`, and the step is not brief: it took the general road, and may be answered already.
 #[inline(always)]
 pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Words) -> u32 {
     s.stats.start(Opcode::Read as u8);
     let Asked { fd, buffer, length, offset } = Asked::of(&entry);
-    if buffer > USER_END {
-        cold_path();
-        return start_slowly(s, ring, tag, fd, buffer, length, offset);
-    }
-    if length > USER_END.wrapping_sub(buffer) {
+    if is_odd(buffer) {
         cold_path();
         return start_slowly(s, ring, tag, fd, buffer, length, offset);
     }
@@ -167,11 +166,7 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
     let from = ring.sq.position();
     let (mut head, mut fd, mut left) = (first, run, most);
     while fd == run {
-        if buffer > USER_END {
-            cold_path();
-            break;
-        }
-        if length > USER_END.wrapping_sub(buffer) {
+        if is_odd(buffer) {
             cold_path();
             break;
         }

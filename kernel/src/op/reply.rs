@@ -158,7 +158,8 @@ impl<'a> PlainRead<'a> {
     fn end(self, link: &Link, ring: &Ring, place: &map::Slot<2>) -> u32 {
         let PlainRead { s, tag, id, op, result } = self;
         let answer = if result <= op.arg(2) {
-            out_to(s, link, ring, op, tag, result)
+            let slot = link.arena.get().add(op.arg(3) as usize);
+            out_to(s, slot, ring, op, result)
         } else {
             cold_path();
             too_much(result)
@@ -228,13 +229,13 @@ fn out(s: &State, link: &Link, op: &Op, tag: u32, count: u64) -> Result<u64, Err
     if count > op.arg(2).min(link.slot_bytes()) {
         return Err(Errno::IO);
     }
-    errno::demux(out_to(s, link, s.rings.at(op.ring.get()), op, tag, count))
+    let slot = link.arena.get().add(link.offset(tag));
+    errno::demux(out_to(s, slot, s.rings.at(op.ring.get()), op, count))
 }
 
 /// The same, with the program's ring in hand and a count that was looked at. What the operation completes with.
 #[inline(always)]
-fn out_to(s: &State, link: &Link, ring: &Ring, op: &Op, tag: u32, count: u64) -> u64 {
-    let slot = link.arena.get().add(link.offset(tag));
+fn out_to(s: &State, slot: Fixed, ring: &Ring, op: &Op, count: u64) -> u64 {
     if let Some(place) = ring.cache.hit(&s.memory, op.arg(1), count as usize) {
         s.memory.machine.copy(place, slot, count as usize);
         return count;

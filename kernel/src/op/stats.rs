@@ -27,8 +27,10 @@ pub struct Stats {
     pub stale_tags: Cell<u64>,
     /// Entries into a ring that the context does not have.
     pub refused: Cell<u64>,
-    /// Switches from one context to another.
+    /// Switches from one context to another, but for exchanges.
     pub switches: Cell<u64>,
+    /// Entries that ended in a brief exchange of places.
+    pub exchanges: Cell<u64>,
     /// Longest step, in ticks of the processor.
     pub longest_step: Cell<u64>,
     /// What kind of event the longest step was.
@@ -63,6 +65,7 @@ impl Stats {
             stale_tags: Cell::new(0),
             refused: Cell::new(0),
             switches: Cell::new(0),
+            exchanges: Cell::new(0),
             longest_step: Cell::new(0),
             longest_kind: Cell::new(0),
             killed: Cell::new(0),
@@ -79,7 +82,13 @@ pub fn count(counter: &Cell<u64>) {
 impl Stats {
     /// All entries into the kernel through `ring_enter`.
     pub fn all_enters(&self) -> u64 {
-        self.enters.get().wrapping_add(self.lone_nops.get()).wrapping_add(self.refused.get())
+        let short = self.lone_nops.get().wrapping_add(self.exchanges.get());
+        self.enters.get().wrapping_add(short).wrapping_add(self.refused.get())
+    }
+
+    /// All switches from one context to another.
+    pub fn all_switches(&self) -> u64 {
+        self.switches.get().wrapping_add(self.exchanges.get())
     }
 
     /// How many operations with this number were started.

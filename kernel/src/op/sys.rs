@@ -109,7 +109,7 @@ fn footprint(s: &State, out: &mut impl Write) -> fmt::Result {
     };
     row("contexts", s.contexts.live(), s.contexts.record_bytes())?;
     row("blocks", s.blocks.live(), s.blocks.record_bytes())?;
-    row("rings", s.rings.live().wrapping_sub(1), s.rings.record_bytes())?;
+    row("rings", s.rings.live(), s.rings.record_bytes())?;
     row("operations", s.live_ops(), s.ops.record_bytes())?;
     row("channels", s.channels.live(), s.channels.record_bytes())?;
     row("files", s.files.live(), s.files.record_bytes())?;
@@ -128,7 +128,7 @@ fn counters(s: &State, out: &mut impl Write) -> fmt::Result {
     let stats = &s.stats;
     writeln!(out, "enters {}", stats.all_enters())?;
     writeln!(out, "events {}", stats.events.get())?;
-    writeln!(out, "switches {}", stats.switches.get())?;
+    writeln!(out, "switches {}", stats.all_switches())?;
     writeln!(out, "stale_tags {}", stats.stale_tags.get())?;
     writeln!(out, "refused {}", stats.refused.get())?;
     writeln!(out, "killed {}", stats.killed.get())?;

@@ -22,10 +22,6 @@ use ring_abi::sync::Ordering::Relaxed;
 /// Flag in [`Ring::waits`]: the owner has a deadline, or is to stop when it wakes.
 pub const ODD: u8 = 1 << 7;
 
-/// The name of the ring that nobody has: a record of its own, so that an entry looks a ring up without asking whether
-/// there is one. It has no room for completions, and so no entry goes far with it.
-pub const ABSENT: u32 = 0;
-
 /// A ring of a context.
 #[derive(Debug)]
 pub struct Ring {

@@ -261,11 +261,8 @@ impl Link {
     /// The record that has a tag, if that tag is out or is the one that goes out next.
     #[inline(always)]
     pub fn find(&self, table: &Runs<Slot>, records: &impl Records, tag: u32) -> Option<u32> {
-        let index = tag & INDEX;
-        if index > self.mask.get() {
-            return None;
-        }
-        let op = self.slot(table, index).op.get();
+        // One that is too large has another one's slot, but then not its tag.
+        let op = self.slot(table, tag & self.mask.get()).op.get();
         (records.tag(op).get() == tag).then_some(op)
     }
 

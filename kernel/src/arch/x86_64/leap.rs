@@ -7,24 +7,23 @@
 use core::arch::asm;
 use core::mem::{MaybeUninit, transmute_copy};
 
-/// What goes on, with up to five words of its own.
+/// What goes on, with up to three words of its own.
 pub trait Road: Copy + 'static {
     /// Goes on, and leaves.
     fn go(self) -> !;
 }
 
-type Words = [u64; 5];
+type Words = [MaybeUninit<u64>; 3];
 
 /// Goes on as `road` says, and abandons the stack as it is.
 #[inline(always)]
 pub fn leap<R: Road>(road: R) -> ! {
     const { assert!(size_of::<R>() <= size_of::<Words>() && align_of::<R>() <= align_of::<Words>()) };
-    let mut words = MaybeUninit::<Words>::zeroed();
+    let mut words: Words = [MaybeUninit::uninit(); 3];
     // SAFETY: the words have room for a road, and are no less aligned.
     unsafe { words.as_mut_ptr().cast::<R>().write(road) };
-    // SAFETY: zero or what a road consists of, and padding of a road is never looked at.
-    let [a, b, c, d, e] = unsafe { words.assume_init() };
-    // SAFETY: `land` takes these five behind four that it ignores; it expects nothing of the other registers, nor of the
+    let [a, b, c] = words;
+    // SAFETY: `land` takes these three behind four that it ignores; it expects nothing of the other registers, nor of the
     // stack's alignment, since the kernel has no vector instructions; it never returns; and what is on the stack has no
     // destructor that matters and is not referred to: a road is `'static`.
     unsafe {
@@ -34,8 +33,6 @@ pub fn leap<R: Road>(road: R) -> ! {
             in("rdi") a,
             in("rsi") b,
             in("rdx") c,
-            in("rcx") d,
-            in("r8") e,
             options(noreturn, nostack),
         )
     }
@@ -43,17 +40,15 @@ pub fn leap<R: Road>(road: R) -> ! {
 
 /// The other side of [`leap`]. The first four arguments of this convention lie in `r12` to `r15`.
 extern "rust-preserve-none" fn land<R: Road>(
-    _: u64,
-    _: u64,
-    _: u64,
-    _: u64,
-    a: u64,
-    b: u64,
-    c: u64,
-    d: u64,
-    e: u64,
+    _: MaybeUninit<u64>,
+    _: MaybeUninit<u64>,
+    _: MaybeUninit<u64>,
+    _: MaybeUninit<u64>,
+    a: MaybeUninit<u64>,
+    b: MaybeUninit<u64>,
+    c: MaybeUninit<u64>,
 ) -> ! {
-    let words: Words = [a, b, c, d, e];
+    let words: Words = [a, b, c];
     // SAFETY: the bytes of a road, from `leap` alone; roads are `Copy`.
     let road: R = unsafe { transmute_copy(&words) };
     road.go()

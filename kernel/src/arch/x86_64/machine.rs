@@ -88,8 +88,8 @@ impl Machine {
     /// Loads the kernel's own root if this CPU has `root` loaded, so that its frame may become anything.
     pub fn leave(&self, root: Frame) {
         let cpu = this_cpu();
-        if cpu.root() == root {
-            let own = memory::kernel_root();
+        if cpu.root() == root.start().raw() {
+            let own = memory::kernel_root().start().raw();
             cpu.set_root(own);
             memory::activate(own);
         }
@@ -97,14 +97,14 @@ impl Machine {
 
     /// Makes this CPU forget one page of a space.
     pub fn flush_page(&self, root: Frame, page: Page) {
-        if this_cpu().root() == root {
+        if this_cpu().root() == root.start().raw() {
             tlb::forget_page(page.start());
         }
     }
 
     /// Makes this CPU forget a space.
     pub fn flush_all(&self, root: Frame) {
-        if this_cpu().root() == root {
+        if this_cpu().root() == root.start().raw() {
             tlb::forget_all();
         }
     }

@@ -146,12 +146,12 @@ pub(super) fn active_root() -> u64 {
     root & entry::ADDRESS
 }
 
-/// Makes `root` the address space of this CPU.
+/// Makes the space whose root has this address that of this CPU.
 #[inline(always)]
-pub(super) fn activate(root: Frame) {
+pub(super) fn activate(root: u64) {
     // SAFETY: every root shares the kernel half, so the code that runs now, its stack and the direct map are mapped
     // alike before and after.
-    unsafe { asm!("mov cr3, {}", in(reg) root.start().raw(), options(nostack, preserves_flags)) }
+    unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }
 }
 
 /// A leaf entry: where it lies and what it says.
@@ -203,7 +203,7 @@ pub(super) fn take_over(direct_bytes: u64) -> Result<(), &'static str> {
         }
     }
     ROOT_ADDRESS.0.set(root);
-    activate(frame_at(root));
+    activate(root);
     Ok(())
 }
 

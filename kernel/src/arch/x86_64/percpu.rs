@@ -4,8 +4,6 @@ use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
 
-use rmm::Frame;
-
 use crate::arch::{MOST_CPUS, Which};
 
 use super::memory;
@@ -40,8 +38,8 @@ pub(super) struct Hot {
     pub(super) last_resort: Cell<u64>,
     /// The block that all of this is part of.
     block: Cell<*const PerCpu>,
-    /// The root that is active.
-    root: Cell<Frame>,
+    /// The address of the root that is active.
+    root: Cell<u64>,
 }
 
 /// One stack, aligned as calls want it.
@@ -122,7 +120,7 @@ impl PerCpu {
                 scratch: Cell::new(0),
                 last_resort: Cell::new(0),
                 block: Cell::new(core::ptr::null()),
-                root: Cell::new(Frame::new(0)),
+                root: Cell::new(0),
             },
             gdt: UnsafeCell::new(Gdt::new()),
             tss: UnsafeCell::new(Tss::new()),
@@ -146,7 +144,7 @@ impl PerCpu {
         self.hot.last_resort.set(first);
         self.hot.stack_top.set(self.stack_top());
         self.hot.current.set(&raw const self.nobody);
-        self.hot.root.set(memory::kernel_root());
+        self.hot.root.set(memory::kernel_root().start().raw());
         self.set_spare(&self.first_spare);
         self.paint_stack();
     }
@@ -228,15 +226,15 @@ impl PerCpu {
         tss.set_interrupt_stack(block.push_address());
     }
 
-    /// The root that is active.
+    /// The address of the root that is active.
     #[inline(always)]
-    pub(super) fn root(&self) -> Frame {
+    pub(super) fn root(&self) -> u64 {
         self.hot.root.get()
     }
 
     /// Notes the root that is about to be active.
     #[inline(always)]
-    pub(super) fn set_root(&self, root: Frame) {
+    pub(super) fn set_root(&self, root: u64) {
         self.hot.root.set(root);
     }
 

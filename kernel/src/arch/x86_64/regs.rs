@@ -62,8 +62,8 @@ pub struct Regs {
     pub(super) result: Cell<i32>,
     /// The number of the block with the rest of the state, or what there is instead.
     block: Cell<u32>,
-    /// The root of its address space.
-    root: Cell<Frame>,
+    /// The address of its space's root.
+    root: Cell<u64>,
     /// The names of its rings; zero is that of a ring that nobody has.
     pub rings: [Cell<u32>; RINGS],
 }
@@ -93,7 +93,7 @@ impl Regs {
             mxcsr: Cell::new(MXCSR_START),
             fcw: Cell::new(FCW_START),
             block: Cell::new(QUICK),
-            root: Cell::new(Frame::new(0)),
+            root: Cell::new(0),
             rings: [const { Cell::new(0) }; RINGS],
         }
     }
@@ -190,12 +190,12 @@ impl Regs {
 
     /// Puts the context into the address space with this root.
     pub fn set_root(&self, root: Frame) {
-        self.root.set(root);
+        self.root.set(root.start().raw());
     }
 
-    /// The root of its address space.
+    /// The address of its space's root.
     #[inline(always)]
-    pub(super) fn root(&self) -> Frame {
+    pub(super) fn root(&self) -> u64 {
         self.root.get()
     }
 
