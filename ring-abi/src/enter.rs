@@ -43,8 +43,8 @@ pub struct Control(pub u64);
 impl Control {
     /// A blocking call: all submissions go, and one completion is waited for.
     pub const CALL: Control = Control::new(MOST, 1, COMPLETIONS | NO_REPLIES);
-    /// A server that has nothing of its own in flight: all replies and submissions go, and requests are waited for.
-    pub const SERVE: Control = Control::new(MOST, 0, REQUESTS);
+    /// A server that has no submissions of its own: all replies go, and requests are waited for.
+    pub const SERVE: Control = Control::new(0, 0, REQUESTS);
 
     /// Takes so many submissions at most, and waits as the flags say, with so many completions as enough. Greater numbers
     /// than [`MOST`] count as that.

@@ -36,7 +36,10 @@ pub enum State {
 }
 
 /// A thread of control.
+///
+/// In this order, so that its registers, which exits load, begin where it does.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Context {
     /// Kept registers, and the names of its rings; the entry stubs know them.
     pub regs: Regs,

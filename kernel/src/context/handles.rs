@@ -173,21 +173,17 @@ impl Table {
     /// The handle of this number. `EBADF` if there is none.
     #[inline(always)]
     pub fn entry<'a>(&self, chunks: &'a Arena<Chunk>, number: u64) -> Result<&'a Entry, Errno> {
-        let entry = self.any_entry(chunks, number).ok_or(Errno::BADF)?;
+        let cell = self.chunks.get((number >> 6) as usize).ok_or(Errno::BADF)?;
+        let entries = &chunks.at(cell.get()).entries;
+        let entry = entries.get((number & 63) as usize).ok_or(Errno::BADF)?;
         if entry.file() == ABSENT { Err(Errno::BADF) } else { Ok(entry) }
-    }
-
-    /// The entry of a number, which may be free; nothing beyond the end of the table.
-    #[inline(always)]
-    fn any_entry<'a>(&self, chunks: &'a Arena<Chunk>, number: u64) -> Option<&'a Entry> {
-        let cell = self.chunks.get((number >> 6) as usize)?;
-        chunks.at(cell.get()).entries.get((number & 63) as usize)
     }
 
     /// The file under a number, which is [`ABSENT`] if that is free; nothing beyond the end of the table.
     #[inline(always)]
     pub fn any_file(&self, chunks: &Arena<Chunk>, number: u64) -> Option<u32> {
-        self.any_entry(chunks, number).map(Entry::file)
+        let chunk = chunks.at(self.chunks.get((number >> 6) as usize)?.get());
+        Some(chunk.entries.get((number & 63) as usize).map_or(ABSENT, Entry::file))
     }
 
     /// The file under a number. `EBADF` if there is none.

@@ -91,6 +91,7 @@ pub fn look(s: &State, ring: u32, control: Control) -> Road<'_> {
         return Road::Alone(Single { ring, head, entry });
     }
     ring.sq.advance(1);
+    let memory = ring.memory.get();
     ring.sq.publish(&memory.sq());
     count(&s.stats.lone_nops);
     // Nobody waits for it: the owner runs.
@@ -114,26 +115,24 @@ pub fn alone(s: &State, cpu: &Cpu, single: Single<'_>) -> Left {
     ring.sq.advance(1);
     ring.cq.claim_known(1);
     let context = s.contexts.at(ring.owner.get());
-    let daemon = read::start(s, context, ring, head.tag(), entry);
+    let Some(daemon) = read::start(s, context, ring, head.tag(), entry) else {
+        cold_path();
+        ring.sq.publish(&ring.memory.get().sq());
+        return Left::Rest(wait_for_completions(s, ring, ONE_COMPLETION));
+    };
+    let daemon = s.rings.at(daemon);
     let memory = ring.memory.get();
     ring.sq.publish(&memory.sq());
     if s.step.is_brief()
         && ring.aim_next(&memory.cq())
-        && s.rings.at(daemon).waits_alone_for(enter::REQUESTS)
+        && daemon.waits_alone_for(enter::REQUESTS)
         && choose::may_hand_over(cpu)
     {
-        return change_places(ring, enter::COMPLETIONS, s.rings.at(daemon));
+        return change_places(ring, enter::COMPLETIONS, daemon);
     }
     cold_path();
-    rouse_daemon(s, daemon);
+    s.hand_any(s.rouse(daemon, enter::REQUESTS));
     Left::Rest(wait_for_completions(s, ring, ONE_COMPLETION))
-}
-
-/// Wakes a daemon that was asked something, if it is one.
-fn rouse_daemon(s: &State, daemon: u32) {
-    if let Some(daemon) = s.rings.get(daemon) {
-        s.hand_any(s.rouse(daemon, enter::REQUESTS));
-    }
 }
 
 /// The same as [`alone`], for anything but a read.
@@ -191,7 +190,7 @@ impl Wait {
 pub fn serve(s: &State, cpu: &Cpu, ring: &Ring) -> Left {
     let memory = ring.memory.get();
     let replies = memory.service_replies();
-    if !ring.sq.is_empty(&memory.sq()) || !ring.rp.has_one(&replies) {
+    if !ring.rp.has_one(&replies) {
         return Left::Rest(serve_apart(s, ring));
     }
     let words = ring.rp.peek(&replies, 0).copy();
@@ -216,15 +215,12 @@ pub fn serve(s: &State, cpu: &Cpu, ring: &Ring) -> Left {
     Left::Rest(wait(s, ring, REQUESTS))
 }
 
-/// The same as [`serve`], for any number of replies. With submissions of its own it goes on as [`long`] does.
+/// The same as [`serve`], for any number of replies.
 #[inline(never)]
 fn serve_apart(s: &State, ring: &Ring) -> Then {
-    if !ring.sq.is_empty(&ring.memory.get().sq()) {
-        return long(s, ring, enter::MOST, REQUESTS);
-    }
     match take_replies(s, ring, ring.link.get()) {
         Taken::All => wait(s, ring, REQUESTS),
-        other => stop(s, ring, other, enter::MOST, REQUESTS),
+        other => stop(s, ring, other, 0, REQUESTS),
     }
 }
 

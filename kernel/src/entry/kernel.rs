@@ -192,11 +192,11 @@ impl Kernel {
     #[inline(always)]
     fn begin<W: Which>(&self, cpu: W) -> &Cpu {
         let s = &self.state;
-        s.cpu.set(cpu.number());
         if W::MANY {
+            s.cpu.set(cpu.number());
             self.take_back();
         }
-        s.this_cpu()
+        self.cpu(cpu.number())
     }
 
     /// The block that the context that ran had is free now: its registers are loaded.
@@ -208,6 +208,7 @@ impl Kernel {
         }
     }
 
+    #[inline(always)]
     fn cpu(&self, number: usize) -> &Cpu {
         match self.state.cpus.get(number) {
             Some(cpu) => cpu,

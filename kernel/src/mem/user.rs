@@ -48,10 +48,10 @@ impl Default for PageCache {
 }
 
 impl PageCache {
-    /// Where `address` lies, if the cache knows its page, no more than 16 bytes are wanted, and so many lie there.
+    /// Where `address` lies, if the cache knows its page and at least 16 bytes lie there.
     #[inline(always)]
-    pub fn hit(&self, memory: &Memory, address: u64, length: usize) -> Option<UserPtr> {
-        self.hit_below(memory, address, length, TINY, TINY)
+    pub fn hit(&self, memory: &Memory, address: u64) -> Option<UserPtr> {
+        self.hit_below(memory, address, TINY, PAGE as usize, TINY)
     }
 
     /// The same for any number of bytes up to a page.
@@ -123,6 +123,16 @@ pub fn page_place(memory: &Memory, space: &Space, address: u64, access: Access) 
     space.place(memory, address, access).ok_or(Errno::FAULT)
 }
 
+/// Copies from fixed memory to a program, if that is at most 16 bytes in a page that the cache knows. `false`: it is not,
+/// and nothing was copied.
+#[inline(always)]
+pub fn copy_out_tiny(memory: &Memory, cache: &PageCache, address: u64, from: Fixed, length: usize) -> bool {
+    match cache.hit(memory, address) {
+        Some(place) => memory.machine.copy_tiny(place, from, length),
+        None => false,
+    }
+}
+
 /// Copies from fixed memory to a program. All pages are checked before the first byte moves.
 ///
 /// `cache` is tried first and filled. The length is at most an arena slot (64 KiB); what is not small is charged
@@ -136,8 +146,7 @@ pub fn copy_out(
     from: Fixed,
     length: usize,
 ) -> Result<(), Errno> {
-    if let Some(place) = cache.hit(memory, address, length) {
-        memory.machine.copy(place, from, length);
+    if copy_out_tiny(memory, cache, address, from, length) {
         return Ok(());
     }
     copy_out_slowly(memory, memory.space(space), cache, address, from, length)
@@ -181,8 +190,9 @@ pub fn copy_in(
     address: u64,
     length: usize,
 ) -> Result<(), Errno> {
-    if let Some(place) = cache.hit(memory, address, length) {
-        memory.machine.copy(to, place, length);
+    if let Some(place) = cache.hit(memory, address)
+        && memory.machine.copy_tiny(to, place, length)
+    {
         return Ok(());
     }
     copy_in_slowly(memory, memory.space(space), cache, to, address, length)

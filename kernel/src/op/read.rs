@@ -6,7 +6,6 @@ use super::cx::Cx;
 use super::inflight::PLAIN_READ;
 use super::state::State;
 use super::{dispatch, forward};
-use crate::base::NONE;
 use crate::context::context::Context;
 use crate::ring::duplex::Ring;
 use core::hint::cold_path;
@@ -120,18 +119,20 @@ const fn is_odd(buffer: u64) -> bool {
 }
 
 /// Starts a read, whose completion has its place: the ring of the daemon that was asked and is to be
-/// [roused](State::rouse). `NONE`, and the step is not brief: it took the general road, and may be answered already.
+/// [roused](State::rouse). Nothing, and the step is not brief: it took the general road, and may be answered already.
 #[inline(always)]
-pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Words) -> u32 {
+pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Words) -> Option<u32> {
     s.stats.start(Opcode::Read as u8);
     let Asked { fd, buffer, length, offset } = Asked::of(&entry);
     if is_odd(buffer) {
         cold_path();
-        return start_slowly(s, ring, tag, fd, buffer, length, offset);
+        start_slowly(s, ring, tag, fd, buffer, length, offset);
+        return None;
     }
     if offset == CURSOR {
         cold_path();
-        return start_slowly(s, ring, tag, fd, buffer, length, offset);
+        start_slowly(s, ring, tag, fd, buffer, length, offset);
+        return None;
     }
     if let Some(target) = Target::find(s, context, fd)
         && forward::has_room(s, s.rings.at(target.daemon))
@@ -141,9 +142,10 @@ pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Wo
         s.idle_ops.set(s.idle_ops.get().wrapping_sub(1));
         s.files.at(target.file).hold(1);
         forward::publish(daemon, 1);
-        return target.daemon;
+        return Some(target.daemon);
     }
-    start_slowly(s, ring, tag, fd, buffer, length, offset)
+    start_slowly(s, ring, tag, fd, buffer, length, offset);
+    None
 }
 
 /// Starts a read, whose first word was read, and those of the same file that follow it, as far as there is room, but
@@ -210,12 +212,11 @@ fn start_odd(s: &State, ring: &Ring, head: Head, fd: u64, buffer: u64, length: u
     1
 }
 
-/// Starts a read on the general road; `NONE`.
+/// Starts a read on the general road.
 #[cold]
 #[inline(never)]
-fn start_slowly(s: &State, ring: &Ring, tag: u32, fd: u64, buffer: u64, length: u64, offset: u64) -> u32 {
+fn start_slowly(s: &State, ring: &Ring, tag: u32, fd: u64, buffer: u64, length: u64, offset: u64) {
     s.step.measure(&s.memory.machine);
     let outcome = forward::start(&Cx::new(s, ring, tag), Opcode::Read, [fd, buffer, length, offset, 0]);
     dispatch::answer(s, ring, tag, outcome);
-    NONE
 }

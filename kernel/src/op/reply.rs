@@ -236,8 +236,7 @@ fn out(s: &State, link: &Link, op: &Op, tag: u32, count: u64) -> Result<u64, Err
 /// The same, with the program's ring in hand and a count that was looked at. What the operation completes with.
 #[inline(always)]
 fn out_to(s: &State, slot: Fixed, ring: &Ring, op: &Op, count: u64) -> u64 {
-    if let Some(place) = ring.cache.hit(&s.memory, op.arg(1), count as usize) {
-        s.memory.machine.copy(place, slot, count as usize);
+    if user::copy_out_tiny(&s.memory, &ring.cache, op.arg(1), slot, count as usize) {
         return count;
     }
     cold_path();

@@ -80,6 +80,16 @@ impl Machine {
         self.memory.copy(to.address().raw(), from.address().raw(), length);
     }
 
+    /// Copies at most 16 bytes; `false`: there are more, and none was copied.
+    #[inline]
+    pub fn copy_tiny(&self, to: UserPtr, from: UserPtr, length: usize) -> bool {
+        let fits = length <= 16;
+        if fits {
+            self.copy(to, from, length);
+        }
+        fits
+    }
+
     /// Writes bytes into a program's frame.
     #[inline]
     pub fn write_user(&self, to: UserPtr, bytes: &[u8]) {

@@ -12,22 +12,20 @@ use core::arch::asm;
 /// `from` must be readable and `to` writable for `length` bytes, and the two must not overlap.
 #[inline(always)]
 pub(super) unsafe fn copy(from: *const u8, to: *mut u8, length: usize) {
-    if length <= 16 {
-        // SAFETY: our caller's promise, and the length was just checked.
-        unsafe { copy_short(from, to, length) }
-    } else {
+    // SAFETY: our caller's promise.
+    if !unsafe { copy_short(from, to, length) } {
         // SAFETY: our caller's promise.
         unsafe { copy_long(from, to, length) }
     }
 }
 
-/// At most 16 bytes: two overlapping accesses of the greatest size that fits.
+/// At most 16 bytes: two overlapping accesses of the greatest size that fits. `false`: there are more, and none moved.
 ///
 /// # Safety
 ///
-/// As [`copy`], and `length <= 16`.
+/// As [`copy`], if `length <= 16`.
 #[inline(always)]
-unsafe fn copy_short(from: *const u8, to: *mut u8, length: usize) {
+pub(super) unsafe fn copy_short(from: *const u8, to: *mut u8, length: usize) -> bool {
     match length {
         // SAFETY: one byte is within the promise.
         1 => unsafe { copy_ends::<u8>(from, to, length) },
@@ -37,8 +35,10 @@ unsafe fn copy_short(from: *const u8, to: *mut u8, length: usize) {
         4..=7 => unsafe { copy_ends::<u32>(from, to, length) },
         // SAFETY: as above.
         2..=3 => unsafe { copy_ends::<u16>(from, to, length) },
-        _ => {}
+        0 => {}
+        _ => return false,
     }
+    true
 }
 
 /// Copies the first and the last `T` of a range that is between one and two of them long.

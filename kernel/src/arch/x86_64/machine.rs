@@ -31,6 +31,14 @@ impl Machine {
         unsafe { copy::copy(from.pointer(), to.pointer(), length) }
     }
 
+    /// Copies at most 16 bytes; `false`: there are more, and none was copied. Both places have 16 bytes in their frame
+    /// or wired block.
+    #[inline(always)]
+    pub fn copy_tiny(&self, to: UserPtr, from: UserPtr, length: usize) -> bool {
+        // SAFETY: as above.
+        unsafe { copy::copy_short(from.pointer(), to.pointer(), length) }
+    }
+
     /// Copies kernel bytes to a program.
     #[inline(always)]
     pub fn write_user(&self, to: UserPtr, bytes: &[u8]) {
@@ -89,9 +97,7 @@ impl Machine {
     pub fn leave(&self, root: Frame) {
         let cpu = this_cpu();
         if cpu.root() == root.start().raw() {
-            let own = memory::kernel_root().start().raw();
-            cpu.set_root(own);
-            memory::activate(own);
+            leave_space(cpu);
         }
     }
 
@@ -334,6 +340,13 @@ pub fn again<W: Which>(_machine: &Machine, _which: W) -> ! {
     leave::breathe()
 }
 
+/// Loads the kernel's own root.
+fn leave_space(cpu: &PerCpu) {
+    let own = memory::kernel_root().start().raw();
+    cpu.set_root(own);
+    memory::activate(own);
+}
+
 /// Waits for an interrupt, which comes in as an event.
 pub fn idle<W: Which>(_machine: &Machine, _which: W) -> ! {
     let_all_go::<W>();
@@ -347,7 +360,7 @@ fn let_all_go<W: Which>() {
         let cpu = this_cpu();
         leave::keep_control_words();
         cpu.forget_all();
-        Machine(()).leave(cpu.root());
+        leave_space(cpu);
         lock::leaving(cpu);
     }
 }

@@ -202,7 +202,7 @@ fn set<T>(page: u64, offset: u64, value: T) {
 
 /// The first call of another CPU, on its own stack: makes it one that can enter the kernel, and lets it sleep.
 extern "sysv64" fn arrived(number: usize) -> ! {
-    memory::activate(memory::kernel_root());
+    memory::activate(memory::kernel_root().start().raw());
     cpu::set_control_registers();
     let Some(cpu) = cpu_of(number) else {
         loop {
