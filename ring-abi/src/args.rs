@@ -258,14 +258,69 @@ arguments! {
         /// [`timeout`] flags.
         flags: u64 = 1,
     }
-    /// Cancels this ring's operations that have a tag. Result: how many it asked to end; none: `ENOENT`.
+    /// Completes again and again, a period apart, until it has expired `count` times or is cancelled.
+    ///
+    /// It needs the flag `MULTISHOT`. Each completion but the last has the flag `MORE`; its result is how many times the
+    /// interval expired since the one before. That is more than one where the program was slow to make room in its
+    /// completion queue, and where the period is shorter than a tenth of a millisecond: an interval completes no oftener
+    /// than that. Expiries are counted from the first one, so they do not drift. A period of zero is `EINVAL`.
+    Interval {
+        /// Nanoseconds of the first expiry: absolute on the monotonic clock, or from now.
+        first: u64 = 0,
+        /// Nanoseconds from each expiry to the next.
+        period: u64 = 1,
+        /// Number of expiries; zero for no end.
+        count: u64 = 2,
+        /// [`timeout`] flags.
+        flags: u64 = 3,
+    }
+    /// Changes the deadline of a [`Timeout`] of this ring, or the next expiry of an [`Interval`], which goes on from
+    /// there. Result: zero. None has the tag: `ENOENT`; its last deadline has come, and its completion is on the way:
+    /// `EALREADY`. Of several with the tag, the one that started last.
+    TimeoutUpdate {
+        /// The tag.
+        tag: u32 = 0,
+        /// Nanoseconds: absolute on the monotonic clock, or from now.
+        nanoseconds: u64 = 1,
+        /// [`timeout`] flags.
+        flags: u64 = 2,
+    }
+    /// Takes a [`Timeout`] or [`Interval`] of this ring away, which completes with `ECANCELED`. Result and errors as of
+    /// [`TimeoutUpdate`]; an interval can always be taken away.
+    TimeoutRemove {
+        /// The tag.
+        tag: u32 = 0,
+    }
+    /// Cancels this ring's operations that have a tag and started before this one. Result: how many it asked to end;
+    /// none: `ENOENT`.
     CancelTag {
         /// The tag.
         tag: u32 = 0,
-        /// A [`Strength`].
+        /// A [`Strength`], and [`cancel`] flags.
         strength: u32 = 1,
         /// With [`Strength::Ask`]: nanoseconds from now after which it is forced.
         grace: u64 = 2,
+    }
+    /// Cancels this ring's operations on a file that started before this one. Result: how many it asked to end; none:
+    /// `ENOENT`.
+    ///
+    /// Operations hold the file description and know no handle. So those that were started through another handle to the
+    /// same description are found, and those of a handle whose number was given to another file meanwhile are not.
+    CancelHandle {
+        /// A handle to the file.
+        fd: u64 = 0,
+        /// A [`Strength`], and [`cancel`] flags.
+        strength: u32 = 1,
+        /// As of [`CancelTag`].
+        grace: u64 = 2,
+    }
+    /// Cancels all of this ring's operations that started before this one. Result: how many it asked to end; none:
+    /// `ENOENT`.
+    CancelAll {
+        /// A [`Strength`], and [`cancel`] flags.
+        strength: u32 = 0,
+        /// As of [`CancelTag`].
+        grace: u64 = 1,
     }
     /// Completes when a file has one of the asked events. Result: those it has.
     Poll {
@@ -508,6 +563,12 @@ pub enum Strength {
     Ask = 0,
     /// The operation ends now with `ECANCELED`, effect unknown.
     Force = 1,
+}
+
+/// Flags of [`CancelTag`], [`CancelHandle`] and [`CancelAll`], beside the strength in the same word.
+pub mod cancel {
+    /// Only one of the operations: the one that started last.
+    pub const FIRST: u32 = 1 << 8;
 }
 
 /// Events of a file; the numbers are those of Redox.

@@ -80,6 +80,7 @@ errnos! {
     OPNOTSUPP = EOPNOTSUPP, "operation not supported";
     CONNRESET = ECONNRESET, "the other side died with the request in hand";
     TIMEDOUT = ETIMEDOUT, "timed out";
+    ALREADY = EALREADY, "its end is already under way";
     CANCELED = ECANCELED, "canceled; whether it took effect is unknown";
 }
 

@@ -61,7 +61,8 @@ pub mod word {
 
 /// Bits of the header's flags word.
 pub mod flags {
-    /// Entries stay in the SQ for lack of room: reap completions, then enter again.
+    /// Entries stay in the SQ for lack of room, or an operation with more than one completion has some to give and finds
+    /// no room: reap completions, then enter again.
     pub const NEED_ENTER: u32 = 1;
 }
 

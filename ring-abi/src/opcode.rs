@@ -3,6 +3,7 @@
 //! Numbers 3 to 34 mean what they mean in `redox_syscall::schemev2`; numbers from 64 are our own.
 #![forbid(unsafe_code)]
 
+use crate::SqeFlags;
 use syscall::schemev2 as v2;
 
 /// Who may put an opcode into an entry.
@@ -195,6 +196,16 @@ opcodes! {
     EndWord = 93, Kernel, None;
     /// Moves a description's cursor.
     Seek = 94, Kernel, None;
+    /// Completes again and again, a period apart.
+    Interval = 98, Kernel, None;
+    /// Changes the deadline of a timeout or interval of this ring.
+    TimeoutUpdate = 99, Kernel, None;
+    /// Takes a timeout or interval of this ring away.
+    TimeoutRemove = 100, Kernel, None;
+    /// Cancels the operations of this ring on the file behind a handle.
+    CancelHandle = 101, Kernel, None;
+    /// Cancels the operations of this ring.
+    CancelAll = 102, Kernel, None;
     /// Reserved for tracing a context.
     Trace = 112, Reserved, None;
 }
@@ -204,6 +215,14 @@ impl Opcode {
     #[inline(always)]
     pub const fn raw(self) -> u8 {
         self as u8
+    }
+
+    /// The flags that a submission of it may have; any other is `EINVAL`.
+    pub const fn flags(self) -> SqeFlags {
+        match self {
+            Opcode::Interval => SqeFlags::MULTISHOT,
+            _ => SqeFlags::empty(),
+        }
     }
 }
 

@@ -336,6 +336,11 @@ impl Promiser {
         self.claimed.set(self.claimed.get().wrapping_add(count));
     }
 
+    /// Forgets which slots are free, so that whoever needs one looks at the peer's index again.
+    pub fn forget_room(&self) {
+        self.out.end.set(self.claimed.get());
+    }
+
     /// Fills a promised place. The peer sees it only after [`publish`](Self::publish).
     #[inline(always)]
     pub fn fill<const W: usize>(&self, queue: &Queue<'_, W>, entry: [u64; W]) {

@@ -112,6 +112,11 @@ golden! {
     Probe { opcode: u32 = 0 }
     Timeout { nanoseconds: u64 = 0, flags: u64 = 1 }
     CancelTag { tag: u32 = 0, strength: u32 = 1, grace: u64 = 2 }
+    Interval { first: u64 = 0, period: u64 = 1, count: u64 = 2, flags: u64 = 3 }
+    TimeoutUpdate { tag: u32 = 0, nanoseconds: u64 = 1, flags: u64 = 2 }
+    TimeoutRemove { tag: u32 = 0 }
+    CancelHandle { fd: u64 = 0, strength: u32 = 1, grace: u64 = 2 }
+    CancelAll { strength: u32 = 0, grace: u64 = 1 }
     Poll { fd: u64 = 0, mask: u64 = 1 }
     FutexWait { address: u64 = 0, expected: u32 = 1, deadline: u64 = 2 }
     FutexWake { address: u64 = 0, count: u64 = 1 }

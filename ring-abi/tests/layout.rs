@@ -207,6 +207,7 @@ fn flags_and_constants_of_arguments() {
     assert_eq!((args::timeout::ABSOLUTE, args::exit::SPACE, args::handle::CLOSE_ON_EXEC), (1, 1, 1));
     assert_eq!(args::context::START, 1 << 32);
     assert_eq!((args::Strength::Ask as u32, args::Strength::Force as u32), (0, 1));
+    assert_eq!(args::cancel::FIRST, 256);
 }
 
 /// Error, number, name in C.
@@ -252,6 +253,7 @@ const ERRORS: &[(Errno, u16, &str)] = &[
     (Errno::OPNOTSUPP, 95, "EOPNOTSUPP"),
     (Errno::CONNRESET, 104, "ECONNRESET"),
     (Errno::TIMEDOUT, 110, "ETIMEDOUT"),
+    (Errno::ALREADY, 114, "EALREADY"),
     (Errno::CANCELED, 125, "ECANCELED"),
 ];
 
@@ -334,9 +336,25 @@ const OPCODES: &[(u8, &str, Origin, Payload)] = {
         (92, "CallHandler", Kernel, None),
         (93, "EndWord", Kernel, None),
         (94, "Seek", Kernel, None),
+        (98, "Interval", Kernel, None),
+        (99, "TimeoutUpdate", Kernel, None),
+        (100, "TimeoutRemove", Kernel, None),
+        (101, "CancelHandle", Kernel, None),
+        (102, "CancelAll", Kernel, None),
         (112, "Trace", Reserved, None),
     ]
 };
+
+#[test]
+fn flags_of_opcodes() {
+    for &opcode in Opcode::ALL {
+        let expected = match opcode {
+            Opcode::Interval => SqeFlags::MULTISHOT,
+            _ => SqeFlags::empty(),
+        };
+        assert_eq!(opcode.flags(), expected, "{opcode:?}");
+    }
+}
 
 #[test]
 fn opcodes() {

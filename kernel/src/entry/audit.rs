@@ -6,6 +6,7 @@ use crate::base::NONE;
 use crate::base::budget::STEP;
 use crate::base::list::Chain;
 use crate::context::context::State as Run;
+use crate::op::channel::{self, Key};
 use crate::op::inflight::Wait;
 use crate::op::state::{ByDoom, ByTable, ByTurn, State};
 use crate::ring::flight;
@@ -37,6 +38,7 @@ impl Kernel {
         if !s.memory.budget.has(STEP) {
             return Err(String::from("the next step begins with less than a budget"));
         }
+        paused(s)?;
         doomed(s)?;
         dormant(s)?;
         places(s)?;
@@ -81,6 +83,24 @@ fn rings(s: &State) -> Result<HashSet<u32>, String> {
         }
     }
     Ok(seen)
+}
+
+/// Rings with paused operations: they say so, and no place is known to be free.
+fn paused(s: &State) -> Result<(), String> {
+    for ring_id in s.rings.names() {
+        let ring = s.rings.at(ring_id);
+        if channel::find(s, Key::Place(ring_id)).is_none() || ring.owner.get() == NONE {
+            continue;
+        }
+        if !ring.starved.get() || ring.cq.known_room() != 0 {
+            return Err(format!(
+                "operations of ring {ring_id} are paused, which has {} places and says {}",
+                ring.cq.known_room(),
+                ring.starved.get()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Slots of links that are out: each with an operation that waits for the reply under that tag.

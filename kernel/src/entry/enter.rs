@@ -14,6 +14,7 @@ use crate::base::{NONE, is_none};
 use crate::context::context::{Context, State as Run, Unfinished};
 use crate::context::cpu::Cpu;
 use crate::context::timers::CONTEXT;
+use crate::op::multishot::{self, Relief};
 use crate::op::state::State;
 use crate::op::stats::count;
 use crate::op::{dispatch, forward, nop, read, reply, tracer};
@@ -251,8 +252,23 @@ pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
             Taken::All => {}
             other => return stop(s, ring, other, to_submit, then),
         }
+    } else if ring.starved.get() && relieve(s, ring) == Relief::Later {
+        return stop(s, ring, Taken::Some(0), to_submit, then);
     }
     wait(s, ring, then)
+}
+
+/// Lets paused operations of a ring go on, whose completions found no place, and tells the program whether anything
+/// still waits for one.
+#[cold]
+#[inline(never)]
+fn relieve(s: &State, ring: &Ring) -> Relief {
+    s.step.measure(&s.memory.machine);
+    let relief = multishot::relieve(s, ring);
+    if relief == Relief::All && ring.sq.is_empty(&ring.memory.get().sq()) {
+        ring.starve(false);
+    }
+    relief
 }
 
 /// How far a queue was taken.
@@ -363,12 +379,31 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     s.stats.note_step(s.memory.machine.ticks().wrapping_sub(began), 0);
     ring.sq.publish(&sq);
     if ring.starved.get() {
-        ring.starve(false);
+        return relieve_taken(s, ring, end, wanted);
     }
+    taken(ring, end, wanted)
+}
+
+/// How far a queue was taken up to a position, where so many entries were to be taken.
+#[inline(always)]
+fn taken(ring: &Ring, end: u32, wanted: u32) -> Taken {
     match end.wrapping_sub(ring.sq.position()) {
         0 => Taken::All,
         left => Taken::Some(wanted.wrapping_sub(left)),
     }
+}
+
+/// The same, where entries were left for lack of room before, or operations are paused for that. None is left for that
+/// now, and paused operations go on.
+#[cold]
+#[inline(never)]
+fn relieve_taken(s: &State, ring: &Ring, end: u32, wanted: u32) -> Taken {
+    match multishot::relieve(s, ring) {
+        Relief::All => ring.starve(false),
+        Relief::Some => {}
+        Relief::Later => return Taken::Some(wanted.wrapping_sub(end.wrapping_sub(ring.sq.position()))),
+    }
+    taken(ring, end, wanted)
 }
 
 /// Takes a submission, whose first word was read, and perhaps those that follow it, but not more than `most`: how many.

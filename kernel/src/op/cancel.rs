@@ -8,116 +8,50 @@
 use super::cx::Cx;
 use super::inflight::{Notice, Wait};
 use super::state::{ByWait, State};
-use super::{OpResult, Outcome, channel, cursor, forward, open, tell};
+use super::walk::{Deed, Extent, Walk, Which};
+use super::{OpResult, channel, cursor, forward, open, tell};
 use crate::base::NONE;
-use crate::base::budget::{Budget, ENTRY};
 use crate::ring::flight;
 use crate::scheme::link::Link;
-use ring_abi::args::{CancelTag, Strength};
+use ring_abi::args::{CancelAll, CancelHandle, CancelTag, Strength, cancel::FIRST};
 use ring_abi::{Cqe, Errno, Opcode, Words};
 
-/// What looking at an operation is reckoned to cost.
-const LOOK: u32 = 20;
-/// A walk of so many operations is done in one go.
-const SHORT: u32 = 16;
-
-/// Operations with a tag on their way to be cancelled, from the latest to the first.
-struct Walk {
-    tag: u32,
-    ask: bool,
-    grace: u64,
-    found: u64,
+/// Cancels the operations of the caller's ring that have a tag, and that started before this one.
+pub fn by_tag(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+    let args = CancelTag::decode(entry)?;
+    let (deed, extent) = how(args.strength, args.grace)?;
+    Walk::new(Which::Tag(args.tag), deed, extent).start(cx, Opcode::CancelTag)
 }
 
-/// Cancels the operations of the caller's ring that have a tag, and that started before this one.
-///
-/// The ring's list is as long as the program made it. Where a step's budget ends, this operation's own record
-/// is filed in the list, behind the operation to go on with.
-pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
-    let s = cx.s;
-    let args = CancelTag::decode(entry)?;
-    let ask = match args.strength {
-        raw if raw == Strength::Ask as u32 => true,
-        raw if raw == Strength::Force as u32 => false,
+/// The same with those on a file.
+pub fn by_handle(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+    let args = CancelHandle::decode(entry)?;
+    let (deed, extent) = how(args.strength, args.grace)?;
+    let (file, _) = cx.file(args.fd)?;
+    Walk::new(Which::File(file), deed, extent).start(cx, Opcode::CancelHandle)
+}
+
+/// The same with all.
+pub fn all(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+    let args = CancelAll::decode(entry)?;
+    let (deed, extent) = how(args.strength, args.grace)?;
+    Walk::new(Which::All, deed, extent).start(cx, Opcode::CancelAll)
+}
+
+/// What a strength with its flags means.
+fn how(strength: u32, grace: u64) -> Result<(Deed, Extent), Errno> {
+    let deed = match strength & !FIRST {
+        raw if raw == Strength::Ask as u32 => Deed::Ask(grace),
+        raw if raw == Strength::Force as u32 => Deed::Force,
         _ => return Err(Errno::INVAL),
     };
-    let mut walk = Walk { tag: args.tag, ask, grace: args.grace, found: 0 };
-    let last = flight::last(cx.ring);
-    if cx.ring.cq.held() <= SHORT {
-        walk.run(s, last, |units| {
-            cx.budget.charge(units);
-            true
-        });
-        return walk.result().map(Outcome::Done);
-    }
-    s.ops.ensure_one(&s.memory)?;
-
-    let rest = walk.run(s, last, |units| cx.budget.spend(units));
-    if rest == NONE {
-        return walk.result().map(Outcome::Done);
-    }
-    let Ok(id) = cx.start_op(Opcode::CancelTag) else { crate::bug!("an operation's record was ensured") };
-    walk.rest(s, id, rest);
-    super::work::add(s, id);
-    Ok(Outcome::Parked)
+    Ok((deed, if strength & FIRST == 0 { Extent::All } else { Extent::First }))
 }
 
-/// Goes on with a cancel. `false`: it has ended.
-pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
-    let op = s.ops.at(id);
-    if op.is_detached() {
-        s.end_op(id, Err(Errno::CANCELED), 0);
-        return false;
-    }
-    let [tag, grace, found, ask] = [op.arg(0), op.arg(1), op.arg(2), op.arg(3)];
-    let mut walk = Walk { tag: tag as u32, ask: ask != 0, grace, found };
-    let rest = walk.run(s, flight::before(&op.of_ring), |units| budget.spend(units));
-    if rest == NONE {
-        s.end_op(id, walk.result(), 0);
-        return false;
-    }
-    walk.rest(s, id, rest);
-    true
-}
-
-impl Walk {
-    /// Looks at an operation and those that started before it, as long as there is budget for it. Gives the
-    /// one to go on with, or `NONE`.
-    fn run(&mut self, s: &State, from: u32, spend: impl Fn(u32) -> bool) -> u32 {
-        let mut at = from;
-        while at != NONE {
-            let op = s.ops.at(at);
-            let matches = op.tag.get() == self.tag;
-            if !spend(if matches { ENTRY } else { LOOK }) {
-                return at;
-            }
-            let before = flight::before(&op.of_ring);
-            if matches {
-                self.found = self.found.wrapping_add(1);
-                let asked = self.ask && op.wait.get() == Wait::Reply && ask(s, at, self.grace);
-                if !asked {
-                    force(s, at, Errno::CANCELED);
-                }
-            }
-            at = before;
-        }
-        NONE
-    }
-
-    /// Remembers how far it is in its own record.
-    fn rest(&self, s: &State, id: u32, rest: u32) {
-        let op = s.ops.at(id);
-        flight::remove(s, &op.of_ring);
-        flight::insert_after(s, rest, id);
-        for (index, word) in
-            [u64::from(self.tag), self.grace, self.found, u64::from(self.ask)].into_iter().enumerate()
-        {
-            op.set_arg(index, word);
-        }
-    }
-
-    fn result(&self) -> Result<u64, Errno> {
-        if self.found == 0 { Err(Errno::NOENT) } else { Ok(self.found) }
+/// Asks the daemon that has an operation to give it up; one that no daemon has ends now.
+pub fn ask_or_force(s: &State, id: u32, grace: u64) {
+    if s.ops.at(id).wait.get() != Wait::Reply || !ask(s, id, grace) {
+        force(s, id, Errno::CANCELED);
     }
 }
 

@@ -40,6 +40,8 @@ pub enum Key {
     },
     /// An interrupt line.
     Line(u8),
+    /// Room in the completion queue of a ring.
+    Place(u32),
 }
 
 /// Those who wait for the same thing.

@@ -9,14 +9,14 @@
 use super::cx::Cx;
 use super::state::State;
 use super::{
-    OpResult, Outcome, cancel, context, exec, forward, futex, handle, memory, nop, open, pass, poll,
-    register, space, timeout,
+    OpResult, Outcome, cancel, context, exec, forward, futex, handle, interval, memory, nop, open, pass,
+    poll, register, space, timeout,
 };
 use crate::context::context::State as Run;
 use crate::ring::duplex::Ring;
 use ring_abi::opcode::Origin;
 use ring_abi::sqe::Head;
-use ring_abi::{Cqe, Errno, Opcode, Words};
+use ring_abi::{Cqe, Errno, Opcode, SqeFlags, Words};
 
 /// Shape of a nop without flags.
 pub const NOP: u32 = Opcode::Nop as u32;
@@ -51,13 +51,13 @@ pub fn answer(s: &State, ring: &Ring, tag: u32, outcome: OpResult) -> bool {
 fn start_any(cx: Cx<'_>, head: Head, entry: impl Words + Copy) -> OpResult {
     let (cx, entry) = (&cx, &entry);
     let opcode = Opcode::from_raw(head.opcode()).ok_or(Errno::INVAL)?;
-    // No flag has a meaning yet, and a group only has one with a flag.
-    if head.flags() != 0 || head.group() != 0 {
+    // A group has a meaning only with a flag that no opcode takes yet.
+    if head.flags() & !opcode.flags().bits() != 0 || head.group() != 0 {
         return Err(Errno::INVAL);
     }
     match opcode.origin() {
         Origin::Forwarded => start_forwarded(cx, opcode, entry),
-        Origin::Kernel => start_here(cx, opcode, entry),
+        Origin::Kernel => start_here(cx, opcode, head.flags(), entry),
         Origin::KernelOnly => Err(Errno::INVAL),
         Origin::Reserved => Err(Errno::NOSYS),
     }
@@ -74,7 +74,8 @@ fn start_forwarded(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult 
     }
 }
 
-fn start_here(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
+fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpResult {
+    let is_multishot = flags & SqeFlags::MULTISHOT.bits() != 0;
     match opcode {
         Opcode::Nop => nop::start(),
         Opcode::Probe => nop::probe(entry),
@@ -86,7 +87,13 @@ fn start_here(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
         Opcode::Poll => poll::start(cx, entry),
         Opcode::ObtainFd => pass::obtain(cx, entry),
         Opcode::Timeout => timeout::start(cx, entry),
-        Opcode::CancelTag => cancel::start(cx, entry),
+        Opcode::Interval if is_multishot => interval::start(cx, entry),
+        Opcode::Interval => Err(Errno::INVAL),
+        Opcode::TimeoutUpdate => timeout::update(cx, entry),
+        Opcode::TimeoutRemove => timeout::take_away(cx, entry),
+        Opcode::CancelTag => cancel::by_tag(cx, entry),
+        Opcode::CancelHandle => cancel::by_handle(cx, entry),
+        Opcode::CancelAll => cancel::all(cx, entry),
         Opcode::FutexWait => futex::wait(cx, entry),
         Opcode::FutexWake => futex::wake(cx, entry),
         Opcode::Map => memory::map(cx, entry),

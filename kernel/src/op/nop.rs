@@ -18,6 +18,6 @@ pub fn start() -> OpResult {
 pub fn probe(entry: &impl Words) -> OpResult {
     let args = Probe::decode(entry)?;
     let opcode = u8::try_from(args.opcode).ok().and_then(Opcode::from_raw);
-    let exists = opcode.is_some_and(|opcode| matches!(opcode.origin(), Origin::Forwarded | Origin::Kernel));
-    Ok(Outcome::Done(u64::from(exists)))
+    let exists = opcode.filter(|opcode| matches!(opcode.origin(), Origin::Forwarded | Origin::Kernel));
+    Ok(Outcome::Done(exists.map_or(0, |opcode| 1 | u64::from(opcode.flags().bits()) << 8)))
 }

@@ -404,14 +404,14 @@ impl State {
     }
 
     /// Gives back what an operation holds beside an ordinary file: the record of a file that it did not make, a
-    /// file that it sent, or the context that it waited for.
+    /// file that it sent, or one that may be the last handle to a stopped context.
     fn drop_reserve(&self, op: &Op) {
         let opcode = op.opcode.get();
         if forward::makes_file(opcode) && op.arg(0) as u32 != NONE {
             self.files.give(op.arg(0) as u32);
         } else if opcode == Opcode::Sendfd {
             super::pass::let_go(self, op);
-        } else if opcode == ring_abi::Opcode::ContextWait {
+        } else if matches!(opcode, Opcode::ContextWait | Opcode::CancelHandle) && op.file.get() != NONE {
             self.let_go_handle(op.file.replace(NONE));
         }
     }

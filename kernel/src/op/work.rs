@@ -5,7 +5,7 @@
 
 use super::inflight::Wait;
 use super::state::{ByWait, State};
-use super::{cancel, channel, context, death, dormant, exec, memory, refill, register, space};
+use super::{channel, context, death, dormant, exec, memory, refill, register, space, walk};
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use crate::ring::flight;
@@ -63,7 +63,11 @@ fn slice_ops(s: &State, budget: &Budget) -> bool {
         Opcode::SchemeRegister | Opcode::RingCreate => register::slice(s, id, budget),
         Opcode::ContextCreate => context::slice(s, id, budget),
         Opcode::ExecCommit => exec::slice(s, id, budget),
-        Opcode::CancelTag => cancel::slice(s, id, budget),
+        Opcode::CancelTag
+        | Opcode::CancelHandle
+        | Opcode::CancelAll
+        | Opcode::TimeoutUpdate
+        | Opcode::TimeoutRemove => walk::slice(s, id, budget),
         _ => space::slice(s, id, budget),
     };
     if more {

@@ -2,10 +2,10 @@
 
 use super::{Game, Made, pattern};
 use crate::world::{DATA, Program, Ticket};
-use ring_abi::args::{self, CURRENT, CURSOR, LOWEST, Strength, handle, map};
+use ring_abi::args::{self, CURRENT, CURSOR, LOWEST, Strength, cancel, handle, map};
 use ring_abi::layout::{Sizes, word};
 use ring_abi::sync::Ordering::Relaxed;
-use ring_abi::{Sqe, enter};
+use ring_abi::{Sqe, SqeFlags, enter};
 
 /// Bytes that a read asks for at most; every read has a place of its own.
 const PLACE: u64 = 256;
@@ -212,7 +212,7 @@ impl Game {
                 args::Close { fd }.encode(0)
             }
             18..=19 => return (self.some_cancel(program), Note::Nothing),
-            20 => args::Timeout { nanoseconds: dice.roll(5_000_000), flags: 0 }.encode(0),
+            20 => return (self.some_timer(program), Note::Nothing),
             21 => args::FutexWait { address: word, expected: 0, deadline: soon }.encode(0),
             22..=23 => args::FutexWake { address: word, count: dice.roll(3) }.encode(0),
             24 => args::Poll { fd, mask: 1 + dice.roll(3) }.encode(0),
@@ -264,8 +264,36 @@ impl Game {
     fn some_cancel(&mut self, program: Program) -> Sqe {
         let mind = self.minds.entry(program).or_default();
         let tag = self.dice.pick(&mind.recent).map_or(0, |ticket| ticket.0);
-        let strength = if self.dice.one_in(2) { Strength::Ask } else { Strength::Force };
-        args::CancelTag { tag, strength: strength as u32, grace: self.dice.roll(2_000_000) }.encode(0)
+        let fd = self.some_file(program);
+        let dice = &mut self.dice;
+        let strength = if dice.one_in(2) { Strength::Ask } else { Strength::Force } as u32;
+        let strength = strength | if dice.one_in(3) { cancel::FIRST } else { 0 };
+        let grace = dice.roll(2_000_000);
+        match dice.roll(12) {
+            0..=1 => args::CancelHandle { fd, strength, grace }.encode(0),
+            2 => args::CancelAll { strength, grace }.encode(0),
+            _ => args::CancelTag { tag, strength, grace }.encode(0),
+        }
+    }
+
+    /// A timer, or a change of one.
+    fn some_timer(&mut self, program: Program) -> Sqe {
+        let mind = self.minds.entry(program).or_default();
+        let tag = self.dice.pick(&mind.recent).map_or(0, |ticket| ticket.0);
+        let dice = &mut self.dice;
+        let nanoseconds = dice.roll(5_000_000);
+        match dice.roll(8) {
+            0..=2 => args::Timeout { nanoseconds, flags: 0 }.encode(0),
+            3 => args::TimeoutRemove { tag }.encode(0),
+            4 => args::TimeoutUpdate { tag, nanoseconds, flags: dice.roll(2) }.encode(0),
+            _ => {
+                let most = if dice.one_in(2) { 1000 } else { 2_000_000 };
+                let period = 1 + dice.roll(most);
+                let count = dice.roll(50);
+                let interval = args::Interval { first: nanoseconds, period, count, flags: dice.roll(2) };
+                interval.encode(0).with_flags(SqeFlags::MULTISHOT)
+            }
+        }
     }
 
     /// Something about memory, spaces, tables and contexts.

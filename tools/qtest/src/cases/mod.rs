@@ -13,6 +13,7 @@ mod kernel;
 mod paths;
 mod poll;
 mod process;
+mod timers;
 
 use crate::guest::Guest;
 use crate::verdict::Verdict;
@@ -52,6 +53,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         paths::TESTS,
         process::TESTS,
         cancel::TESTS,
+        timers::TESTS,
         faults::TESTS,
         hostile::TESTS,
         contexts::TESTS,

@@ -1,0 +1,93 @@
+//! Operations with more than one completion: those before the last have the flag `MORE`.
+//!
+//! Such an operation has the promised place of its last completion only. For each other it takes a place if one is free.
+//! If none is, it pauses: it leaves what it waits for, so that it costs nothing, and waits on a channel of its ring until
+//! the program has made room and enters. What it would have told meanwhile it keeps as a number in its record.
+//!
+//! - While an operation of a ring is paused, the ring says `NEED_ENTER`, and none of its places is known to be free: so
+//!   every entry takes a road on which paused operations come first.
+//! - One that cannot even pause, for lack of a channel's memory, ends: its last completion has its place.
+#![forbid(unsafe_code)]
+
+use super::channel::{self, Key};
+use super::inflight::{Op, Wait};
+use super::interval;
+use super::state::State;
+use crate::base::budget::ENTRY;
+use crate::ring::duplex::Ring;
+use ring_abi::ring::PushError;
+use ring_abi::{Cqe, CqeFlags, Errno, Opcode};
+
+/// What became of the operations of a ring that were paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relief {
+    /// None is.
+    All,
+    /// There is no room for some.
+    Some,
+    /// The budget ran out.
+    Later,
+}
+
+/// Completes an operation, which goes on. `false`: there is no place for that.
+pub fn more(s: &State, op: &Op, value: u64) -> bool {
+    let ring = s.rings.at(op.ring.get());
+    if !has_place(s, ring) {
+        return false;
+    }
+    ring.cq.claim_known(1);
+    if ring.starved.get() {
+        // Others may be paused.
+        ring.cq.forget_room();
+    }
+    let mut entry = Cqe::new(op.tag.get(), Ok(value));
+    entry.flags = CqeFlags::MORE.bits();
+    s.post(ring, entry);
+    true
+}
+
+/// Whether a completion that was not promised finds a place.
+fn has_place(s: &State, ring: &Ring) -> bool {
+    match ring.cq.ensure_room(&ring.memory.get().cq()) {
+        Ok(()) => true,
+        Err(PushError::Full) => false,
+        Err(PushError::Corrupt) => {
+            s.condemn(ring.owner.get());
+            false
+        }
+    }
+}
+
+/// Lets an operation that waits for nothing wait for a place. It was found that there is none.
+pub fn pause(s: &State, id: u32) -> Result<(), Errno> {
+    let ring = s.rings.at(s.ops.at(id).ring.get());
+    let channel = channel::open(s, Key::Place(ring.id.get()))?;
+    channel::join(s, channel, id, Wait::Channel);
+    ring.starve(true);
+    Ok(())
+}
+
+/// Lets the paused operations of a ring go on, as far as there is room.
+#[cold]
+#[inline(never)]
+pub fn relieve(s: &State, ring: &Ring) -> Relief {
+    while let Some(channel) = channel::find(s, Key::Place(ring.id.get())) {
+        if !has_place(s, ring) {
+            return Relief::Some;
+        }
+        if !s.memory.budget.spend(ENTRY) {
+            ring.cq.forget_room();
+            return Relief::Later;
+        }
+        resume(s, channel::first(s, channel));
+    }
+    Relief::All
+}
+
+/// There may be a place for the next completion of an operation that was paused.
+fn resume(s: &State, id: u32) {
+    match s.ops.at(id).opcode.get() {
+        Opcode::Interval => interval::expired(s, id),
+        opcode => crate::bug!("{opcode:?} was paused"),
+    }
+}
