@@ -495,6 +495,12 @@ impl Consumer {
         Entry(queue.slot(self.head.get().wrapping_add(ahead)))
     }
 
+    /// Position behind the entries that the peer has shown, if it is to be believed.
+    #[inline(always)]
+    pub fn end<const W: usize>(&self, queue: &Queue<'_, W>) -> u32 {
+        queue.tail().load(Acquire)
+    }
+
     /// Takes `count` entries off, without showing it to the peer yet.
     #[inline(always)]
     pub fn advance(&self, count: u32) {

@@ -15,6 +15,6 @@ mod waker;
 pub use join::{Both, JoinHandle, Race, Raced, both, join_all, race, spawn};
 pub(crate) use run::{Running, Turn, turn};
 pub use run::{block_on, run, yield_now};
-pub(crate) use tasks::{Tasks, Turns};
+pub(crate) use tasks::{ROOT, Tasks, Turns};
 pub use time::{Elapsed, sleep, timeout};
 pub(crate) use waker::{index_of, waker};

@@ -147,23 +147,26 @@ impl Ends {
         ready
     }
 
-    /// Takes every request that is there.
+    /// Shows every request that is there: the position behind them, up to which they are to be taken off.
+    ///
+    /// The kernel's index is believed: a wrong one would show what stands in the queue, which is all that can be shown.
     #[inline(always)]
-    pub(crate) fn take_requests(&self, mut each: impl FnMut(Settled<'_>)) -> u32 {
+    pub(crate) fn show_requests(&self, mut each: impl FnMut(Settled<'_>)) -> u32 {
         let queue = self.ring.service_requests();
-        let Ok(ready) = self.requests.ready(&queue) else { corrupt() };
-        if ready == 0 {
-            return 0;
-        }
+        let end = self.requests.end(&queue);
         let mut at = self.requests.position();
-        let end = at.wrapping_add(ready);
         while at != end {
             settled::show(&queue, at, &mut each);
             at = at.wrapping_add(1);
         }
+        at
+    }
+
+    /// Takes requests off that were shown.
+    #[inline(always)]
+    pub(crate) fn take_requests(&self, end: u32) {
         self.requests.move_to(end);
-        self.requests.publish(&queue);
-        ready
+        self.requests.publish(&self.ring.service_requests());
     }
 
     /// Takes the oldest request alone.

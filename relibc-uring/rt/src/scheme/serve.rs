@@ -3,7 +3,7 @@
 
 use super::register::Scheme;
 use super::request::Request;
-use crate::exec::{Running, Turn, Turns, turn, waker};
+use crate::exec::{ROOT, Running, Turn, Turns, turn, waker};
 use crate::ring::current::local;
 use crate::ring::local::Local;
 use alloc::boxed::Box;
@@ -45,9 +45,10 @@ pub struct Stopper(PhantomData<*const ()>);
 impl Stopper {
     /// From now on requests are answered with `ENODEV`; the loop ends when those before are answered.
     pub fn stop(self) {
-        let service = &local().service;
-        service.stopping.set(true);
-        service.wake();
+        let local = local();
+        local.service.stopping.set(true);
+        local.tasks.wake(ROOT);
+        local.service.wake();
     }
 }
 
@@ -135,11 +136,17 @@ fn run(mut server: impl Server) -> Result<(), Errno> {
     let local = local();
     let _running = Running::begin(local);
     let mut patience = 0;
+    if local.service.stopping.get() {
+        local.tasks.wake(ROOT);
+    }
     loop {
         drain(local, &mut server);
-        run_tasks(local, &mut patience);
-        if local.service.stopping.get() {
-            break;
+        if !local.tasks.idle() {
+            run_tasks(local, &mut patience);
+            // Whoever stops the scheme wakes the root.
+            if local.service.stopping.get() {
+                break;
+            }
         }
         local.wait(true);
     }
@@ -152,7 +159,6 @@ fn run(mut server: impl Server) -> Result<(), Errno> {
 }
 
 /// Polls the tasks that are ready.
-#[inline(always)]
 fn run_tasks(local: &Local, patience: &mut u32) {
     while !local.tasks.idle() && turn(local, patience) != Turn::Idle {}
 }
@@ -211,11 +217,12 @@ impl Server for Refusal {
 fn drain(local: &Local, server: &mut impl Server) -> bool {
     const READ: u16 = Opcode::Read.raw() as u16;
     const WRITE: u16 = Opcode::Write.raw() as u16;
-    local.ends().take_requests(|entry| match entry.words()[0] as u16 {
+    let end = local.ends().show_requests(|entry| match entry.words()[0] as u16 {
         READ => server.serve(local, Request::known::<READ>(entry.words())),
         WRITE => server.serve(local, Request::known::<WRITE>(entry.words())),
         _ => serve_rarely(local, entry, server),
     });
+    local.ends().take_requests(end);
     local.service.pending.is_empty()
 }
 
