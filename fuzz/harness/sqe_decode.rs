@@ -51,7 +51,7 @@ fn submission(sqe: Sqe, words: [u64; 8]) {
         Close Dup Read Write Fsize Fchmod Fchown Fcntl Fevent Sendfd Fpath Frename Fstat Fstatvfs Fsync
         Ftruncate Futimens Cancel Getdents CloseMsg Call OpenAt Flink Recvfd UnlinkAt
         Nop Probe Timeout CancelTag Poll FutexWait FutexWake Map Unmap Protect SpaceCreate SpaceFork
-        Interval TimeoutUpdate TimeoutRemove CancelHandle CancelAll
+        Interval TimeoutUpdate TimeoutRemove CancelHandle CancelAll FutexWaitMany
         SpaceWrite ExecCommit ContextCreate ContextRegs ContextStart ContextStop ContextKill ContextWait
         ContextIdentity Exit TableCreate HandleDup HandleFlags SchemeRegister RingCreate ObtainFd
         CallHandler EndWord Seek);

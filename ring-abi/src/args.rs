@@ -22,6 +22,11 @@ arguments! {
         fd: u64 = 0,
     }
     /// Opens another file from one. Result: a handle.
+    ///
+    /// With the flag `MULTISHOT` the daemon, which sees the flag, may answer with [`MORE`](crate::CqeFlags::MORE): the
+    /// program gets the handle in a completion with that flag, and the daemon is asked again, in a request of its own, once
+    /// there is a place for the next completion. So a listening socket gives one connection after the other. The name is
+    /// read anew each time and must stay as it is. An error, or an answer without the flag, is the last.
     Dup {
         /// The handle to start from.
         fd: u64 = 0,
@@ -221,7 +226,7 @@ arguments! {
         /// Bytes of the path.
         length: u64 = 2,
     }
-    /// Receives a handle from a file's daemon. Result: a handle.
+    /// Receives a handle from a file's daemon. Result: a handle. With the flag `MULTISHOT` again and again, as [`Dup`].
     Recvfd {
         /// The handle.
         fd: u64 = 0,
@@ -323,6 +328,11 @@ arguments! {
         grace: u64 = 1,
     }
     /// Completes when a file has one of the asked events. Result: those it has.
+    ///
+    /// With the flag `MULTISHOT` it completes, with the flag [`MORE`](crate::CqeFlags::MORE), for what the file has when it
+    /// begins, and then each time that its daemon tells of events (and for the serial line at each input): it says what
+    /// happened and not what still is so, and a program reads until there is no more before it waits for the next. Where
+    /// completions find no place, their events are told in one, together with what the file has then.
     Poll {
         /// The handle.
         fd: u64 = 0,
@@ -335,6 +345,16 @@ arguments! {
         address: u64 = 0,
         /// Value that the word must have.
         expected: u32 = 1,
+        /// Absolute nanoseconds of the monotonic clock; `u64::MAX` for never.
+        deadline: u64 = 2,
+    }
+    /// Waits for several words: at most [`futex::MOST`](crate::futex::MOST), none twice (`EINVAL`). Result: the index of
+    /// the one that was woken; it waits for none of them any more. `EAGAIN` if the value of any differs; `ETIMEDOUT`.
+    FutexWaitMany {
+        /// Address of an array of [`futex::Word`](crate::futex::Word)s, which is read once, now.
+        words: u64 = 0,
+        /// Number of them.
+        count: u32 = 1,
         /// Absolute nanoseconds of the monotonic clock; `u64::MAX` for never.
         deadline: u64 = 2,
     }

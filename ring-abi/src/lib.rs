@@ -21,6 +21,7 @@ pub mod cqe;
 pub mod enter;
 pub mod errno;
 pub mod field;
+pub mod futex;
 pub mod layout;
 pub mod map;
 pub mod opcode;

@@ -206,6 +206,8 @@ opcodes! {
     CancelHandle = 101, Kernel, None;
     /// Cancels the operations of this ring.
     CancelAll = 102, Kernel, None;
+    /// Waits until one of several words is woken, if all have the expected values.
+    FutexWaitMany = 103, Kernel, None;
     /// Reserved for tracing a context.
     Trace = 112, Reserved, None;
 }
@@ -220,7 +222,7 @@ impl Opcode {
     /// The flags that a submission of it may have; any other is `EINVAL`.
     pub const fn flags(self) -> SqeFlags {
         match self {
-            Opcode::Interval => SqeFlags::MULTISHOT,
+            Opcode::Interval | Opcode::Poll | Opcode::Dup | Opcode::Recvfd => SqeFlags::MULTISHOT,
             _ => SqeFlags::empty(),
         }
     }

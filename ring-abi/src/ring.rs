@@ -336,6 +336,12 @@ impl Promiser {
         self.claimed.set(self.claimed.get().wrapping_add(count));
     }
 
+    /// Takes promises of places back, which will not be filled.
+    pub fn release(&self, count: u32) {
+        debug_assert!(self.held() >= count, "no more places than are promised");
+        self.claimed.set(self.claimed.get().wrapping_sub(count));
+    }
+
     /// Forgets which slots are free, so that whoever needs one looks at the peer's index again.
     pub fn forget_room(&self) {
         self.out.end.set(self.claimed.get());

@@ -341,6 +341,7 @@ const OPCODES: &[(u8, &str, Origin, Payload)] = {
         (100, "TimeoutRemove", Kernel, None),
         (101, "CancelHandle", Kernel, None),
         (102, "CancelAll", Kernel, None),
+        (103, "FutexWaitMany", Kernel, None),
         (112, "Trace", Reserved, None),
     ]
 };
@@ -349,7 +350,7 @@ const OPCODES: &[(u8, &str, Origin, Payload)] = {
 fn flags_of_opcodes() {
     for &opcode in Opcode::ALL {
         let expected = match opcode {
-            Opcode::Interval => SqeFlags::MULTISHOT,
+            Opcode::Interval | Opcode::Poll | Opcode::Dup | Opcode::Recvfd => SqeFlags::MULTISHOT,
             _ => SqeFlags::empty(),
         };
         assert_eq!(opcode.flags(), expected, "{opcode:?}");

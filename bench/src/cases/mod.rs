@@ -11,6 +11,7 @@ mod pages;
 mod pingpong;
 mod process;
 mod read;
+mod repeat;
 mod system;
 mod thread;
 mod timer;
@@ -81,6 +82,10 @@ pub(crate) const CASES: &[Case] = &[
         pingpong::run,
     ),
     case("timer.wait", "a deadline to its waiter running", timer::run),
+    case("timer.repeat", "an expiry of an interval while its program computes", repeat::interval),
+    case("poll.multishot", "a byte written to a pipe, and the event of its other end", repeat::poll),
+    case("accept.multishot", "a handle that comes in at a daemon's file, and its close", repeat::accept),
+    case("cancel.all", "one of 32 timeouts that one operation cancels", repeat::cancel),
     case("irq.wait", "an interrupt to its waiter running", irq::run),
     case("page.map_unmap", "map and unmap one page", pages::one),
     case("page.map_unmap.16", "map and unmap 16 pages", pages::sixteen),

@@ -7,7 +7,9 @@ use crate::base::budget::STEP;
 use crate::base::list::Chain;
 use crate::context::context::State as Run;
 use crate::op::channel::{self, Key};
+use crate::op::incoming;
 use crate::op::inflight::Wait;
+use crate::op::several;
 use crate::op::state::{ByDoom, ByTable, ByTurn, State};
 use crate::ring::flight;
 use ring_abi::Opcode;
@@ -22,7 +24,7 @@ impl Kernel {
         s.memory.audit().map_err(String::from)?;
         let in_rings = rings(s)?;
         let detached = links(s)?;
-        let known = in_rings.len().wrapping_add(detached);
+        let known = in_rings.len().wrapping_add(detached).wrapping_add(arms(s, &in_rings)?);
         let working = s
             .ops
             .names()
@@ -61,6 +63,8 @@ fn rings(s: &State) -> Result<HashSet<u32>, String> {
             let before = seen.len();
             // An exec that goes on has no completion to come.
             let mut silent = 0_usize;
+            // Some have a place for an answer beside that of their last completion.
+            let mut further = 0_usize;
             let mut at = flight::first(ring);
             while at != NONE {
                 let op = s.ops.at(at);
@@ -68,9 +72,10 @@ fn rings(s: &State) -> Result<HashSet<u32>, String> {
                     return Err(format!("operation {at} is in the list of ring {ring_id}: {op:?}"));
                 }
                 silent = silent.wrapping_add(usize::from(op.opcode.get() == Opcode::ExecCommit));
+                further = further.wrapping_add(usize::from(incoming::holds_place(op)));
                 at = flight::after(&op.of_ring);
             }
-            let started = seen.len().wrapping_sub(before).wrapping_sub(silent);
+            let started = seen.len().wrapping_sub(before).wrapping_sub(silent).wrapping_add(further);
             let promised = ring.cq.held() as usize;
             // A context that ends, or is to, keeps no promises.
             let context = s.contexts.at(id);
@@ -83,6 +88,26 @@ fn rings(s: &State) -> Result<HashSet<u32>, String> {
         }
     }
     Ok(seen)
+}
+
+/// Records beside the operations that wait for several words: each waits for its operation, on a channel of its own.
+/// Gives their number.
+fn arms(s: &State, ops: &HashSet<u32>) -> Result<usize, String> {
+    let mut seen = HashSet::new();
+    for &id in ops.iter().filter(|&&id| s.ops.at(id).wait.get() == Wait::Several) {
+        let mut channels = HashSet::new();
+        for arm_id in several::arms(s, s.ops.at(id)) {
+            let arm = s.ops.at(arm_id);
+            let is_alone = seen.insert(arm_id) && channels.insert(arm.object.get());
+            if several::parent(arm) != Some(id) || !arm.is_detached() || !is_alone {
+                return Err(format!("record {arm_id} is no arm of operation {id}: {arm:?}"));
+            }
+        }
+        if channels.is_empty() {
+            return Err(format!("operation {id} waits for none of several words"));
+        }
+    }
+    Ok(seen.len())
 }
 
 /// Rings with paused operations: they say so, and no place is known to be free.

@@ -9,7 +9,7 @@ use super::cx::Cx;
 use super::inflight::{Notice, Wait};
 use super::state::{ByWait, State};
 use super::walk::{Deed, Extent, Walk, Which};
-use super::{OpResult, channel, cursor, forward, open, tell};
+use super::{OpResult, channel, cursor, forward, incoming, multishot, open, several, tell};
 use crate::base::NONE;
 use crate::ring::flight;
 use crate::scheme::link::Link;
@@ -118,6 +118,7 @@ fn leave(s: &State, id: u32) {
         Wait::Room => s.links.at(op.object.get()).waiting.remove(&ByWait(&s.ops), id),
         Wait::Turn => s.files.at(op.file.get()).turns.remove(&ByWait(&s.ops), id),
         Wait::Channel => channel::leave(s, id),
+        Wait::Several => several::release(s, id),
         Wait::End => s.contexts.at(op.object.get()).watchers.remove(&ByWait(&s.ops), id),
         Wait::Time | Wait::Free | Wait::Reply | Wait::Work => {}
     }
@@ -137,6 +138,9 @@ pub fn detach(s: &State, id: u32, error: Option<Errno>) {
         s.timers.remove(s, id);
     }
     cursor::release(s, id);
+    if incoming::holds_place(op) {
+        multishot::release(ring);
+    }
     if let Some(error) = error {
         s.post(ring, Cqe::new(op.tag.get(), Err(error)));
     }

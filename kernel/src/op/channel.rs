@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::inflight::Wait;
+use super::several;
 use super::state::{ByWait, State};
 use crate::base::NONE;
 use crate::base::budget::{Budget, ENTRY};
@@ -171,11 +172,19 @@ pub fn wake(s: &State, id: u32, count: u64) -> u64 {
 fn wake_some(s: &State, id: u32, channel: &Channel, total: u32) {
     let number = total.min(AT_ONCE);
     leave_for_later(s, id, channel, total.wrapping_sub(number));
-    for _ in 0..number {
+    for done in 1..=number {
         // The last one to leave frees the channel, and then is the last here.
         let op_id = channel.waiters.first();
         leave(s, op_id);
-        s.end_op(op_id, Ok(0), 0);
+        if s.ops.at(op_id).is_detached() {
+            several::woken(s, op_id);
+            if done != total && !s.memory.budget.has(ENTRY) {
+                // It left many channels.
+                return leave_for_later(s, id, channel, total.wrapping_sub(done));
+            }
+        } else {
+            s.end_op(op_id, Ok(0), 0);
+        }
     }
 }
 
@@ -201,21 +210,15 @@ pub fn slice(s: &State, budget: &Budget) -> bool {
     true
 }
 
-/// Calls `ready` for each operation on a channel; those for which it gives a value complete with it.
-///
-/// Walks at most `most` of them and says whether that was all.
-pub fn complete_where(s: &State, id: u32, most: u32, ready: impl Fn(u32) -> Option<u64>) -> bool {
+/// Does something with each of the first `most` operations on a channel, which may take it from there.
+pub fn for_each(s: &State, id: u32, most: u32, act: impl Fn(u32)) {
     let mut at = s.channels.at(id).waiters.first();
     for _ in 0..most {
         if at == NONE {
-            return true;
+            return;
         }
         let next = s.ops.at(at).queue.next();
-        if let Some(value) = ready(at) {
-            leave(s, at);
-            s.end_op(at, Ok(value), 0);
-        }
+        act(at);
         at = next;
     }
-    at == NONE
 }

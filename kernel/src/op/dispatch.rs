@@ -9,8 +9,8 @@
 use super::cx::Cx;
 use super::state::State;
 use super::{
-    OpResult, Outcome, cancel, context, exec, forward, futex, handle, interval, memory, nop, open, pass,
-    poll, register, space, timeout,
+    OpResult, Outcome, cancel, context, exec, forward, futex, handle, incoming, interval, memory, nop, open,
+    pass, poll, register, several, space, timeout,
 };
 use crate::context::context::State as Run;
 use crate::ring::duplex::Ring;
@@ -56,26 +56,33 @@ fn start_any(cx: Cx<'_>, head: Head, entry: impl Words + Copy) -> OpResult {
         return Err(Errno::INVAL);
     }
     match opcode.origin() {
-        Origin::Forwarded => start_forwarded(cx, opcode, entry),
+        Origin::Forwarded => start_forwarded(cx, opcode, head.flags(), entry),
         Origin::Kernel => start_here(cx, opcode, head.flags(), entry),
         Origin::KernelOnly => Err(Errno::INVAL),
         Origin::Reserved => Err(Errno::NOSYS),
     }
 }
 
-fn start_forwarded(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
+/// Whether a submission may complete more than once.
+fn is_multishot(flags: u8) -> bool {
+    flags & SqeFlags::MULTISHOT.bits() != 0
+}
+
+fn start_forwarded(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpResult {
     match opcode {
         Opcode::OpenAt | Opcode::UnlinkAt => open::start(cx, opcode, entry),
         Opcode::Sendfd => pass::start_send(cx, entry),
         _ => {
             let args = [entry.arg(0), entry.arg(1), entry.arg(2), entry.arg(3), entry.arg(4)];
+            if is_multishot(flags) {
+                return incoming::start(cx, opcode, args);
+            }
             forward::start(cx, opcode, args)
         }
     }
 }
 
 fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpResult {
-    let is_multishot = flags & SqeFlags::MULTISHOT.bits() != 0;
     match opcode {
         Opcode::Nop => nop::start(),
         Opcode::Probe => nop::probe(entry),
@@ -84,10 +91,11 @@ fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpR
         Opcode::HandleFlags => handle::flags(cx, entry),
         Opcode::TableCreate => handle::table(cx, entry),
         Opcode::Seek => super::cursor::seek(cx, entry),
+        Opcode::Poll if is_multishot(flags) => poll::start_multishot(cx, entry),
         Opcode::Poll => poll::start(cx, entry),
         Opcode::ObtainFd => pass::obtain(cx, entry),
         Opcode::Timeout => timeout::start(cx, entry),
-        Opcode::Interval if is_multishot => interval::start(cx, entry),
+        Opcode::Interval if is_multishot(flags) => interval::start(cx, entry),
         Opcode::Interval => Err(Errno::INVAL),
         Opcode::TimeoutUpdate => timeout::update(cx, entry),
         Opcode::TimeoutRemove => timeout::take_away(cx, entry),
@@ -95,6 +103,7 @@ fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpR
         Opcode::CancelHandle => cancel::by_handle(cx, entry),
         Opcode::CancelAll => cancel::all(cx, entry),
         Opcode::FutexWait => futex::wait(cx, entry),
+        Opcode::FutexWaitMany => several::wait(cx, entry),
         Opcode::FutexWake => futex::wake(cx, entry),
         Opcode::Map => memory::map(cx, entry),
         Opcode::Unmap => memory::unmap(cx, entry),

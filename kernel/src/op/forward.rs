@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use super::cx::Cx;
+use super::incoming;
 use super::inflight::{Op, PLAIN_READ, Wait};
 use super::state::{ByWait, State};
 use super::{OpResult, Outcome};
@@ -201,7 +202,7 @@ fn wait_for_room(s: &State, id: u32, op: &Op, link: &Link) {
 /// Frees the record of an operation whose submission fails after it was taken.
 #[cold]
 #[inline(never)]
-fn abandon(s: &State, id: u32) {
+pub fn abandon(s: &State, id: u32) {
     flight::remove(s, &s.ops.at(id).of_ring);
     super::cursor::release(s, id);
     s.drop_op(id);
@@ -232,7 +233,8 @@ fn send(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<b
     }
 
     let file = asked.file.id.get();
-    let words = [head(request.opcode, tag), file, buffer, length, request.offset, request.more];
+    let head = head(request.opcode, tag) | u64::from(incoming::flags(op).bits()) << 8;
+    let words = [head, file, buffer, length, request.offset, request.more];
     let requests = daemon.memory.get();
     write(asked.context, requests.service_requests().slot(daemon.rq.position()), words);
     publish(daemon, 1);

@@ -7,12 +7,14 @@
 use super::channel::{self, Key};
 use super::cx::Cx;
 use super::inflight::Wait;
+use super::state::State;
 use super::{OpResult, Outcome};
 use crate::mem::user::{self, Access};
 use ring_abi::args::{FutexWait, FutexWake};
 use ring_abi::{Errno, Opcode, Words};
 
-fn key(cx: &Cx<'_>, address: u64) -> Key {
+/// What the word at an address is called.
+pub fn key(cx: &Cx<'_>, address: u64) -> Key {
     let (object, offset) = cx.space().futex_key(&cx.s.memory, cx.context.space.get(), address);
     Key::Futex { object, offset }
 }
@@ -25,13 +27,7 @@ pub fn wait(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     if s.memory.machine.load_u32(place) != args.expected {
         return Err(Errno::AGAIN);
     }
-    let timed = args.deadline != ring_abi::enter::NO_DEADLINE;
-    if timed {
-        if args.deadline <= s.memory.machine.now() {
-            return Err(Errno::TIMEDOUT);
-        }
-        s.timers.ensure_one(&s.memory)?;
-    }
+    let timed = is_timed(s, args.deadline)?;
     let channel = channel::open(s, key(cx, args.address))?;
     let id = match cx.start_op(Opcode::FutexWait) {
         Ok(id) => id,
@@ -47,6 +43,18 @@ pub fn wait(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         s.step.rearm();
     }
     Ok(Outcome::Parked)
+}
+
+/// Whether a wait has a deadline, for which there is memory then. `ETIMEDOUT` if it has come.
+pub fn is_timed(s: &State, deadline: u64) -> Result<bool, Errno> {
+    if deadline == ring_abi::enter::NO_DEADLINE {
+        return Ok(false);
+    }
+    if deadline <= s.memory.machine.now() {
+        return Err(Errno::TIMEDOUT);
+    }
+    s.timers.ensure_one(&s.memory)?;
+    Ok(true)
 }
 
 /// Wakes those who wait for a word, first come first served.

@@ -3,6 +3,7 @@
 //! It is filed under the one thing that can wake it, and in its ring's circle so that it can be cancelled.
 //! A forwarded operation whose asker is gone or has cancelled it by force is detached: its ring is `NONE`,
 //! and only the daemon's reply or death frees it.
+//! A wait for several words has a record more for each word, which no ring has.
 //! A record whose plain read was answered may wait at its link for the next one (see [`crate::scheme::link`]).
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,8 @@ pub enum Wait {
     Turn,
     /// A futex's wake-up, a file's event or an interrupt: on a channel.
     Channel,
+    /// One of several words: its arms are on their channels (see [`super::several`]).
+    Several,
     /// Only its deadline.
     Time,
     /// A context's end: in its `watchers`.

@@ -9,9 +9,8 @@ use super::cx::Cx;
 use super::inflight::Wait;
 use super::state::State;
 use super::stats::count;
-use super::{OpResult, Outcome};
+use super::{OpResult, Outcome, poll};
 use crate::arch::IRQ_SERIAL;
-use crate::context::file::File;
 use crate::mem::user;
 use ring_abi::args::event;
 use ring_abi::{Errno, Opcode};
@@ -35,7 +34,8 @@ pub fn read_serial(cx: &Cx<'_>, file_id: u32, buffer: u64, length: u64) -> OpRes
         return take_input(cx.s, cx.space(), buffer, length).map(Outcome::Done);
     }
     cx.s.memory.machine.irq_enable(IRQ_SERIAL, true);
-    park(cx, IRQ_SERIAL, file_id, Opcode::Read, [0, buffer, length, u64::from(IRQ_SERIAL), 0])
+    let args = [0, buffer, length, u64::from(IRQ_SERIAL), 0];
+    park(cx, IRQ_SERIAL, file_id, Opcode::Read, args).map(|_| Outcome::Parked)
 }
 
 fn take_input(s: &State, space: &crate::mem::space::Space, buffer: u64, length: u64) -> Result<u64, Errno> {
@@ -68,21 +68,33 @@ pub fn wait(cx: &Cx<'_>, line: u8, file_id: u32, buffer: u64, length: u64) -> Op
         return Ok(Outcome::Done(8));
     }
     cx.s.memory.machine.irq_enable(line, true);
-    park(cx, line, file_id, Opcode::Read, [0, buffer, length, u64::from(line), 0])
+    let args = [0, buffer, length, u64::from(line), 0];
+    park(cx, line, file_id, Opcode::Read, args).map(|_| Outcome::Parked)
 }
 
 fn seen(s: &State, line: u8) -> u64 {
     s.interrupts.get(usize::from(line)).map_or(0, |count| count.get())
 }
 
-/// Waits for an event of a line's file.
-pub fn poll(cx: &Cx<'_>, file_id: u32, file: &File, mask: u64) -> OpResult {
-    let _ = file;
+/// Waits for input: the operation.
+pub fn poll(cx: &Cx<'_>, file_id: u32, mask: u64) -> Result<u32, Errno> {
     cx.s.memory.machine.irq_enable(IRQ_SERIAL, true);
     park(cx, IRQ_SERIAL, file_id, Opcode::Poll, [0, mask, 0, u64::from(IRQ_SERIAL), 0])
 }
 
-fn park(cx: &Cx<'_>, line: u8, file_id: u32, opcode: Opcode, args: [u64; 5]) -> OpResult {
+/// A poll that was paused goes on. It waits for nothing now, and there is a place for what it has to tell.
+pub fn poll_again(s: &State, id: u32) {
+    let events = poll::untold(s.ops.at(id));
+    match channel::open(s, Key::Line(IRQ_SERIAL)) {
+        Ok(channel) if !channel::is_full(s, channel, MOST) => {
+            channel::join(s, channel, id, Wait::Channel);
+            poll::tell(s, id, events);
+        }
+        _ => s.end_op(id, Ok(events), 0),
+    }
+}
+
+fn park(cx: &Cx<'_>, line: u8, file_id: u32, opcode: Opcode, args: [u64; 5]) -> Result<u32, Errno> {
     let s = cx.s;
     let channel = channel::open(s, Key::Line(line))?;
     if channel::is_full(s, channel, MOST) {
@@ -102,7 +114,7 @@ fn park(cx: &Cx<'_>, line: u8, file_id: u32, opcode: Opcode, args: [u64; 5]) -> 
         op.set_arg(index, value);
     }
     channel::join(s, channel, id, Wait::Channel);
-    Ok(Outcome::Parked)
+    Ok(id)
 }
 
 /// A line was raised: those who wait for it complete.
@@ -110,23 +122,27 @@ pub fn raised(s: &State, line: u8) {
     if let Some(counter) = s.interrupts.get(usize::from(line)) {
         count(counter);
     }
-    for _ in 0..MOST {
-        let Some(channel) = channel::find(s, Key::Line(line)) else { return };
+    let Some(channel) = channel::find(s, Key::Line(line)) else { return };
+    channel::for_each(s, channel, MOST, |id| {
         if line == IRQ_SERIAL && !has_input(s) {
             return;
         }
-        let id = channel::first(s, channel);
+        let op = s.ops.at(id);
+        if op.opcode.get() == Opcode::Poll {
+            let now = op.arg(1) & event::READ;
+            if now != 0 {
+                poll::tell(s, id, now);
+            }
+            return;
+        }
         channel::leave(s, id);
         let result = finish(s, id, line);
         s.end_op(id, result, 0);
-    }
+    });
 }
 
 fn finish(s: &State, id: u32, line: u8) -> Result<u64, Errno> {
     let op = s.ops.at(id);
-    if op.opcode.get() == Opcode::Poll {
-        return Ok(op.arg(1) & event::READ);
-    }
     let ring = s.rings.at(op.ring.get());
     let space = s.memory.space(ring.space.get());
     if line == IRQ_SERIAL {

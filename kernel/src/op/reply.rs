@@ -4,6 +4,7 @@
 //! what was asked is an error of the daemon (`EIO`), and bytes go only where the program asked for them.
 #![forbid(unsafe_code)]
 
+use super::incoming;
 use super::inflight::{Notice, Op, PLAIN_READ, Wait};
 use super::state::State;
 use super::stats::count;
@@ -188,6 +189,9 @@ fn take_other(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
     if op.is_detached() {
         return super::cancel::late_reply(s, link, id, entry);
     }
+    if incoming::is_more(op, entry) {
+        return incoming::answered(s, link, id, entry);
+    }
     let (result, extra) = finish(s, link, op, entry.tag, entry);
     link.unbind(&s.slots, entry.tag);
     if op.notice.get() != Notice::None {
@@ -255,8 +259,9 @@ fn out_slowly(s: &State, ring: &Ring, address: u64, slot: Fixed, count: u64) -> 
 }
 
 /// What an operation completes with, given the daemon's answer.
-fn finish(s: &State, link: &Link, op: &Op, tag: u32, entry: Cqe) -> (Result<u64, Errno>, u32) {
+pub fn finish(s: &State, link: &Link, op: &Op, tag: u32, entry: Cqe) -> (Result<u64, Errno>, u32) {
     let answer = match (op.opcode.get(), entry.result()) {
+        _ if entry.flags & !7 != 0 => Err(Errno::IO),
         _ if entry.flags & 7 == CqeKind::WithFd as u8 => super::pass::answer_with_handle(s, link, op, entry),
         _ if entry.flags != 0 => Err(Errno::IO),
         (Opcode::OpenAt, Err(Errno::XDEV)) => return leads_on(s, link, op, tag, entry),

@@ -6,7 +6,9 @@
 
 use super::channel::Channel;
 use super::forward;
+use super::incoming;
 use super::inflight::{Notice, Op, Shape, Wait};
+use super::multishot;
 use super::stats::Stats;
 use super::step::Step;
 use crate::arch::{IRQ_LINES, Machine, StateBlock};
@@ -403,10 +405,13 @@ impl State {
         }
     }
 
-    /// Gives back what an operation holds beside an ordinary file: the record of a file that it did not make, a
+    /// Gives back what an operation holds beside an ordinary file: the place for an answer, the record of a file that it did not make, a
     /// file that it sent, or one that may be the last handle to a stopped context.
     fn drop_reserve(&self, op: &Op) {
         let opcode = op.opcode.get();
+        if let (true, Some(ring)) = (incoming::holds_place(op), self.rings.get(op.ring.get())) {
+            multishot::release(ring);
+        }
         if forward::makes_file(opcode) && op.arg(0) as u32 != NONE {
             self.files.give(op.arg(0) as u32);
         } else if opcode == Opcode::Sendfd {

@@ -15,7 +15,7 @@ use ring_abi::{Errno, Opcode};
 
 /// What looking at an operation is reckoned to cost.
 const LOOK: u32 = 20;
-/// A walk of so many operations is done in one go.
+/// A walk of so many operations is done in one go if there is no memory to go on later.
 const SHORT: u32 = 16;
 
 /// Which operations are meant.
@@ -77,14 +77,15 @@ impl Walk {
     pub fn start(mut self, cx: &Cx<'_>, opcode: Opcode) -> OpResult {
         let s = cx.s;
         let last = flight::last(cx.ring);
-        if cx.ring.cq.held() <= SHORT {
+        let record = s.ops.ensure_one(&s.memory);
+        if record.is_err() && cx.ring.cq.held() <= SHORT {
             self.run(s, last, |units| {
                 cx.budget.charge(units);
                 true
             })?;
             return self.result().map(Outcome::Done);
         }
-        s.ops.ensure_one(&s.memory)?;
+        record?;
 
         let rest = self.run(s, last, |units| cx.budget.spend(units))?;
         if rest == NONE {

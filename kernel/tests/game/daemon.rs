@@ -5,15 +5,16 @@ use crate::world::Daemon;
 use ring_abi::args::{self, event};
 use ring_abi::layout::word;
 use ring_abi::sync::Ordering::Relaxed;
-use ring_abi::{Cqe, CqeKind, Errno, Opcode, Sqe, enter};
+use ring_abi::{Cqe, CqeFlags, CqeKind, Errno, Opcode, Sqe, SqeFlags, enter};
 
 impl Game {
     /// Takes requests, answers some, waits for more.
     pub(super) fn serve(&mut self, daemon: Daemon) {
         match self.dice.roll(40) {
             0..=22 => {
+                let oneway = SqeFlags::ONEWAY.bits();
                 if let Some(request) =
-                    daemon.raw_request(&mut self.world).filter(|request| request.flags == 0)
+                    daemon.raw_request(&mut self.world).filter(|request| request.flags & oneway == 0)
                 {
                     self.world.hands(daemon).push(request);
                 }
@@ -70,7 +71,13 @@ impl Game {
             2 => {
                 Cqe { flags: self.dice.roll(256) as u8, ..Cqe::new(request.tag, Ok(self.dice.roll(1 << 40))) }
             }
-            _ => self.right_answer(daemon, &request),
+            _ => {
+                let mut answer = self.right_answer(daemon, &request);
+                if request.flags & SqeFlags::MULTISHOT.bits() != 0 && !self.dice.one_in(3) {
+                    answer.flags |= CqeFlags::MORE.bits();
+                }
+                answer
+            }
         };
         let is_answer = CqeKind::from_flags(reply.flags) != Some(CqeKind::SendFevent);
         if !daemon.try_reply_with(&mut self.world, reply) || !is_answer {

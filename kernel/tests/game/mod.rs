@@ -61,6 +61,8 @@ pub struct Score {
     pub failures: u64,
     /// Reads whose bytes were compared.
     pub reads: u64,
+    /// Completions after which others came.
+    pub more: u64,
     /// Programs and daemons that ended.
     pub ends: u64,
 }
@@ -72,6 +74,7 @@ impl Score {
             completions: self.completions + other.completions,
             failures: self.failures + other.failures,
             reads: self.reads + other.reads,
+            more: self.more + other.more,
             ends: self.ends + other.ends,
         }
     }

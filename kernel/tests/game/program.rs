@@ -5,7 +5,7 @@ use crate::world::{DATA, Program, Ticket};
 use ring_abi::args::{self, CURRENT, CURSOR, LOWEST, Strength, cancel, handle, map};
 use ring_abi::layout::{Sizes, word};
 use ring_abi::sync::Ordering::Relaxed;
-use ring_abi::{Sqe, SqeFlags, enter};
+use ring_abi::{CqeFlags, Sqe, SqeFlags, enter, futex};
 
 /// Bytes that a read asks for at most; every read has a place of its own.
 const PLACE: u64 = 256;
@@ -15,6 +15,8 @@ const PLACES: u64 = 256;
 const WORDS: u64 = DATA + PLACE * PLACES;
 /// Where names go.
 const PATHS: u64 = WORDS + 8192;
+/// Where arrays of words to wait for go.
+const WAITS: u64 = PATHS + 4096;
 /// Where maps come and go.
 const ARENA: u64 = 0x3000_0000;
 
@@ -24,6 +26,9 @@ enum Note {
     Read(u64, u64),
     Makes(Made),
 }
+
+/// It makes a file, or many.
+const FILE: Note = Note::Makes(Made::File);
 
 /// Sizes of a further ring.
 const RING: Sizes = Sizes { sq: 2, cq: 3, service: None };
@@ -147,7 +152,10 @@ impl Game {
                 self.score.reads += 1;
                 continue;
             }
-            let (Some(made), Ok(value)) = (mind.makes.remove(&ticket), result) else { continue };
+            let goes_on = cqe.flags & CqeFlags::MORE.bits() != 0;
+            let made = if goes_on { mind.makes.get(&ticket).copied() } else { mind.makes.remove(&ticket) };
+            self.score.more += u64::from(goes_on);
+            let (Some(made), Ok(value)) = (made, result) else { continue };
             assert!(value < 4096 || made == Made::Ring, "a handle: {value}");
             match made {
                 Made::File => mind.files.push(value),
@@ -213,9 +221,13 @@ impl Game {
             }
             18..=19 => return (self.some_cancel(program), Note::Nothing),
             20 => return (self.some_timer(program), Note::Nothing),
+            21 if dice.one_in(2) => return (self.some_wait(program, soon), Note::Nothing),
             21 => args::FutexWait { address: word, expected: 0, deadline: soon }.encode(0),
             22..=23 => args::FutexWake { address: word, count: dice.roll(3) }.encode(0),
-            24 => args::Poll { fd, mask: 1 + dice.roll(3) }.encode(0),
+            24 => {
+                let poll = args::Poll { fd, mask: 1 + dice.roll(3) }.encode(0);
+                if dice.one_in(2) { poll.with_flags(SqeFlags::MULTISHOT) } else { poll }
+            }
             25 => args::Call { fd, buffer: word, length: dice.roll(300), verb: 0, argument: 0 }.encode(0),
             26 => {
                 let buffer = ARENA + dice.roll(32) * 4096;
@@ -226,8 +238,15 @@ impl Game {
                 let sent = dice.roll(if uses_kernel { 2 } else { 12 });
                 args::Sendfd { fd, sent, flags: 0, argument: 0 }.encode(0)
             }
-            28 => return (args::Recvfd { fd, flags: 0, argument: 0 }.encode(0), Note::Makes(Made::File)),
-            _ => return (args::Dup { fd, buffer: word, length: 4 }.encode(0), Note::Makes(Made::File)),
+            28 => {
+                let receive = args::Recvfd { fd, flags: 0, argument: 0 }.encode(0);
+                let many = dice.one_in(2);
+                return (if many { receive.with_flags(SqeFlags::MULTISHOT) } else { receive }, FILE);
+            }
+            _ => {
+                let dup = args::Dup { fd, buffer: word, length: 4 }.encode(0);
+                return (if dice.one_in(2) { dup.with_flags(SqeFlags::MULTISHOT) } else { dup }, FILE);
+            }
         };
         (sqe, Note::Nothing)
     }
@@ -274,6 +293,22 @@ impl Game {
             2 => args::CancelAll { strength, grace }.encode(0),
             _ => args::CancelTag { tag, strength, grace }.encode(0),
         }
+    }
+
+    /// A wait for several words, among them such as others wait for too.
+    fn some_wait(&mut self, program: Program, deadline: u64) -> Sqe {
+        let count = self.dice.roll(6);
+        let first = self.dice.roll(4);
+        for index in 0..count {
+            // Now and then one is named twice, or has another value.
+            let address = WORDS + 4 * if self.dice.one_in(9) { first } else { first + index };
+            let word = futex::Word { address, expected: u32::from(self.dice.one_in(12)) };
+            if !program.write(&mut self.world, WAITS + 16 * index, &word.to_bytes()) {
+                return args::Nop {}.encode(0);
+            }
+        }
+        let deadline = if self.dice.one_in(3) { u64::MAX } else { deadline };
+        args::FutexWaitMany { words: WAITS, count: count as u32, deadline }.encode(0)
     }
 
     /// A timer, or a change of one.

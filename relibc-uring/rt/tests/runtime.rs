@@ -12,10 +12,13 @@ mod stage;
 use ring_abi::Errno;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use uring::exec::{Raced, both, join_all, race, sleep, timeout, yield_now};
 use uring::op::batch::{Batch, wait_all};
 use uring::op::file::{self, At};
+use uring::op::system::Cancel;
 use uring::op::{Fd, sync, system, time};
 use uring::{block_on, spawn};
 
@@ -188,5 +191,135 @@ fn two_programs_wake_each_other() {
             let _ = sync::futex_wait(word, 0, u64::MAX).wait();
         }
         stage::join(other);
+    });
+}
+
+#[test]
+fn an_interval_brings_an_item_for_each_period() {
+    stage::play(|| {
+        let start = stage::now();
+        let mut ticks = time::times(Duration::from_millis(2), 5);
+        let mut seen = 0;
+        block_on(async {
+            while let Some(periods) = ticks.next().await {
+                seen += periods.unwrap();
+            }
+            assert_eq!(ticks.next().await, None, "it stays at its end");
+        });
+        assert_eq!(seen, 5);
+        assert!(stage::now() - start >= 10 * MS);
+    });
+}
+
+#[test]
+fn periods_that_nobody_looks_at_add_up() {
+    stage::play(|| {
+        let mut ticks = time::every(Duration::from_millis(1)).submit();
+        // Its completions are taken meanwhile, and no place of the ring is lost to them.
+        for _ in 0..300 {
+            time::after(Duration::from_millis(1)).wait().unwrap();
+        }
+        let seen = block_on(ticks.next()).unwrap().unwrap();
+        assert!((300..=302).contains(&seen), "{seen}");
+        drop(ticks);
+        assert_eq!(system::nop().wait(), Ok(()));
+    });
+}
+
+#[test]
+fn a_stream_gets_on_while_everything_else_waits() {
+    stage::play(|| {
+        let word = Box::leak(Box::new(AtomicU32::new(0)));
+        let mut ticks = time::every(Duration::from_millis(1)).submit();
+        let waits: Vec<_> = (0..500).map(|_| sync::futex_wait(word, 0, u64::MAX)).collect();
+        block_on(async {
+            let all = spawn(join_all(waits));
+            yield_now().await;
+            for _ in 0..20 {
+                assert!(ticks.next().await.unwrap().is_ok());
+            }
+            word.store(1, Relaxed);
+            while all.try_take().is_none() {
+                sync::futex_wake(word, u64::MAX).wait().unwrap();
+                yield_now().await;
+            }
+        });
+    });
+}
+
+#[test]
+fn a_dropped_stream_is_cancelled_and_its_places_are_free_again() {
+    stage::play(|| {
+        for round in 0..2000 {
+            let mut ticks = time::every(Duration::from_micros(100));
+            if round % 3 != 0 {
+                ticks = ticks.submit();
+            }
+            if round % 50 == 1 {
+                assert!(block_on(ticks.next()).unwrap().is_ok());
+            }
+        }
+        let all: Vec<_> = (0..500).map(|_| system::nop()).collect();
+        assert_eq!(block_on(join_all(all)), vec![Ok(()); 500]);
+    });
+}
+
+#[test]
+fn a_timeout_is_postponed_and_removed() {
+    stage::play(|| {
+        let start = stage::now();
+        let timer = time::after(Duration::from_secs(1000)).submit();
+        assert_eq!(timer.postpone(Duration::from_millis(5)).wait(), Ok(()));
+        assert_eq!(block_on(timer), Ok(()));
+        assert!((5 * MS..900 * MS).contains(&(stage::now() - start)));
+        let timer = time::after(Duration::from_secs(1000));
+        assert_eq!(timer.remove().wait(), Err(Errno::NOENT), "it was not submitted");
+        let timer = timer.submit();
+        assert_eq!(timer.remove().wait(), Ok(()));
+        assert_eq!(block_on(timer), Err(Errno::CANCELED));
+        let mut ticks = time::every(Duration::from_secs(1000)).submit();
+        assert_eq!(ticks.postpone(Duration::from_millis(1)).wait(), Ok(()));
+        assert_eq!(block_on(ticks.next()), Some(Ok(1)));
+        assert_eq!(ticks.remove().wait(), Ok(()));
+        assert_eq!(block_on(ticks.next()), Some(Err(Errno::CANCELED)));
+        assert_eq!(block_on(ticks.next()), None);
+    });
+}
+
+#[test]
+fn everything_in_flight_is_cancelled_at_once() {
+    stage::play(|| {
+        let long = || time::after(Duration::from_secs(1000)).submit();
+        let all = [long(), long(), long()];
+        assert_eq!(system::cancel_all(Cancel::ForceOne).wait(), Ok(1));
+        assert_eq!(system::cancel_all(Cancel::Force).wait(), Ok(2));
+        assert_eq!(system::cancel_all(Cancel::Ask(Duration::ZERO)).wait(), Err(Errno::NOENT));
+        for timer in all {
+            assert_eq!(block_on(timer), Err(Errno::CANCELED));
+        }
+        assert_eq!(system::cancel_on(Fd(77), Cancel::Force).wait(), Err(Errno::BADF));
+    });
+}
+
+#[test]
+fn one_of_several_words_ends_the_wait() {
+    stage::play(|| {
+        let words: [AtomicU32; 4] = Default::default();
+        let several = |deadline| {
+            let all: Vec<_> = words.iter().map(|word| (word, 0)).collect();
+            sync::futex_wait_several(&all, deadline)
+        };
+        let wait = several(u64::MAX).submit();
+        assert_eq!(sync::futex_wake(&words[2], 1).wait(), Ok(1));
+        assert_eq!(block_on(wait), Ok(2));
+        assert_eq!(block_on(several(stage::now() + MS)), Err(Errno::TIMEDOUT));
+        words[3].store(1, Relaxed);
+        assert_eq!(several(u64::MAX).wait(), Err(Errno::AGAIN));
+        words[3].store(0, Relaxed);
+        // A wait that is dropped is left for all of them.
+        let late = block_on(timeout(Duration::from_millis(1), several(u64::MAX)));
+        assert!(late.is_err());
+        assert_eq!(words.each_ref().map(|word| sync::futex_wake(word, 9).wait()), [Ok(0); 4]);
+        assert_eq!(sync::futex_wait_several(&[], u64::MAX).wait(), Err(Errno::INVAL));
     });
 }

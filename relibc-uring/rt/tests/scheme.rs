@@ -17,7 +17,7 @@ use std::time::Duration;
 use uring::exec::{Raced, join_all, race, sleep};
 use uring::op::batch::Batch;
 use uring::op::file::{self, At};
-use uring::op::{Fd, handle, time};
+use uring::op::{Fd, handle, repeat, time};
 use uring::scheme::{Answer, Body, Request, Scheme, Served, send_events};
 use uring::{block_on, spawn};
 
@@ -501,5 +501,125 @@ fn serve_and_drop(dropped: usize) {
         assert_eq!(file::fsize(fd).wait(), Ok(0), "it serves on");
         block_on(sleep(Duration::from_millis(1)));
         assert_eq!(lowest(), before, "every handle was closed");
+    });
+}
+
+/// A daemon at whose files others come in: `count` of them at `many`, each a moment after the one before.
+fn listener(name: &'static str, count: u64) {
+    stage::spawn(move || {
+        let scheme = Scheme::register(name).unwrap();
+        let given = Rc::new(RefCell::new(0));
+        let served = scheme.run(move |mut request: Request| {
+            let given = given.clone();
+            async move {
+                let name = match request.body() {
+                    Body::Open(_) => return request.reply(Ok(Answer::File(1))),
+                    Body::Dup(dup) => dup.name.to_vec(),
+                    Body::Read(mut read) => {
+                        let count = read.out.write(b"x");
+                        let id = request.file();
+                        return request.reply(Ok(Answer::from(if id > 1 { count } else { 0 })));
+                    }
+                    _ => return request.reply(Ok(0_u64)),
+                };
+                assert!(matches!(&name[..], b"many" | b"one" | b"drop"), "{name:?}");
+                sleep(Duration::from_micros(50)).await;
+                *given.borrow_mut() += 1;
+                let id = 1 + *given.borrow();
+                match &name[..] {
+                    b"drop" => drop(request),
+                    b"one" => request.reply(Ok(Answer::File(id))),
+                    _ if id > count => request.reply(Ok(Answer::File(id))),
+                    _ => request.send(Ok(Answer::File(id))),
+                }
+            }
+        });
+        served.unwrap();
+    });
+}
+
+#[test]
+fn a_daemon_answers_one_request_many_times() {
+    stage::play(|| {
+        listener("listen", 30);
+        let fd = open("/scheme/listen/socket");
+        let mut incoming = repeat::incoming(fd, b"many".to_vec());
+        let mut handles = Vec::new();
+        block_on(async {
+            while let Some(handle) = incoming.next().await {
+                handles.push(handle.unwrap());
+            }
+        });
+        assert_eq!(handles.len(), 30);
+        for handle in handles {
+            assert_eq!(read(handle, 1).unwrap(), b"x", "each leads to a file");
+            handle::close(handle).wait().unwrap();
+        }
+        // Where one answer is asked for, one comes.
+        let one = file::dup(fd, b"many".to_vec()).wait().0.unwrap();
+        assert_eq!(read(one, 1).unwrap(), b"x");
+        let mut last = repeat::incoming(fd, b"one".to_vec());
+        assert!(matches!(block_on(last.next()), Some(Ok(_))));
+        assert_eq!(block_on(last.next()), None);
+        let mut dropped = repeat::incoming(fd, b"drop".to_vec());
+        assert_eq!(block_on(dropped.next()), Some(Err(Errno::IO)), "an answer that was dropped is the last");
+        assert_eq!(block_on(dropped.next()), None);
+    });
+}
+
+#[test]
+fn handles_that_a_dropped_stream_did_not_take_are_closed() {
+    stage::play(|| {
+        listener("closing", u64::MAX);
+        let fd = open("/scheme/closing/socket");
+        for round in 0..8 {
+            let mut incoming = repeat::incoming(fd, b"many".to_vec()).submit();
+            // Some come in and are not looked at.
+            time::after(Duration::from_micros(300)).wait().unwrap();
+            if round % 2 == 0 {
+                handle::close(block_on(incoming.next()).unwrap().unwrap()).wait().unwrap();
+            }
+            drop(incoming);
+            time::after(Duration::from_millis(1)).wait().unwrap();
+        }
+        time::after(Duration::from_millis(300)).wait().unwrap();
+        assert_eq!(open("/scheme/closing/last"), Fd(fd.0 + 1), "no other handle is left");
+    });
+}
+
+#[test]
+fn events_come_again_and_again() {
+    stage::play(|| {
+        stage::spawn(|| {
+            let scheme = Scheme::register("eventful").unwrap();
+            scheme
+                .run(|mut request: Request| async move {
+                    match request.body() {
+                        Body::Open(_) => request.reply(Ok(Answer::File(1))),
+                        Body::Events(_) => request.reply(Ok(0_u64)),
+                        Body::Write(write) => {
+                            let count = write.bytes.len();
+                            send_events(1, args::event::READ);
+                            request.reply(Ok(count));
+                        }
+                        _ => request.reply(Ok(0_u64)),
+                    }
+                })
+                .unwrap();
+        });
+        let fd = open("/scheme/eventful/x");
+        let write = || file::write(fd, b"x".to_vec(), At::Offset(0)).wait().0.unwrap();
+        let mut events = repeat::events(fd, args::event::READ).submit();
+        time::after(Duration::from_millis(1)).wait().unwrap();
+        for _ in 0..20 {
+            write();
+            assert_eq!(block_on(events.next()), Some(Ok(args::event::READ)));
+        }
+        for _ in 0..100 {
+            write();
+        }
+        assert_eq!(block_on(events.next()), Some(Ok(args::event::READ)), "those that nobody saw are one");
+        let more = block_on(race(events.next(), sleep(Duration::from_millis(1))));
+        assert_eq!(more, Raced::Second(()));
     });
 }

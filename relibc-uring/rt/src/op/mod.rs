@@ -12,13 +12,16 @@ pub mod file;
 pub mod handle;
 pub mod memory;
 pub mod name;
+pub mod repeat;
 pub(crate) mod shape;
+pub mod stream;
 pub mod sync;
 pub mod system;
 pub mod time;
 
 pub use file::Fd;
-pub use shape::Operation;
+pub use shape::{Operation, Shots};
+pub use stream::Stream;
 
 use crate::exec::index_of;
 use crate::ring::current::local;
@@ -59,6 +62,14 @@ impl<O: Operation> Op<O> {
             }
             _ => panic!("only an operation that was not submitted can be waited for"),
         }
+    }
+}
+
+impl<O: Operation> Op<O> {
+    /// The operation's tag on this thread's ring while it is in flight, for what names one; otherwise one that no
+    /// operation of this kind has.
+    pub(crate) fn tag(&self) -> u32 {
+        self.slot
     }
 }
 

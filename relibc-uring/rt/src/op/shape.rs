@@ -5,9 +5,9 @@
 #![allow(unsafe_code, reason = "an entry in a ring makes the kernel write to memory")]
 
 use crate::ring::local::{Crowded, Local};
-use crate::ring::slots::Answer;
+use crate::ring::slots::{Answer, Gather};
 use ring_abi::opcode::Origin;
-use ring_abi::{Opcode, Sqe, args};
+use ring_abi::{Opcode, Sqe, SqeFlags, args};
 
 /// An operation of the kernel or of a daemon.
 ///
@@ -31,6 +31,27 @@ pub trait Operation: sealed::Sealed + Unpin {
     /// Makes sense of the answer.
     #[doc(hidden)]
     fn finish(self, answer: Answer) -> Self::Output;
+}
+
+/// An operation that completes more than once; what is said of an [`Operation`] holds.
+pub trait Shots: sealed::Sealed + Unpin {
+    /// What each completion brings.
+    type Item;
+    /// The opcode.
+    #[doc(hidden)]
+    const OPCODE: Opcode;
+    /// Each result is a handle, which must be closed if nobody takes it.
+    #[doc(hidden)]
+    const MAKES_HANDLE: bool = false;
+    /// What becomes of completions that nobody has looked at when the next one comes.
+    #[doc(hidden)]
+    const GATHER: Gather;
+    /// The entry, without a tag and flags.
+    #[doc(hidden)]
+    fn entry(&mut self) -> Sqe;
+    /// Makes sense of an answer.
+    #[doc(hidden)]
+    fn item(&self, answer: Answer) -> Self::Item;
 }
 
 pub(crate) mod sealed {
@@ -80,6 +101,18 @@ pub(super) fn begin<O: Operation + 'static>(local: &Local, asked: &mut O) -> Res
     let slot = unsafe { local.begin(entry, const { words(O::OPCODE) }) }?;
     if let Some(record) = local.slots.get(slot) {
         record.makes_handle.set(O::MAKES_HANDLE);
+    }
+    Ok(slot)
+}
+
+/// Starts an operation with more than one completion; its slot.
+pub(super) fn begin_shots<S: Shots + 'static>(local: &Local, asked: &mut S) -> Result<u32, Crowded> {
+    let entry = asked.entry().with_flags(SqeFlags::MULTISHOT).to_words();
+    // SAFETY: as for `begin`; the memory is kept until the last answer is there.
+    let slot = unsafe { local.begin(entry, const { words(S::OPCODE) }) }?;
+    if let Some(record) = local.slots.get(slot) {
+        record.makes_handle.set(S::MAKES_HANDLE);
+        record.gather.set(S::GATHER);
     }
     Ok(slot)
 }

@@ -3,8 +3,10 @@
 
 use super::file::{done, number, plain};
 use super::shape::sealed::Sealed;
-use super::{Op, Operation};
+use super::{Fd, Op, Operation};
 use crate::ring::slots::Answer;
+use core::time::Duration;
+use ring_abi::args::{Strength, cancel::FIRST};
 use ring_abi::layout::Sizes;
 use ring_abi::{Errno, Opcode, Sqe, args};
 
@@ -12,6 +14,8 @@ plain! {
     Nop -> () = done;
     Probe -> u64 = number;
     CancelTag -> u64 = number;
+    CancelHandle -> u64 = number;
+    CancelAll -> u64 = number;
     RingCreate -> u64 = number;
 }
 
@@ -24,6 +28,42 @@ pub fn nop() -> Op<args::Nop> {
 /// Whether the kernel has an opcode: 1 plus its flags shifted left by 8, or zero.
 pub fn probe(opcode: Opcode) -> Op<args::Probe> {
     Op::new(args::Probe { opcode: u32::from(opcode.raw()) })
+}
+
+/// How hard to cancel, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancel {
+    /// Daemons are asked; an operation's own result wins if it comes within so much time.
+    Ask(Duration),
+    /// They end now, effect unknown.
+    Force,
+    /// As [`Force`](Self::Force), but only the one that started last.
+    ForceOne,
+}
+
+impl Cancel {
+    /// Strength and grace as the kernel takes them.
+    fn words(self) -> (u32, u64) {
+        match self {
+            Cancel::Ask(grace) => (Strength::Ask as u32, u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX)),
+            Cancel::Force => (Strength::Force as u32, 0),
+            Cancel::ForceOne => (Strength::Force as u32 | FIRST, 0),
+        }
+    }
+}
+
+/// Cancels what this thread has in flight on a file; how many operations. `NOENT` if there is none.
+///
+/// It is the open file that counts, whichever handle to it an operation was started with.
+pub fn cancel_on(fd: Fd, how: Cancel) -> Op<args::CancelHandle> {
+    let (strength, grace) = how.words();
+    Op::new(args::CancelHandle { fd: fd.0, strength, grace })
+}
+
+/// Cancels everything that this thread has in flight; how many operations. `NOENT` if there is nothing.
+pub fn cancel_all(how: Cancel) -> Op<args::CancelAll> {
+    let (strength, grace) = how.words();
+    Op::new(args::CancelAll { strength, grace })
 }
 
 /// Makes a further ring for this thread. Its address plus its number.

@@ -296,6 +296,9 @@ impl Local {
             return self.slots.discarded();
         }
         let Some(slot) = self.slots.get(tag) else { return };
+        if answer.has_more() {
+            return self.deliver_more(tag, slot, answer);
+        }
         match slot.stage.get() {
             Stage::Flying => {
                 slot.stage.set(Stage::Done);
@@ -306,10 +309,21 @@ impl Local {
                 }
             }
             Stage::Orphan => {
+                slot.stage.set(Stage::Gone);
                 slot.answer.set(answer);
                 self.slots.care(tag, slot);
             }
-            Stage::Free | Stage::Done => {}
+            Stage::Free | Stage::Done | Stage::Gone | Stage::Reserved => {}
+        }
+    }
+
+    /// Files an answer of an operation that goes on.
+    #[cold]
+    fn deliver_more(&self, tag: u32, slot: &Slot, answer: Answer) {
+        slot.gather(answer);
+        match slot.task.get() {
+            NONE => self.slots.care(tag, slot),
+            task => self.tasks.wake(task),
         }
     }
 
@@ -327,9 +341,13 @@ impl Local {
     pub(crate) fn settle(&self) {
         self.slots.begin_care();
         while let Some((index, slot)) = self.slots.next_care() {
-            if slot.stage.get() == Stage::Orphan {
+            if matches!(slot.stage.get(), Stage::Orphan | Stage::Gone) {
+                self.close_unseen(slot);
+                if slot.stage.get() == Stage::Orphan {
+                    continue; // what it had to say so far was for nobody
+                }
                 let held = slot.held.take();
-                self.close_unclaimed(slot);
+                self.close_unclaimed(slot, slot.answer.get());
                 self.slots.free(index, slot);
                 drop(held);
             } else if let Some(waker) = slot.waker.take() {
@@ -382,6 +400,7 @@ impl Local {
         let Some(slot) = self.slots.get(index) else { return };
         slot.waker.take();
         slot.task.set(NONE);
+        self.close_unseen(slot);
         match slot.stage.get() {
             Stage::Flying => {
                 slot.held.set(held);
@@ -389,10 +408,10 @@ impl Local {
                 self.cancel(index);
             }
             Stage::Done => {
-                self.close_unclaimed(slot);
+                self.close_unclaimed(slot, slot.answer.get());
                 self.slots.free(index, slot);
             }
-            Stage::Free | Stage::Orphan => {}
+            Stage::Free | Stage::Orphan | Stage::Gone | Stage::Reserved => {}
         }
     }
 
@@ -409,10 +428,17 @@ impl Local {
         self.slots.discard();
     }
 
+    /// Closes the handles that came with answers that nobody will look at.
+    fn close_unseen(&self, slot: &Slot) {
+        while let Some(answer) = slot.next_answer() {
+            self.close_unclaimed(slot, answer);
+        }
+    }
+
     /// Closes the handle that an operation made after nobody wanted it any more.
-    fn close_unclaimed(&self, slot: &Slot) {
+    fn close_unclaimed(&self, slot: &Slot, answer: Answer) {
         if slot.makes_handle.get()
-            && let Ok(fd) = errno::demux(slot.answer.get().result)
+            && let Ok(fd) = errno::demux(answer.result)
         {
             let entry = Close { fd }.encode(DISCARD).to_words();
             let ends = self.ends();

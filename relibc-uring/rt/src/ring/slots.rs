@@ -7,8 +7,10 @@
 #![forbid(unsafe_code)]
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use core::cell::Cell;
 use core::task::Waker;
+use ring_abi::CqeFlags;
 
 /// An index that is none.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -29,6 +31,22 @@ pub(crate) enum Stage {
     Done,
     /// Dropped, but the kernel still has it.
     Orphan,
+    /// Dropped, and the kernel has let go of it.
+    Gone,
+    /// Nobody's: it stands for a place in the CQ that another one's completions may need.
+    Reserved,
+}
+
+/// What becomes of completions with `MORE` that nobody has looked at yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gather {
+    /// Each is kept.
+    #[default]
+    Each,
+    /// Their results are added up.
+    Sum,
+    /// Their results are or-ed.
+    Or,
 }
 
 /// The kernel's answer.
@@ -45,6 +63,12 @@ impl Answer {
     pub(crate) fn extra(self) -> u32 {
         self.head >> 8
     }
+
+    /// Whether the operation goes on.
+    #[inline(always)]
+    pub(crate) fn has_more(self) -> bool {
+        self.head as u8 & CqeFlags::MORE.bits() != 0
+    }
 }
 
 /// One operation in flight.
@@ -56,10 +80,37 @@ pub(crate) struct Slot {
     /// The task to wake, or [`NONE`].
     pub(crate) task: Cell<u32>,
     next: Cell<u32>,
+    /// Whether it is among those that need care.
+    cared: Cell<bool>,
     pub(crate) answer: Cell<Answer>,
+    /// Answers with `MORE` that nobody has looked at, and what is done with them.
+    pub(crate) more: Cell<VecDeque<Answer>>,
+    pub(crate) gather: Cell<Gather>,
     pub(crate) held: Cell<Option<Box<dyn Held>>>,
     /// Whom to wake, if it is no task of ours.
     pub(crate) waker: Cell<Option<Waker>>,
+}
+
+impl Slot {
+    /// Keeps an answer after which there will be others.
+    pub(crate) fn gather(&self, answer: Answer) {
+        let mut more = self.more.take();
+        let result = answer.result;
+        match (self.gather.get(), more.back_mut()) {
+            (Gather::Sum, Some(last)) => last.result = last.result.saturating_add(result),
+            (Gather::Or, Some(last)) => last.result |= result,
+            _ => more.push_back(answer),
+        }
+        self.more.set(more);
+    }
+
+    /// The oldest answer that was kept.
+    pub(crate) fn next_answer(&self) -> Option<Answer> {
+        let mut more = self.more.take();
+        let answer = more.pop_front();
+        self.more.set(more);
+        answer
+    }
 }
 
 /// All slots of a thread.
@@ -146,6 +197,9 @@ impl Slots {
 
     /// Notes that a slot needs care after the completions have been taken.
     pub(crate) fn care(&self, index: u32, slot: &Slot) {
+        if slot.cared.replace(true) {
+            return;
+        }
         slot.next.set(self.after.get());
         self.after.set(index);
         self.care.set(true);
@@ -172,6 +226,7 @@ impl Slots {
         let index = self.after.get();
         let slot = self.get(index)?;
         self.after.set(slot.next.get());
+        slot.cared.set(false);
         Some((index, slot))
     }
 

@@ -14,6 +14,8 @@
 //!
 //! - A [`Request`] is answered once: [`reply`](Request::reply) consumes it, and dropping one replies `EIO`, so a
 //!   client never hangs on a daemon's bug.
+//! - A client may wait for any number of answers ([`Request::is_repeated`]): each but the last is [sent](Request::send),
+//!   and brings a request of its own for the next.
 //! - Requests overlap: each whose handler waits becomes a task of its own. One that is answered at once costs no
 //!   task and no memory.
 //! - A client's bytes lie in a slot that kernel and daemon share. What goes back is never more than what was

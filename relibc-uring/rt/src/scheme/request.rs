@@ -11,7 +11,7 @@ use core::marker::PhantomData;
 use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use ring_abi::{Cqe, CqeKind, Errno, Opcode, SqeFlags};
+use ring_abi::{Cqe, CqeFlags, CqeKind, Errno, Opcode, SqeFlags};
 
 /// What a request can be answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,8 +122,28 @@ impl Request {
                 Ok(answer) => self.success(answer.into()),
                 Err(error) => Cqe::new(self.tag, Err(error)),
             };
-            self.send(entry);
+            self.push(entry);
         }
+        mem::forget(self);
+    }
+
+    /// Whether the client waits for any number of answers; see [`send`](Self::send).
+    pub fn is_repeated(&self) -> bool {
+        (self.kind >> 8) as u8 & SqeFlags::MULTISHOT.bits() != 0
+    }
+
+    /// Answers it, and wants to be asked again: the client gets this and goes on waiting. The next request comes as soon as
+    /// the client has room for its answer, so what comes in until then waits here as it always does.
+    ///
+    /// With an error, and where the client waits for one answer only, it is the same as [`reply`](Self::reply).
+    pub fn send<A: Into<Answer>>(mut self, result: Result<A, Errno>) {
+        let answer = match result {
+            Ok(answer) if self.is_repeated() => answer.into(),
+            last => return self.reply(last),
+        };
+        let mut entry = self.success(answer);
+        entry.flags |= CqeFlags::MORE.bits();
+        self.push(entry);
         mem::forget(self);
     }
 
@@ -184,7 +204,7 @@ impl Request {
 
     /// Pushes the answer.
     #[inline(always)]
-    fn send(&self, entry: Cqe) {
+    fn push(&self, entry: Cqe) {
         if self.tracked {
             local().service.pending.answered(self.tag);
         }
@@ -212,7 +232,7 @@ impl Drop for Request {
     #[cold]
     fn drop(&mut self) {
         if !self.is_oneway() {
-            self.send(Cqe::new(self.tag, Err(Errno::IO)));
+            self.push(Cqe::new(self.tag, Err(Errno::IO)));
         }
     }
 }

@@ -13,6 +13,7 @@ mod kernel;
 mod paths;
 mod poll;
 mod process;
+mod repeated;
 mod timers;
 
 use crate::guest::Guest;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         process::TESTS,
         cancel::TESTS,
         timers::TESTS,
+        repeated::TESTS,
         faults::TESTS,
         hostile::TESTS,
         contexts::TESTS,
