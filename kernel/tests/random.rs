@@ -54,6 +54,28 @@ fn random_programs_break_no_promise() {
     assert!(all.reads > 0 && all.ends > 0 && all.failures > 0 && all.completions > all.failures, "{all:?}");
 }
 
+/// Processors of the games on several, and whether their translations have tags.
+const MACHINES: [(usize, bool); 6] = [(2, false), (3, true), (4, false), (2, true), (8, false), (16, true)];
+
+#[test]
+fn random_programs_on_several_processors_break_no_promise() {
+    let steps = number("STEPS").unwrap_or(STEPS) / GAMES;
+    let seeds = match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 1..GAMES + 1,
+    };
+    let mut all = Score::default();
+    for seed in seeds {
+        let _announce = Announce(seed);
+        let (cpus, tagged) = MACHINES[seed as usize % MACHINES.len()];
+        let mut game = Game::with_cpus(seed, cpus, tagged);
+        game.play(steps);
+        all = all.and(game.finish());
+    }
+    println!("{all:?}");
+    assert!(all.reads > 0 && all.ends > 0 && all.failures > 0 && all.completions > all.failures, "{all:?}");
+}
+
 #[test]
 fn a_game_is_the_same_every_time() {
     let play = || {

@@ -168,9 +168,9 @@ opcodes! {
     ContextRegs = 79, Kernel, None;
     /// Lets a context run.
     ContextStart = 80, Kernel, None;
-    /// Stops a context.
+    /// Stops a context; one that runs on another processor when that enters the kernel (`EBUSY` if somebody else is about to).
     ContextStop = 81, Kernel, None;
-    /// Ends a context.
+    /// Ends a context; one that runs on another processor when that enters the kernel.
     ContextKill = 82, Kernel, None;
     /// Completes when a context has ended.
     ContextWait = 83, Kernel, None;

@@ -10,6 +10,10 @@
 //!   back when every CPU has passed its epoch. No CPU waits for another.
 //!
 //! A proof made too early does no harm, since it names an older epoch.
+//!
+//! Who knows which CPUs run which space names debtors instead of asking everybody: all CPUs stop ([`Frames::stop_cpu`]), and
+//! before something of a space is taken away each other CPU that may hold it owes a flush ([`Frames::owe`]), until it has
+//! paid ([`Frames::paid`]). While nobody owes one, nothing waits ([`Stale::flush_among`]).
 #![forbid(unsafe_code)]
 
 use core::cell::Cell;
@@ -62,6 +66,25 @@ impl<T> Stale<T> {
             return Ok(self.value);
         }
         self.passed(&memory.frames)
+    }
+
+    /// Flushes it here, and gives the value up if no other CPU owes a flush: see [`Frames::owe`].
+    #[inline]
+    pub fn flush_among<M: Machine>(self, memory: &Memory<'_, M>) -> Result<T, Self> {
+        match self.reach {
+            Reach::Page(page) => memory.machine.flush_page(page),
+            Reach::Space => memory.machine.flush_all(),
+        }
+        if memory.frames.nobody_owes() { Ok(self.value) } else { Err(self) }
+    }
+
+    /// Flushes it here, and gives the value up: the caller knows that no other CPU may reach it.
+    pub fn flush_alone<M: Machine>(self, memory: &Memory<'_, M>) -> T {
+        match self.reach {
+            Reach::Page(page) => memory.machine.flush_page(page),
+            Reach::Space => memory.machine.flush_all(),
+        }
+        self.value
     }
 
     /// Gives the value up if every CPU has passed the token's epoch; else asks them to.
@@ -200,6 +223,25 @@ impl Epochs {
         }
     }
 
+    /// A CPU may hold what is taken away from now on. It has passed every epoch before this one.
+    pub(crate) fn owe(&self, cpu: usize) {
+        self.start_cpu(cpu);
+    }
+
+    /// A CPU that owed a flush has flushed everything. What is taken away from now on is younger than what was.
+    pub(crate) fn paid(&self, cpu: usize) {
+        self.now.set(self.now.get().wrapping_add(1));
+        self.stop_cpu(cpu);
+    }
+
+    pub(crate) fn nobody_owes(&self) -> bool {
+        self.online.get() == 0
+    }
+
+    pub(crate) fn cpu_has_passed(&self, cpu: usize, epoch: Epoch) -> bool {
+        self.seen.get(cpu).is_none_or(|seen| seen.get() > epoch.0)
+    }
+
     fn measure(&self) {
         let slowest = self.seen.iter().take(self.places.get()).map(Cell::get).min();
         self.slowest.set(slowest.unwrap_or(u64::MAX));
@@ -207,6 +249,16 @@ impl Epochs {
 }
 
 impl Epoch {
+    /// As a word, while something waits for it.
+    pub const fn to_word(self) -> u64 {
+        self.0
+    }
+
+    /// The epoch that this word is.
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
     pub(crate) const fn number(self) -> u64 {
         self.0
     }

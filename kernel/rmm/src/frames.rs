@@ -383,6 +383,39 @@ impl<'m> Frames<'m> {
         epoch.number() < self.epochs.slowest()
     }
 
+    /// A CPU that is stopped may hold what is taken away from now on: it owes a flush.
+    pub fn owe(&self, cpu: usize) {
+        self.epochs.owe(cpu);
+    }
+
+    /// A CPU that owed a flush has flushed all of its TLB since.
+    pub fn paid(&self, cpu: usize) {
+        self.epochs.paid(cpu);
+        self.limbo.advance(self.epochs.slowest(), &self.pool);
+    }
+
+    /// Whether no CPU owes a flush.
+    #[inline]
+    pub fn nobody_owes(&self) -> bool {
+        self.epochs.nobody_owes()
+    }
+
+    /// The epoch in which something would be taken away now.
+    pub fn epoch(&self) -> Epoch {
+        self.epochs.now()
+    }
+
+    /// Whether a CPU has flushed since this epoch, or did not have to.
+    pub fn cpu_has_passed(&self, cpu: usize, epoch: Epoch) -> bool {
+        self.epochs.cpu_has_passed(cpu, epoch)
+    }
+
+    /// Whether a frame can be handed out at any time.
+    pub fn is_free(&self, frame: Frame) -> bool {
+        let kind = self.pool.info(frame.number()).map(|info| info.kind.get());
+        matches!(kind, Some(Kind::Inner | Kind::Free | Kind::Hot))
+    }
+
     /// How many translations were ever taken away or narrowed. A copy of a translation that
     /// was made under the same number is still good.
     #[inline]

@@ -67,6 +67,14 @@ impl<M: Machine> Memory<'_, M> {
             Err(stale) => self.frames.defer(stale),
         }
     }
+
+    /// The same where debtors are named: what some CPU owes a flush for comes back when it has paid.
+    pub fn discard_among(&self, stale: Stale<Unmapped>) -> Result<Discarded, Misuse> {
+        match stale.flush_among(self) {
+            Ok(gone) => self.frames.give_back(gone),
+            Err(stale) => self.frames.defer(stale),
+        }
+    }
 }
 
 impl Frames<'_> {

@@ -21,6 +21,7 @@ use crate::mem::runs::Runs;
 use crate::op::state::State;
 use crate::op::stats::Stats;
 use crate::op::step::Step;
+use crate::op::turns::Several;
 use crate::scheme::link::{NO_TAG, NOBODY};
 use core::cell::Cell;
 use ring_abi::Errno;
@@ -53,6 +54,7 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         channel_work: List::new(),
         to_refill: List::new(),
         doomed: List::new(),
+        awaiting: List::new(),
         ending: List::new(),
         dying_links: List::new(),
         suspects: List::new(),
@@ -72,6 +74,7 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         cpus: core::array::from_fn(|_| Cpu::default()),
         step: Step::default(),
         cpu: Cell::new(0),
+        several: Several::new(memory.machine.cpus()),
         stats: Stats::new(&memory)?,
         trace: Trace::default(),
         memory,

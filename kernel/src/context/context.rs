@@ -35,6 +35,18 @@ pub enum State {
     Ending,
 }
 
+/// Whether a context that runs on another processor is to end when that enters the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fate {
+    /// It is not.
+    #[default]
+    None,
+    /// It is.
+    Ends,
+    /// It is, and its doomed space waits for that.
+    Awaited,
+}
+
 /// A thread of control.
 ///
 /// In this order, so that its registers, which exits load, begin where it does.
@@ -47,6 +59,10 @@ pub struct Context {
     pub state: Cell<State>,
     /// It is to stop instead of running again.
     pub stop: Cell<bool>,
+    /// It is to end; how is in `end` already.
+    pub fate: Cell<Fate>,
+    /// The processor in whose queue it is, or was last.
+    pub cpu: Cell<u8>,
     /// What is left of a `ring_enter` that ran out of budget: its flags, or `None` if nothing is.
     pub unfinished: Cell<Option<Unfinished>>,
     /// Place in the ready queue.
@@ -94,6 +110,8 @@ impl Default for Context {
             regs: Regs::default(),
             state: Cell::default(),
             stop: Cell::new(false),
+            fate: Cell::new(Fate::None),
+            cpu: Cell::new(0),
             unfinished: Cell::new(None),
             link: Link::default(),
             space: Cell::new(NONE),

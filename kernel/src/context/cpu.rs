@@ -24,6 +24,8 @@ pub struct Cpu {
     pub spare: Cell<u32>,
     /// The state block whose registers it last loaded, until it enters again; or `NONE`. Only where there are several.
     pub lent: Cell<u32>,
+    /// The context that it runs was marked to end or to stop by another processor.
+    pub summoned: Cell<bool>,
     /// When the running slice ends.
     pub slice_end: Cell<u64>,
     /// What the timer is set to.
@@ -38,6 +40,7 @@ impl Default for Cpu {
             donated: Cell::new(0),
             spare: Cell::new(NONE),
             lent: Cell::new(NONE),
+            summoned: Cell::new(false),
             slice_end: Cell::new(0),
             timer: Cell::new(u64::MAX),
         }

@@ -5,7 +5,7 @@ use super::kernel::Kernel;
 use crate::base::NONE;
 use crate::base::budget::STEP;
 use crate::base::list::Chain;
-use crate::context::context::State as Run;
+use crate::context::context::{Fate, State as Run};
 use crate::op::channel::{self, Key};
 use crate::op::incoming;
 use crate::op::inflight::Wait;
@@ -161,6 +161,15 @@ fn doomed(s: &State) -> Result<(), String> {
         listed = listed.wrapping_add(1);
         at = ByDoom(spaces).link(at).next();
     }
+    let mut at = s.awaiting.first();
+    while at != NONE {
+        let space = spaces.at(at);
+        if space.doom.get().is_none() || space.awaited.get() == 0 || space.next_doomed.get() != NONE {
+            return Err(format!("space {at} waits for the end of nobody"));
+        }
+        listed = listed.wrapping_add(1);
+        at = ByDoom(spaces).link(at).next();
+    }
     let doomed = spaces.names().filter(|&id| spaces.at(id).doom.get().is_some()).count();
     if doomed == listed {
         Ok(())
@@ -223,11 +232,21 @@ fn places(s: &State) -> Result<(), String> {
 
 /// Contexts: those that are ready are in the queue, each once.
 fn contexts(s: &State) -> Result<(), String> {
-    for cpu in &s.cpus {
+    let mut running = HashSet::new();
+    for (number, cpu) in s.cpus.iter().enumerate() {
+        let current = cpu.current.get();
+        if current != NONE && (s.contexts.at(current).state.get() != Run::Active || !running.insert(current))
+        {
+            return Err(format!(
+                "context {current} runs on processor {number}: {:?}",
+                s.contexts.at(current).state.get()
+            ));
+        }
         let mut seen = HashSet::new();
         let mut at = cpu.ready.first();
         while at != NONE {
-            if s.contexts.at(at).state.get() != Run::Ready || !seen.insert(at) {
+            let is_here = usize::from(s.contexts.at(at).cpu.get()) == number;
+            if s.contexts.at(at).state.get() != Run::Ready || !seen.insert(at) || !is_here {
                 return Err(format!(
                     "context {at} is in the ready queue: {:?}",
                     s.contexts.at(at).state.get()
@@ -236,12 +255,25 @@ fn contexts(s: &State) -> Result<(), String> {
             at = ByTurn(&s.contexts).link(at).next();
         }
     }
+    marks(s, &running)?;
     if s.step.handoff() != NONE {
         return Err(format!("context {} was woken and forgotten", s.step.handoff()));
     }
     let ready = s.contexts.names().filter(|&id| s.contexts.at(id).state.get() == Run::Ready).count();
     let queued: usize = s.cpus.iter().map(|cpu| length(s, cpu.ready.first())).sum();
     if ready == queued { Ok(()) } else { Err(format!("{ready} contexts are ready, {queued} are in queues")) }
+}
+
+/// Marks of contexts that are to end: they run on a processor that was summoned for it.
+fn marks(s: &State, running: &HashSet<u32>) -> Result<(), String> {
+    for id in s.contexts.names().filter(|&id| s.contexts.at(id).lives()) {
+        let is_marked = s.contexts.at(id).fate.get() != Fate::None;
+        let is_summoned = s.cpus.iter().any(|cpu| cpu.current.get() == id && cpu.summoned.get());
+        if is_marked && !(running.contains(&id) && is_summoned) {
+            return Err(format!("context {id} is marked to end, and nobody will do it"));
+        }
+    }
+    Ok(())
 }
 
 fn length(s: &State, first: u32) -> usize {

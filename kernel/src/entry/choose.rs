@@ -13,6 +13,7 @@ use crate::context::context::State as Run;
 use crate::context::cpu::{Cpu, SLICE};
 use crate::op::state::{ByTurn, State};
 use crate::op::stats::count;
+use crate::op::turns::bit;
 use crate::op::{death, graph, work};
 use core::hint::cold_path;
 
@@ -73,7 +74,7 @@ pub fn pause(s: &State, cpu: &Cpu) {
     let context = s.contexts.at(id);
     context.regs.attach(cpu.spare.replace(NONE));
     context.state.set(Run::Ready);
-    cpu.ready.push_front(&ByTurn(&s.contexts), id);
+    s.put_first(cpu, id);
 }
 
 /// A context that was woken but cannot run at once takes its turn.
@@ -101,14 +102,14 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
     loop {
         let handed = s.step.take_handoff();
         let id = if handed != NONE { Some(handed) } else { cpu.ready.pop_front(&ByTurn(&s.contexts)) };
-        let Some(id) = id else { break };
+        let Some(id) = id.or_else(|| steal(s)) else { break };
         let context = s.contexts.at(id);
         if s.is_doomed(context) {
             if budget.spend(ENTRY) {
                 s.end_doomed(id, context);
                 continue;
             }
-            cpu.ready.push_front(&ByTurn(&s.contexts), id);
+            s.put_first(cpu, id);
             set_timer(s, cpu);
             return Resume::Again;
         }
@@ -121,7 +122,7 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
         };
         if !budget.has(crate::base::budget::STEP / 2) || !budget.spend(ENTRY) {
             context.unfinished.set(Some(left));
-            cpu.ready.push_front(&ByTurn(&s.contexts), id);
+            s.put_first(cpu, id);
             set_timer(s, cpu);
             return Resume::Again;
         }
@@ -129,13 +130,41 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
             return resume;
         }
     }
+    rest(s, cpu, worked)
+}
+
+/// Nobody is ready: goes on with work, or sleeps.
+fn rest(s: &State, cpu: &Cpu, worked: bool) -> Resume {
     cpu.current.set(NONE);
     set_timer(s, cpu);
-    if worked || !s.work_is_done() {
+    if (worked || !s.work_is_done()) && may_work(s) {
         return Resume::Again;
+    }
+    if s.memory.machine.cpus() > 1 {
+        s.several.sleeping.set(s.several.sleeping.get() | bit(s.cpu.get()));
+        if !s.all_sleep() {
+            return Resume::Idle;
+        }
     }
     graph::watch(s);
     Resume::Idle
+}
+
+/// Takes a context out of another processor's queue.
+fn steal(s: &State) -> Option<u32> {
+    let id = if s.memory.machine.cpus() > 1 { s.steal() } else { NONE };
+    (id != NONE).then_some(id)
+}
+
+/// Whether this processor is the one that goes on with work while it has nobody to run: one is enough.
+fn may_work(s: &State) -> bool {
+    if s.memory.machine.cpus() > 1 {
+        if s.several.worker.get().is_some() {
+            return false;
+        }
+        s.several.worker.set(Some(s.cpu.get()));
+    }
+    true
 }
 
 /// Goes on with a `ring_enter` that ran out of budget.
@@ -174,14 +203,18 @@ fn run(s: &State, cpu: &Cpu, id: u32) -> Resume {
     s.contexts.at(id).state.set(Run::Active);
     count(&s.stats.switches);
     set_timer(s, cpu);
+    s.invite(cpu);
     Resume::Context(id)
 }
 
 /// Sets the timer to the soonest of the deadlines and, if anybody waits for a turn, the end of the slice.
 fn set_timer(s: &State, cpu: &Cpu) {
     // While contexts are being ended, each one that is to run next is looked at.
-    s.step.rearmed(!s.doomed.is_empty());
+    s.step.rearmed(s.has_doomed());
     let mut wanted = s.timers.soonest(s);
+    if s.memory.machine.cpus() > 1 && s.others_look_before(wanted) {
+        wanted = u64::MAX;
+    }
     if !cpu.ready.is_empty() || !s.work_is_done() {
         let now = s.memory.machine.now();
         if cpu.slice_end.get() <= now {

@@ -50,6 +50,8 @@ pub enum Road<'a> {
     Serve(&'a Ring),
     /// Any other.
     Long(&'a Ring),
+    /// Another processor has marked the context: that is seen to first.
+    Summoned,
 }
 
 /// A submission that was looked at but not taken, alone in its queue, whose completion has a place.

@@ -10,7 +10,10 @@ use crate::context::context::State as Run;
 use crate::context::cpu::Cpu;
 use crate::op::state::State;
 use crate::op::stats::count;
+use crate::op::summon;
+use crate::op::turns::bit;
 use crate::ring::duplex::Ring;
+use ring_abi::Errno;
 use ring_abi::enter::Control;
 
 /// What is done at the end of a step.
@@ -56,7 +59,8 @@ impl Kernel {
     /// The running context entered a ring: [`step`](Self::step) for that event.
     pub fn enter(&self, cpu: impl Which, args: Enter) -> Resume {
         let current = self.state.contexts.at(self.cpu(cpu.number()).current.get());
-        match self.look(current.ring(args.ring), args.control) {
+        let ring = current.ring(args.ring);
+        match self.look(cpu, ring, args.control) {
             Road::Done => Resume::Same(0),
             Road::Refused(error) => {
                 count(&self.state.stats.refused);
@@ -65,12 +69,16 @@ impl Kernel {
             Road::Alone(single) => self.alone(cpu, single, Told),
             Road::Serve(ring) => self.serve(cpu, ring, Told),
             Road::Long(ring) => self.long(cpu, ring, args.control, args.deadline, Told),
+            Road::Summoned => self.summoned(cpu, ring, args.control, args.deadline),
         }
     }
 
     /// First part of [`enter`](Self::enter), for the ring of this name: which of the others follows, if any.
     #[inline(always)]
-    pub fn look(&self, ring: u32, control: Control) -> Road<'_> {
+    pub fn look<W: Which>(&self, cpu: W, ring: u32, control: Control) -> Road<'_> {
+        if W::MANY && self.cpu(cpu.number()).summoned.get() {
+            return Road::Summoned;
+        }
         enter::look(&self.state, ring, control)
     }
 
@@ -101,6 +109,30 @@ impl Kernel {
         let cpu = self.begin(cpu);
         let then = Wait::new(control, deadline);
         self.finish(cpu, Left::Rest(enter::long(&self.state, ring, control.to_submit(), then)), end)
+    }
+
+    /// Second part, when another processor has marked the context that entered.
+    #[cold]
+    #[inline(never)]
+    pub fn summoned(&self, cpu: impl Which, ring: u32, control: Control, deadline: u64) -> Resume {
+        let s = &self.state;
+        let cpu = self.begin(cpu);
+        s.step.measure(&s.memory.machine);
+        s.step.rearm();
+        let current = cpu.current.get();
+        let then = if summon::answer(s, cpu, current) {
+            Then::Gone
+        } else if let Some(ring) = s.rings.get(ring) {
+            enter::long(s, ring, control.to_submit(), Wait::new(control, deadline))
+        } else {
+            Then::Go(Errno::BADF.refusal())
+        };
+        summon::stop_now(s, current);
+        let has_ended = s.contexts.at(current).state.get() != Run::Active;
+        let then = if has_ended && matches!(then, Then::Go(_)) { Then::Gone } else { then };
+        let resume = choose::after_enter(s, cpu, current, then);
+        self.end(0);
+        resume
     }
 
     /// The end of a step in which a ring was entered. The next one begins with a full budget; a brief exchange of places
@@ -157,15 +189,20 @@ impl Kernel {
 
     /// Anything else.
     #[inline(never)]
-    fn other(&self, cpu: impl Which, event: Event) -> Resume {
+    fn other<W: Which>(&self, cpu: W, event: Event) -> Resume {
         let s = &self.state;
         let cpu = self.begin(cpu);
         s.step.measure(&s.memory.machine);
         count(&s.stats.events);
-        if cpu.current.get() != NONE {
+        let current = cpu.current.get();
+        if current != NONE {
             choose::pause(s, cpu);
         }
+        let is_summoned = W::MANY && cpu.summoned.get();
+        let is_gone = is_summoned && summon::answer(s, cpu, current);
         let kind = match event {
+            // What was to be its end or its call is nobody's now.
+            Event::Fault(_) | Event::Call if is_gone => 1,
             Event::Enter(_) | Event::Again => 1,
             Event::Timer => {
                 super::interrupt::timer(s, cpu, &s.memory.budget);
@@ -184,6 +221,9 @@ impl Kernel {
                 5
             }
         };
+        if is_summoned && !is_gone {
+            summon::stop_now(s, current);
+        }
         let resume = choose::next(s, cpu, &s.memory.budget);
         self.end(kind);
         resume
@@ -194,14 +234,20 @@ impl Kernel {
         let s = &self.state;
         if W::MANY {
             s.cpu.set(cpu.number());
-            self.take_back();
+            self.arrive(cpu.number());
         }
         self.cpu(cpu.number())
     }
 
-    /// The block that the context that ran had is free now: its registers are loaded.
-    fn take_back(&self) {
+    /// One of several processors enters: it does not sleep, it has forgotten what it was asked to, and the block that its
+    /// last context had is free, since its registers are loaded.
+    fn arrive(&self, cpu: usize) {
         let s = &self.state;
+        s.several.sleeping.set(s.several.sleeping.get() & !bit(cpu));
+        if s.several.worker.get() == Some(cpu) {
+            s.several.worker.set(None);
+        }
+        s.memory.collect();
         let block = s.this_cpu().lent.replace(NONE);
         if block != NONE {
             s.blocks.give(block);

@@ -50,13 +50,21 @@ pub fn enter_of_many(kernel: Running, control: u64, deadline: u64, ring: u32) ->
 #[inline(always)]
 fn enter_on<W: Which>(kernel: Running, cpu: W, control: u64, deadline: u64, ring: u32) -> u64 {
     let control = Control(control);
-    match kernel.get().look(ring, control) {
+    match kernel.get().look(cpu, ring, control) {
         Road::Done => 0,
         Road::Refused(error) => refuse(kernel, error),
         Road::Alone(single) => arch::leap(Alone { kernel, cpu, single }),
         Road::Serve(ring) => arch::leap(Serve { kernel, cpu, ring }),
         Road::Long(ring) => long(kernel, cpu, ring, control, deadline),
+        Road::Summoned => summoned(kernel, cpu, ring, control, deadline),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn summoned<W: Which>(kernel: Running, cpu: W, ring: u32, control: Control, deadline: u64) -> u64 {
+    let resume = kernel.get().summoned(cpu, ring, control, deadline);
+    Return(kernel, cpu).end(resume)
 }
 
 #[cold]

@@ -74,7 +74,13 @@ impl Space {
         }
         while budget.spend(ENTRIES_COST) {
             let teardown = match self.table.take() {
-                Table::Live(table) => self.retire(memory, table),
+                Table::Live(table) => match self.retire(memory, table) {
+                    Ok(teardown) => teardown,
+                    Err(table) => {
+                        self.table.replace(Table::Live(table));
+                        return false;
+                    }
+                },
                 Table::Ending(teardown) => teardown,
                 Table::None => return true,
             };
@@ -86,14 +92,17 @@ impl Space {
         false
     }
 
-    /// Makes sure that no processor uses the page table any more.
-    fn retire(&self, memory: &Memory, table: PageTable) -> Teardown {
+    /// Makes sure that no processor uses the page table any more. One that still holds something of it is made to forget,
+    /// and the table comes back meanwhile.
+    fn retire(&self, memory: &Memory, table: PageTable) -> Result<Teardown, PageTable> {
         memory.machine.leave(self.root());
-        match table.retire(&memory.frames).flush(memory) {
-            Ok(teardown) => teardown,
-            // With more processors this waits for their flush.
-            Err(_) => bug!("a space ended while another processor may use it"),
+        let holders = if memory.machine.cpus() > 1 { memory.machine.holders(self.root()) } else { 0 };
+        if holders != 0 {
+            memory.warn(self.root());
+            memory.hurry(holders);
+            return Err(table);
         }
+        Ok(table.retire(&memory.frames).flush_alone(memory))
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::arena::Arena;
 use super::region::{Region, Shared};
+use super::shoot::Debts;
 use super::space::Space;
 use super::wired::Block;
 use crate::arch::{FrameSource, Machine, Slab};
@@ -70,6 +71,8 @@ pub struct Memory {
     pub(super) dying_spaces: List,
     /// Large blocks that nobody uses any more.
     pub(super) dying_blocks: List,
+    /// Which other processors have to forget translations.
+    pub(super) debts: Debts,
     /// What the running step may still do.
     pub budget: Budget,
     half: OnceCell<KernelHalf>,
@@ -101,6 +104,10 @@ impl Memory {
         for (first, count) in usable {
             frames.add_range(first, count)?;
         }
+        if machine.cpus() > 1 {
+            // Debtors are named from now on.
+            frames.stop_cpu(0);
+        }
         Ok(Memory {
             spaces: Arena::on(&machine, MOST_SPACES),
             regions: Arena::on(&machine, MOST_REGIONS),
@@ -108,6 +115,7 @@ impl Memory {
             blocks: Arena::on(&machine, MOST_BLOCKS),
             dying_spaces: List::new(),
             dying_blocks: List::new(),
+            debts: Debts::default(),
             budget: Budget::of(STEP),
             half: OnceCell::new(),
             used: [const { Cell::new(0) }; Use::ALL.len()],
@@ -282,9 +290,15 @@ impl Memory {
 
 /// Giving back.
 impl Memory {
-    /// Gives a mapping back: flushes it, and counts what came free with it.
-    pub(super) fn discard(&self, stale: Stale<Unmapped>) {
-        match self.core.discard(stale) {
+    /// Gives a mapping of the space with this root back: flushes it, and counts what came free with it.
+    pub(super) fn discard(&self, root: Frame, stale: Stale<Unmapped>) {
+        let given = if self.machine.cpus() == 1 {
+            self.core.discard(stale)
+        } else {
+            self.warn(root);
+            self.core.discard_among(stale)
+        };
+        match given {
             Ok(Discarded { frame, tables }) => {
                 frame.into_iter().for_each(|owner| self.remove(owner, 1));
                 self.remove(Use::Tables.owner(), tables);
@@ -293,9 +307,10 @@ impl Memory {
         }
     }
 
-    /// Flushes a translation that was narrowed.
-    pub(super) fn flush(&self, stale: Stale<()>) {
-        // With other processors, their flush is seen to by the epochs; nothing is handed out before.
+    /// Flushes a translation of the space with this root that was narrowed. Whoever promises that parks until the other
+    /// processors have paid.
+    pub(super) fn flush(&self, root: Frame, stale: Stale<()>) {
+        self.warn(root);
         let _ = stale.flush(&self.core);
     }
 

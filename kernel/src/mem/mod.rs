@@ -4,6 +4,7 @@
 //! - [`arena`]: records of one kind under dense indices that never move; [`runs`]: rows of small records.
 //! - [`region`], [`space`]: what a program's addresses mean.
 //! - [`fill`], [`clear`], [`protect`], [`fork`], [`ending`]: changes of a space that run in slices.
+//! - [`shoot`]: forgetting on other processors what was taken away.
 //! - [`footprint`]: how much memory everything takes.
 //! - [`image`]: the boot image in the first space.
 //! - [`user`]: reaching a program's memory through its page table.
@@ -23,6 +24,7 @@ pub mod image;
 pub mod protect;
 pub mod region;
 pub mod runs;
+pub mod shoot;
 pub mod space;
 #[cfg(test)]
 mod tests;

@@ -75,6 +75,8 @@ pub struct Space {
     pub doom: Cell<Option<End>>,
     /// The next of them to end.
     pub next_doomed: Cell<u32>,
+    /// How many of them are marked and run on other processors.
+    pub awaited: Cell<u32>,
     /// Blocks of rings that have room for more.
     pub(super) ring_blocks: List,
     /// Place in the list of spaces whose contexts are being ended, later of those that end themselves; threads
@@ -98,6 +100,7 @@ impl Default for Space {
             changes: Cell::new(0),
             doom: Cell::new(None),
             next_doomed: Cell::new(NONE),
+            awaited: Cell::new(0),
             ring_blocks: List::new(),
             link: Link::default(),
         }
@@ -295,7 +298,7 @@ impl Space {
             Err(rmm::MapError::StockTooSmall) => bug!("the page tables of a mapping were not ensured"),
         });
         match before {
-            Some(stale) => memory.discard(stale),
+            Some(stale) => memory.discard(self.root(), stale),
             None => self.pages.set(self.pages.get().wrapping_add(1)),
         }
     }
@@ -322,7 +325,7 @@ impl Space {
         for number in from..to {
             let Some(page) = Page::new(number) else { return };
             if let Some(stale) = self.with_table(|table| table.unmap(memory, page)) {
-                memory.discard(stale);
+                memory.discard(self.root(), stale);
                 self.pages.set(self.pages.get().wrapping_sub(1));
             }
         }
@@ -332,7 +335,7 @@ impl Space {
     pub(super) fn protect_page(&self, memory: &Memory, page: u64, rights: PageRights) {
         let Some(page) = Page::new(page) else { return };
         if let Protected::Narrowed(stale) = self.with_table(|table| table.protect(memory, page, rights)) {
-            memory.flush(stale);
+            memory.flush(self.root(), stale);
         }
     }
 

@@ -120,6 +120,7 @@ fn leave(s: &State, id: u32) {
         Wait::Channel => channel::leave(s, id),
         Wait::Several => several::release(s, id),
         Wait::End => s.contexts.at(op.object.get()).watchers.remove(&ByWait(&s.ops), id),
+        Wait::Flush => s.several.flushes.remove(&ByWait(&s.ops), id),
         Wait::Time | Wait::Free | Wait::Reply | Wait::Work => {}
     }
     cursor::release(s, id);

@@ -3,13 +3,13 @@
 
 use super::cx::Cx;
 use super::inflight::{Op, Wait};
-use super::state::{BySpace, ByTurn, ByWait, State};
-use super::{OpResult, Outcome};
+use super::state::{BySpace, ByWait, State};
+use super::{OpResult, Outcome, summon};
 use crate::arch::{Regs, Start};
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use crate::base::trace::What;
-use crate::context::context::{Context, State as Run};
+use crate::context::context::{Context, Fate, State as Run};
 use crate::context::file::Kind;
 use crate::context::handles::Place;
 use crate::mem::user;
@@ -167,6 +167,7 @@ pub fn set_up(s: &State, id: u32, ring_id: u32, space: u32, table: u32) {
     let context = s.contexts.at(id);
     context.state.set(Run::Stopped);
     context.stop.set(false);
+    context.fate.set(Fate::None);
     context.unfinished.set(None);
     context.set_rings(ring_id);
     context.space.set(space);
@@ -204,7 +205,8 @@ fn target<'a>(cx: &Cx<'a>, fd: u64) -> Result<(u32, &'a Context), Errno> {
 /// A handle's context, which must not have ended. `ESRCH`.
 fn living<'a>(cx: &Cx<'a>, fd: u64) -> Result<(u32, &'a Context), Errno> {
     let (id, context) = target(cx, fd)?;
-    if context.lives() && !cx.s.is_doomed(context) { Ok((id, context)) } else { Err(Errno::SRCH) }
+    let goes_on = context.lives() && context.fate.get() == Fate::None && !cx.s.is_doomed(context);
+    if goes_on { Ok((id, context)) } else { Err(Errno::SRCH) }
 }
 
 /// Reads or sets the registers of a stopped context; of the caller itself only the base of `fs`.
@@ -268,13 +270,16 @@ pub fn stop(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let s = cx.s;
     let args = ContextStop::decode(entry)?;
     let (id, context) = living(cx, args.context)?;
+    if let Some(cpu) = s.elsewhere(id, context) {
+        return summon::stop(cx, args.context, id, cpu);
+    }
     match context.state.get() {
         Run::Stopped => return Err(Errno::INVAL),
         Run::Ready => {
             if s.step.handoff() == id {
                 s.step.take_handoff();
             } else {
-                s.this_cpu().ready.remove(&ByTurn(&s.contexts), id);
+                s.take_out(id);
             }
             s.stand_still(id, context);
         }
@@ -292,7 +297,10 @@ pub fn stop(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 /// Ends a context.
 pub fn kill(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let args = ContextKill::decode(entry)?;
-    let (id, _) = living(cx, args.context)?;
+    let (id, context) = living(cx, args.context)?;
+    if let Some(cpu) = cx.s.elsewhere(id, context) {
+        return summon::kill(cx, args.context, id, cpu, End::Ended(Reason::Killed));
+    }
     cx.s.end_context(id, End::Ended(Reason::Killed));
     if id == cx.context_id { Ok(Outcome::Gone) } else { Ok(Outcome::Done(0)) }
 }

@@ -18,7 +18,7 @@ use crate::base::budget::{Budget, ENTRY};
 use crate::base::list::Chain;
 use crate::base::name::number_of;
 use crate::base::trace::What;
-use crate::context::context::{Context, State as Run};
+use crate::context::context::{Context, Fate, State as Run};
 use crate::context::timers::CONTEXT;
 use crate::mem::user::{self, Access};
 use crate::mem::wired;
@@ -27,8 +27,8 @@ use crate::ring::duplex::Ring;
 use crate::ring::flight;
 use crate::ring::place;
 use crate::scheme::names::Target;
-use ring_abi::Errno;
 use ring_abi::context::{End, Reason};
+use ring_abi::{Errno, Opcode};
 
 impl State {
     /// Ends a context: from now on nothing of it runs. The rest follows in slices.
@@ -37,10 +37,15 @@ impl State {
         if !context.lives() {
             return;
         }
+        if let Some(cpu) = self.elsewhere(id, context) {
+            let fate = context.fate.get();
+            return self.summon_to_end(cpu, context, end, if fate == Fate::None { Fate::Ends } else { fate });
+        }
+        let fate = context.fate.replace(Fate::None);
         self.note(What::Ended, [u64::from(id), end.to_raw()]);
         match context.state.get() {
             Run::Ready if self.step.handoff() == id => _ = self.step.take_handoff(),
-            Run::Ready => self.this_cpu().ready.remove(&ByTurn(&self.contexts), id),
+            Run::Ready => self.take_out(id),
             Run::Active => {
                 if let Some(ring) = self.waits_in(context) {
                     ring.waits.set(0);
@@ -64,6 +69,9 @@ impl State {
         }
         self.ending.push_back(&ByTurn(&self.contexts), id);
         self.step.rearm();
+        if fate == Fate::Awaited {
+            self.one_less_awaited(context.space.get());
+        }
         if id == self.first_context.get() {
             self.say(format_args!("the first program ended ({end:?}): nothing is left to run"));
             self.halt.set(Some(match end {
@@ -88,7 +96,22 @@ impl State {
 
     /// Whether a context is to end with the others of its space.
     pub fn is_doomed(&self, context: &Context) -> bool {
-        !self.doomed.is_empty() && self.doom(context).is_some()
+        self.has_doomed() && self.doom(context).is_some()
+    }
+
+    /// Whether there are contexts that are to end with the others of their space.
+    pub fn has_doomed(&self) -> bool {
+        !self.doomed.is_empty() || !self.awaiting.is_empty()
+    }
+
+    /// A context of a doomed space has ended that ran on another processor when its turn came.
+    fn one_less_awaited(&self, space_id: u32) {
+        let space = self.memory.space(space_id);
+        space.awaited.set(space.awaited.get().wrapping_sub(1));
+        if space.awaited.get() == 0 && space.next_doomed.get() == NONE {
+            self.awaiting.remove(&ByDoom(&self.memory.spaces), space_id);
+            space.doom.set(None);
+        }
     }
 
     fn doom(&self, context: &Context) -> Option<End> {
@@ -215,10 +238,21 @@ fn slice_doomed(s: &State, budget: &Budget) -> bool {
         }
         let id = space.next_doomed.get();
         space.next_doomed.set(BySpace(&s.contexts).link(id).next());
-        s.end_context(id, end);
+        let context = s.contexts.at(id);
+        match s.elsewhere(id, context) {
+            Some(cpu) => {
+                space.awaited.set(space.awaited.get().wrapping_add(1));
+                s.summon_to_end(cpu, context, end, Fate::Awaited);
+            }
+            None => s.end_context(id, end),
+        }
     }
     s.doomed.remove(&ByDoom(&s.memory.spaces), space_id);
-    space.doom.set(None);
+    if space.awaited.get() == 0 {
+        space.doom.set(None);
+    } else {
+        s.awaiting.push_back(&ByDoom(&s.memory.spaces), space_id);
+    }
     true
 }
 
@@ -226,6 +260,10 @@ fn slice_doomed(s: &State, budget: &Budget) -> bool {
 pub fn slice_contexts(s: &State, budget: &Budget) -> bool {
     if slice_doomed(s, budget) {
         return true;
+    }
+    if !s.awaiting.is_empty() {
+        // Their processors were poked, and nobody is buried before they have ended.
+        return false;
     }
     let id = s.ending.first();
     if id == NONE {
@@ -284,7 +322,12 @@ fn tell_watchers(s: &State, context: &Context, budget: &Budget) -> bool {
             return false;
         }
         if let Some(op) = context.watchers.pop_front(&ByWait(&s.ops)) {
-            s.end_op(op, Ok(raw), 0);
+            let result = match s.ops.at(op).opcode.get() {
+                Opcode::ContextKill => Ok(0),
+                Opcode::ContextStop => Err(Errno::SRCH),
+                _ => Ok(raw),
+            };
+            s.end_op(op, result, 0);
         }
     }
     true

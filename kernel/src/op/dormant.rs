@@ -23,6 +23,7 @@ impl State {
     #[cold]
     pub fn stand_still(&self, id: u32, context: &Context) {
         context.state.set(Run::Stopped);
+        self.tell_stopper(context);
         let table_id = context.table.get();
         let dormant = &self.tables.at(table_id).dormant;
         dormant.set(dormant.get().wrapping_add(1));

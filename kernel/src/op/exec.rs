@@ -11,7 +11,7 @@
 use super::context::set_up;
 use super::cx::Cx;
 use super::inflight::Op;
-use super::state::{BySpace, ByTurn, State};
+use super::state::{BySpace, State};
 use super::{OpResult, Outcome, cancel, work};
 use crate::arch::{Regs, Start};
 use crate::base::budget::{Budget, ENTRY};
@@ -77,7 +77,7 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     cx.context.regs.start(&start);
     if taken.rest.run(s, cx.table(), taken.ring, cx.budget) {
         cx.context.state.set(Run::Ready);
-        s.this_cpu().ready.push_front(&ByTurn(&s.contexts), cx.context_id);
+        s.put_first(s.this_cpu(), cx.context_id);
     } else {
         wait(cx, taken.ring, &taken.rest);
     }

@@ -35,10 +35,12 @@ pub enum Wait {
     Several,
     /// Only its deadline.
     Time,
-    /// A context's end: in its `watchers`.
+    /// A context's end or its standing still: in its `watchers`.
     End,
     /// Its next slice of work: in the system's work list.
     Work,
+    /// Other processors, which have to forget translations: in the system's list of flushes.
+    Flush,
 }
 
 /// How far the notice of a cancel has come.

@@ -8,7 +8,7 @@
 use super::cx::Cx;
 use super::inflight::Op;
 use super::state::State;
-use super::{OpResult, Outcome, work};
+use super::{OpResult, Outcome, flush, work};
 use crate::base::budget::Budget;
 use crate::context::file::Kind;
 use crate::mem::Run;
@@ -35,7 +35,7 @@ pub fn map(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let mut fill = Fill::start(&cx.s.memory, space, &wanted)?;
 
     match fill.run(&cx.s.memory, space, cx.budget) {
-        Run::Done(result) => result.map(Outcome::Done),
+        Run::Done(result) => flush::finish(cx, Opcode::Map, space, result),
         Run::More => Ok(park(cx, Opcode::Map, id, fill.to_words())),
     }
 }
@@ -71,7 +71,7 @@ pub fn unmap(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let mut clear = Clear::start(&cx.s.memory, space, first, end)?;
 
     match clear.run(&cx.s.memory, space, cx.budget) {
-        Run::Done(result) => result.map(Outcome::Done),
+        Run::Done(result) => flush::finish(cx, Opcode::Unmap, space, result),
         Run::More => Ok(park(cx, Opcode::Unmap, id, clear.to_words())),
     }
 }
@@ -89,7 +89,7 @@ pub fn protect(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let mut change = protect::Protect::start(&cx.s.memory, space, range, rights)?;
 
     match change.run(&cx.s.memory, space, cx.budget) {
-        Run::Done(result) => result.map(Outcome::Done),
+        Run::Done(result) => flush::finish(cx, Opcode::Protect, space, result),
         Run::More => Ok(park(cx, Opcode::Protect, id, change.to_words())),
     }
 }
@@ -158,7 +158,7 @@ pub(super) fn park(cx: &Cx<'_>, opcode: Opcode, space_id: u32, words: [u64; 4]) 
 pub(super) fn end_work(s: &State, id: u32, result: Result<u64, Errno>) {
     let space_id = s.ops.at(id).object.get();
     s.memory.space(space_id).end_change();
-    s.end_op(id, result, 0);
+    flush::finish_work(s, id, s.memory.space(space_id), result);
     s.release_space(space_id);
 }
 

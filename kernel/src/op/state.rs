@@ -11,6 +11,7 @@ use super::inflight::{Notice, Op, Shape, Wait};
 use super::multishot;
 use super::stats::Stats;
 use super::step::Step;
+use super::turns::Several;
 use crate::arch::{IRQ_LINES, Machine, StateBlock};
 use crate::base::list::{Chain, Link as Neighbours, List};
 use crate::base::name::Named;
@@ -73,6 +74,8 @@ pub struct State {
     pub to_refill: List,
     /// Address spaces whose contexts are to end.
     pub doomed: List,
+    /// Those of them of which all are marked, and some still run on other processors.
+    pub awaiting: List,
     /// Contexts to take apart.
     pub ending: List,
     /// Links whose daemon is gone.
@@ -109,6 +112,8 @@ pub struct State {
     pub cpus: [Cpu; MOST],
     /// The processor that runs this step.
     pub cpu: Cell<usize>,
+    /// What the processors do, if there are several.
+    pub several: Several,
     /// What the step that runs decided so far.
     pub step: Step,
     /// Counters.
@@ -336,12 +341,6 @@ impl State {
         }
     }
 
-    /// Puts a context whose state is `Ready` at the end of the ready queue.
-    pub fn make_ready(&self, id: u32) {
-        self.this_cpu().ready.push_back(&ByTurn(&self.contexts), id);
-        self.step.rearm();
-    }
-
     /// Takes a record for an operation of `ring` and files it in the ring's circle. The completion's place
     /// is promised already.
     #[inline(always)]
@@ -416,7 +415,7 @@ impl State {
             self.files.give(op.arg(0) as u32);
         } else if opcode == Opcode::Sendfd {
             super::pass::let_go(self, op);
-        } else if matches!(opcode, Opcode::ContextWait | Opcode::CancelHandle) && op.file.get() != NONE {
+        } else if is_of_context(opcode) && op.file.get() != NONE {
             self.let_go_handle(op.file.replace(NONE));
         }
     }
@@ -428,4 +427,10 @@ impl State {
             self.close_file(file);
         }
     }
+}
+
+/// Whether an operation holds a context, or whatever it cancels at, instead of an ordinary file.
+fn is_of_context(opcode: Opcode) -> bool {
+    use Opcode::{CancelHandle, ContextKill, ContextStop, ContextWait};
+    matches!(opcode, ContextWait | ContextKill | ContextStop | CancelHandle)
 }

@@ -5,14 +5,14 @@
 
 use super::inflight::Wait;
 use super::state::{ByWait, State};
-use super::{channel, context, death, dormant, exec, memory, refill, register, space, walk};
+use super::{channel, context, death, dormant, exec, flush, memory, refill, register, space, walk};
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use crate::ring::flight;
 use ring_abi::{Errno, Opcode};
 
 /// Kinds of work.
-const KINDS: u32 = 8;
+const KINDS: u32 = 9;
 
 impl State {
     /// Whether nothing is left to do between events.
@@ -20,13 +20,14 @@ impl State {
     pub fn work_is_done(&self) -> bool {
         self.work.is_empty()
             && self.doomed.is_empty()
-            && self.ending.is_empty()
+            && (self.ending.is_empty() || !self.awaiting.is_empty())
             && self.dying_links.is_empty()
             && self.suspects.is_empty()
             && self.dying_tables.is_empty()
             && self.channel_work.is_empty()
             && self.to_refill.is_empty()
             && space::is_idle(self)
+            && flush::is_idle(self)
     }
 }
 
@@ -46,6 +47,7 @@ pub fn slice(s: &State, budget: &Budget) -> bool {
             4 => channel::slice(s, budget),
             5 => refill::slice(s),
             6 => dormant::slice(s, budget),
+            7 => flush::slice(s, budget),
             _ => space::slice_ending(s, budget),
         };
         if worked {

@@ -9,6 +9,7 @@ mod program;
 pub use crate::world::Dice;
 
 use crate::world::{Daemon, FIRST, Program, Ticket, World};
+use kernel::arch::Machine;
 use ring_abi::args;
 use ring_abi::layout::Sizes;
 use std::collections::BTreeMap;
@@ -93,7 +94,19 @@ pub struct Game {
 impl Game {
     /// A game with a few programs and daemons.
     pub fn new(seed: u64) -> Game {
-        let mut world = World::with_memory(MEMORY);
+        Game::on(seed, World::with_memory(MEMORY))
+    }
+
+    /// The same on a machine with this many processors, whose translations have tags or not.
+    pub fn with_cpus(seed: u64, cpus: usize, tagged: bool) -> Game {
+        let machine = Machine::with_cpus(MEMORY, cpus);
+        if tagged {
+            machine.tag_translations();
+        }
+        Game::on(seed, World::on(machine))
+    }
+
+    fn on(seed: u64, mut world: World) -> Game {
         world.audit_every = 257;
         let mut game = Game {
             world,
@@ -117,6 +130,7 @@ impl Game {
     pub fn play(&mut self, steps: u64) {
         let end = self.world.steps() + steps;
         while self.world.steps() < end {
+            self.choose_cpu();
             self.world.take_interrupts();
             match self.world.on_cpu() {
                 None => self.idle(),
@@ -127,6 +141,22 @@ impl Game {
                 },
             }
             self.pass_time();
+        }
+    }
+
+    /// Any of the processors goes on. One that was poked enters the kernel sooner or later.
+    fn choose_cpu(&mut self) {
+        let cpus = self.world.cpus() as u64;
+        if cpus == 1 {
+            return;
+        }
+        let cpu = self.dice.roll(cpus) as usize;
+        self.world.switch(cpu);
+        if self.dice.one_in(3) {
+            self.world.take_poke(cpu);
+        } else if self.dice.one_in(8) {
+            // It waits for the lock for a while.
+            self.world.machine().answer();
         }
     }
 
@@ -145,6 +175,10 @@ impl Game {
 
     /// Nobody is ready: time passes until somebody is. The first program never sleeps for ever.
     fn idle(&mut self) {
+        let others_run = (0..self.world.cpus()).any(|cpu| self.world.runs_on(cpu).is_some());
+        if others_run || self.world.take_pokes() {
+            return;
+        }
         assert!(self.world.advance_to_timer(), "nobody is ready and nobody will be");
     }
 
@@ -236,6 +270,9 @@ impl Game {
         for daemon in std::mem::take(&mut self.daemons) {
             self.end(daemon.program);
         }
+        self.world.run_until_idle();
+        // The last naps end.
+        self.world.advance(20_000_000);
         self.world.run_until_idle();
         while FIRST.completion(&mut self.world).is_some() {}
         self.world.check();

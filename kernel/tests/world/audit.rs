@@ -17,9 +17,13 @@ pub struct Accounts(Vec<(&'static str, u32)>);
 pub fn accounts(kernel: &Kernel) -> Accounts {
     let s = &kernel.state;
     let m = &s.memory;
+    // Each processor that has ever entered keeps one in hand, and the one that it loaded last.
+    let others = s.cpus.iter().skip(1).filter(|cpu| cpu.spare.get() != NONE).count();
+    let lent = s.cpus.iter().filter(|cpu| cpu.lent.get() != NONE).count();
+    let blocks = s.blocks.live() - (others + lent) as u32;
     Accounts(vec![
         ("contexts", s.contexts.live()),
-        ("state blocks", s.blocks.live()),
+        ("state blocks", blocks),
         ("rings", s.rings.live()),
         ("operations", s.live_ops()),
         ("handle tables", s.tables.live()),

@@ -3,6 +3,7 @@
 use super::loader::{self, ENTRY, STACK};
 use super::program::{EXEC_STACK, Ends};
 use super::{FIRST, LONGEST, Mode, PATIENCE, Program, World, entry};
+use kernel::arch::fake::OneOf;
 use kernel::arch::fake::{PageFault, effort};
 use kernel::arch::{Machine, Only};
 use kernel::entry::event::{Enter, Event, Fault, Resume};
@@ -17,9 +18,52 @@ impl World {
         &self.kernel.state.memory.machine
     }
 
-    /// Who runs now.
+    /// Who runs now on the processor that the test plays.
     pub fn on_cpu(&self) -> Option<Program> {
-        self.on_cpu
+        self.cpus[self.cpu].0
+    }
+
+    /// Who runs on a processor.
+    pub fn runs_on(&self, cpu: usize) -> Option<Program> {
+        self.cpus[cpu].0
+    }
+
+    fn put_on_cpu(&mut self, program: Option<Program>) {
+        self.cpus[self.cpu].0 = program;
+    }
+
+    /// How many processors there are.
+    pub fn cpus(&self) -> usize {
+        self.cpus.len()
+    }
+
+    /// The processor that the test plays.
+    pub fn cpu(&self) -> usize {
+        self.cpu
+    }
+
+    /// Plays another processor from now on.
+    pub fn switch(&mut self, cpu: usize) {
+        self.cpu = cpu;
+        self.machine().run_as(cpu);
+    }
+
+    /// Lets every processor enter the kernel that was poked. `false` if none was.
+    pub fn take_pokes(&mut self) -> bool {
+        let poked: Vec<_> = (0..self.cpus()).filter(|cpu| self.machine().is_poked(*cpu)).collect();
+        poked.iter().for_each(|cpu| _ = self.take_poke(*cpu));
+        !poked.is_empty()
+    }
+
+    /// Lets a processor enter the kernel if it was poked.
+    pub fn take_poke(&mut self, cpu: usize) -> bool {
+        if self.halted.is_some() || !self.machine().take_poke(cpu) {
+            return false;
+        }
+        self.switch(cpu);
+        self.leave(Mode::Own);
+        self.step(Event::Again);
+        true
     }
 
     /// How many programs there are, ended ones counted.
@@ -65,7 +109,7 @@ impl World {
 
     /// Registers of the program that runs, as they were when it came back.
     pub fn current_registers(&self) -> Option<Registers> {
-        self.on_cpu.and(self.loaded)
+        self.cpus[self.cpu].0.and(self.cpus[self.cpu].1)
     }
 
     /// An interrupt line is raised; whoever runs is interrupted if it is let through.
@@ -77,6 +121,8 @@ impl World {
     /// Interrupts that are waiting come in.
     pub fn take_interrupts(&mut self) {
         while let Some(line) = self.machine().take_irq() {
+            // Devices interrupt the first processor.
+            self.switch(0);
             self.leave(Mode::Own);
             self.step(Event::Interrupt(line));
         }
@@ -85,12 +131,18 @@ impl World {
     /// Time passes; the timer goes off if it is due.
     pub fn advance(&mut self, nanoseconds: u64) {
         self.machine().advance(nanoseconds);
-        self.take_timer();
+        let (own, all) = (self.cpu, self.cpus());
+        for cpu in (0..all).map(|ahead| (own + ahead) % all) {
+            self.switch(cpu);
+            self.take_timer();
+        }
+        self.switch(own);
     }
 
     /// Time passes until the timer goes off. `false` if it is not set.
     pub fn advance_to_timer(&mut self) -> bool {
-        let Some(deadline) = self.machine().timer() else { return false };
+        let timers = (0..self.cpus()).filter_map(|cpu| self.machine().timer_of(cpu));
+        let Some(deadline) = timers.min() else { return false };
         let left = deadline.saturating_sub(self.machine().now());
         self.advance(left);
         true
@@ -105,7 +157,7 @@ impl World {
 
     /// Whoever runs, if anybody, stops running its own code. What the stubs save is saved.
     fn leave(&mut self, into: Mode) {
-        let Some(program) = self.on_cpu else { return };
+        let Some(program) = self.on_cpu() else { return };
         let registers = self.noisy_registers(program);
         let state = self.state(program);
         state.registers = registers;
@@ -126,31 +178,45 @@ impl World {
         loop {
             self.steps += 1;
             let before = effort::units();
-            let resume = self.kernel.step(Only, event);
+            let resume = if self.cpus() == 1 {
+                self.kernel.step(Only, event)
+            } else {
+                self.machine().answer();
+                self.kernel.step(OneOf(self.cpu), event)
+            };
             let touched = effort::units().wrapping_sub(before);
             self.longest = self.longest.max(touched);
             assert!(touched <= LONGEST, "step {} touches {touched}: {event:?}", self.steps);
-            self.machine().audit_tlb();
+            for frame in self.machine().audit_tlb() {
+                let is_free = self.kernel.state.memory.frames.is_free(frame);
+                assert!(!is_free, "step {}: {frame:?} is free, and a processor reaches it", self.steps);
+            }
             if self.steps.is_multiple_of(self.audit_every) {
                 self.check();
             }
             match resume {
                 Resume::Same(value) => {
-                    let program = self.on_cpu.expect("somebody entered");
+                    let program = self.on_cpu().expect("somebody entered");
                     self.came_back(program, Some(value as i64 as u64));
                     return;
                 }
                 Resume::Context(id) => return self.resume(id),
+                Resume::Again if self.cpus() > 1 => {
+                    // It comes back, but others may be quicker.
+                    self.runs_nobody();
+                    self.machine().poke(self.cpu);
+                    return;
+                }
                 Resume::Again => {
-                    self.on_cpu = None;
+                    self.runs_nobody();
                     event = Event::Again;
                 }
                 Resume::Idle => {
-                    self.on_cpu = None;
+                    self.runs_nobody();
                     return;
                 }
                 Resume::Halt(status) => {
-                    self.on_cpu = None;
+                    self.put_on_cpu(None);
                     self.halted = Some(status);
                     return;
                 }
@@ -158,12 +224,18 @@ impl World {
         }
     }
 
+    fn runs_nobody(&mut self) {
+        self.put_on_cpu(None);
+        if self.cpus() > 1 {
+            self.machine().let_all_go();
+        }
+    }
+
     /// A context gets the processor: finds out which program it is, and compares its registers.
     fn resume(&mut self, id: u32) {
         let registers = loader::go_on(&self.kernel, id);
         let Some(program) = self.program_at(registers.rip) else { return self.end_stranger(&registers) };
-        self.on_cpu = Some(program);
-        self.loaded = Some(registers);
+        self.cpus[self.cpu] = (Some(program), Some(registers));
         let root = self.machine().active();
         let state = self.state(program);
         state.root = root;

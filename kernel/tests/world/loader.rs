@@ -20,7 +20,11 @@ const BLOB_BYTES: u64 = 8192;
 ///
 /// The blob lies at the end of memory; its one segment covers the entries of all programs.
 pub fn start(memory: usize) -> Kernel {
-    let machine = Machine::new(memory);
+    start_on(Machine::new(memory))
+}
+
+/// The same on this machine.
+pub fn start_on(machine: Machine) -> Kernel {
     let (first, count) = machine.usable();
     let blob_frames = (BLOB_BYTES / 4096) as u32;
     let end = first.number() + count;
@@ -64,6 +68,13 @@ pub fn go_on(kernel: &Kernel, id: u32) -> Registers {
     machine.set_current(&context.regs);
     let block = context.regs.detach();
     let registers = context.regs.resumed(block.map(|block| &s.blocks.at(block).state));
-    block.inspect(|block| s.blocks.give(*block));
+    if let Some(block) = block {
+        if machine.cpus() > 1 {
+            // As on the real machine: until the processor enters again nobody else gets it.
+            s.this_cpu().lent.set(block);
+        } else {
+            s.blocks.give(block);
+        }
+    }
     registers
 }

@@ -23,6 +23,7 @@ pub use daemon::Daemon;
 pub use dice::Dice;
 pub use program::{DATA, DATA_BYTES, Mode, Program, Ticket, read, write};
 
+use kernel::arch::Machine;
 use kernel::entry::event::Event;
 use kernel::entry::kernel::Kernel;
 use loader::{ENTRY, STACK};
@@ -54,8 +55,10 @@ pub struct World {
     pub kernel: Kernel,
     programs: Vec<State>,
     daemons: Vec<daemon::State>,
-    on_cpu: Option<Program>,
-    loaded: Option<Registers>,
+    /// For each processor who runs there, and with which registers it came back.
+    cpus: Vec<(Option<Program>, Option<Registers>)>,
+    /// The processor that the test plays now.
+    cpu: usize,
     halted: Option<u32>,
     noise: u64,
     steps: u64,
@@ -73,14 +76,25 @@ impl World {
 
     /// The same with this many bytes of memory.
     pub fn with_memory(memory: usize) -> World {
-        let kernel = loader::start(memory);
+        World::on(Machine::new(memory))
+    }
+
+    /// The same on a machine with this many processors; the first program runs on the first, the others sleep.
+    pub fn with_cpus(memory: usize, cpus: usize) -> World {
+        World::on(Machine::with_cpus(memory, cpus))
+    }
+
+    /// The same on this machine.
+    pub fn on(machine: Machine) -> World {
+        let cpus = machine.cpus();
+        let kernel = loader::start_on(machine);
         let first = State::new(Sizes::SMALLEST); // its real ring is larger, and said by its header
         let mut world = World {
             kernel,
             programs: vec![first],
             daemons: Vec::new(),
-            on_cpu: None,
-            loaded: None,
+            cpus: vec![(None, None); cpus],
+            cpu: 0,
             halted: None,
             noise: 1,
             steps: 0,
@@ -88,7 +102,7 @@ impl World {
             audit_every: 1,
         };
         world.step(Event::Again);
-        assert_eq!(world.on_cpu, Some(FIRST), "the first program runs");
+        world.run_until_placed(FIRST);
         let data = map_data(CURRENT);
         FIRST.call(&mut world, data).expect("there is memory");
         world
@@ -199,14 +213,32 @@ impl World {
     /// Preempts others until this program runs.
     pub fn give_cpu(&mut self, program: Program) {
         for _ in 0..PATIENCE {
-            if self.on_cpu == Some(program) {
+            if self.find(program) {
                 return;
             }
             let mode = self.mode(program);
             assert!(matches!(mode, Mode::Own | Mode::Fresh), "{program:?} cannot run: {mode:?}");
-            assert!(self.advance_to_timer(), "{program:?} is ready, but {:?} runs for ever", self.on_cpu);
+            if self.take_pokes() {
+                continue;
+            }
+            assert!(self.advance_to_timer(), "{program:?} is ready, but {:?} runs for ever", self.on_cpu());
         }
         panic!("{program:?} never gets its turn");
+    }
+
+    /// Goes to the processor that a program runs on. `false` if there is none.
+    pub fn find(&mut self, program: Program) -> bool {
+        if self.on_cpu() == Some(program) {
+            return true;
+        }
+        let place = self.cpus.iter().position(|(runs, _)| *runs == Some(program));
+        place.inspect(|cpu| self.switch(*cpu)).is_some()
+    }
+
+    fn run_until_placed(&mut self, program: Program) {
+        while !self.find(program) {
+            assert!(self.take_pokes(), "{program:?} runs");
+        }
     }
 
     /// Runs programs until something is so. Time passes if nothing else is left to happen.
@@ -225,7 +257,7 @@ impl World {
             let rings: Vec<_> = state.rings.iter().map(|ends| (ends.unsubmitted(), &ends.open)).collect();
             eprintln!("program {number}: {:?}, {rings:?}", state.mode);
         }
-        panic!("it does not happen: {what}; {:?} runs, {work}", self.on_cpu);
+        panic!("it does not happen: {what}; {:?} runs, {work}", self.on_cpu());
     }
 
     /// Lets every program submit what it has filled and every daemon answer what it can, until nothing is
@@ -244,12 +276,15 @@ impl World {
         if self.halted.is_some() {
             return false;
         }
+        if self.take_pokes() {
+            return true;
+        }
         self.take_interrupts();
         (0..self.daemons.len()).for_each(|number| self.pump(number));
         (0..self.programs.len()).for_each(|number| self.notice_end(Program(number)));
         let mut all = (0..self.programs.len()).map(Program);
         let wants = |program: &Program| self.mode(*program) == Mode::Own && self.touched(*program).is_some();
-        let first = self.on_cpu.filter(wants);
+        let first = self.on_cpu().filter(wants);
         let Some(program) = first.or_else(|| all.find(wants)) else { return false };
         let ring = self.touched(program).expect("it was just found");
         program.enter(self, ring, u64::from(u32::MAX), 0, 0, enter::NO_DEADLINE);

@@ -34,6 +34,8 @@ enum Part {
     Loom,
     /// The tests inside the booted system.
     Guest,
+    /// The same on machines with several processors.
+    Processors,
     /// One bench case measured twice gives the same counts.
     Repeat,
 }
@@ -52,6 +54,14 @@ pub(crate) struct Options {
     #[command(flatten)]
     programs: Programs,
 }
+
+/// Machines with several processors, and the tests that run there: all, or those with one of these words in their names.
+const PROCESSORS: &[(u32, &[&str])] = &[
+    (2, &[]),
+    (4, &[]),
+    (8, &["processor", "thread", "kill", "fork"]),
+    (16, &["processor", "thread", "kill", "fork"]),
+];
 
 impl Options {
     fn wants(&self, part: Part) -> bool {
@@ -73,7 +83,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     if options.wants(Part::Loom) {
         sum.add(part("loom models", || loom_models(&tree, &options.names)));
     }
-    if options.wants(Part::Guest) || options.wants(Part::Repeat) {
+    if [Part::Guest, Part::Processors, Part::Repeat].into_iter().any(|part| options.wants(part)) {
         sum.add(part("booted system", || booted(&tree, &tools, options)));
     }
     println!("{} passed, {} failed", sum.passed, sum.failed);
@@ -115,6 +125,9 @@ fn host_command(tree: &Tree, arguments: &[&str], packages: &[&str]) -> Command {
     }
     // Random walks of a million steps want speed, and every check that a debug build has.
     command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+    if std::env::var_os("STEPS").is_none() {
+        command.env("STEPS", "1200000");
+    }
     command
 }
 
@@ -133,7 +146,17 @@ fn booted(tree: &Tree, tools: &Toolchain, options: &Options) -> Result<Counts> {
     let guest = options.programs.build(tree, tools)?;
     let mut sum = Counts::default();
     if options.wants(Part::Guest) {
-        sum.add(part("tests in the guest", || in_guest(tree, tools, &guest, options)));
+        let machine = &options.machine;
+        sum.add(part("tests in the guest", || in_guest(tree, tools, &guest, machine, &options.names)));
+    }
+    if options.wants(Part::Processors) {
+        for (smp, names) in PROCESSORS {
+            let machine = MachineOptions { smp: *smp, ..options.machine.clone() };
+            let some: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            let names = if options.names.is_empty() { &some } else { &options.names };
+            let name = format!("tests in the guest with {smp} processors");
+            sum.add(part(&name, || in_guest(tree, tools, &guest, &machine, names)));
+        }
     }
     if options.wants(Part::Repeat) {
         sum.add(part("one case measured twice", || measured_twice(tree, tools, &guest, options)));
@@ -141,18 +164,24 @@ fn booted(tree: &Tree, tools: &Toolchain, options: &Options) -> Result<Counts> {
     Ok(sum)
 }
 
-fn in_guest(tree: &Tree, tools: &Toolchain, guest: &cargo::Guest, options: &Options) -> Result<Counts> {
-    for name in &options.names {
+fn in_guest(
+    tree: &Tree,
+    tools: &Toolchain,
+    guest: &cargo::Guest,
+    machine: &MachineOptions,
+    names: &[String],
+) -> Result<Counts> {
+    for name in names {
         ensure!(
             !name.contains(char::is_whitespace),
             "{name:?}: the name of a test in the guest has no spaces"
         );
     }
-    let words = std::iter::once("qtest").chain(options.names.iter().map(String::as_str));
+    let words = std::iter::once("qtest").chain(names.iter().map(String::as_str));
     let exec = words.collect::<Vec<_>>().join(" ");
     let content = Content { added: Vec::new(), options: vec![("exec", exec)] };
     let mut gather = Gather::new(&guest.kernel);
-    let boot = Boot { tree, tools, guest, machine: &options.machine, clock: Clock::Host };
+    let boot = Boot { tree, tools, guest, machine, clock: Clock::Host };
     let ended = boot.run(&content, &mut gather)?;
     gather.end();
     conclude(ended, &gather)

@@ -16,7 +16,6 @@ pub(super) const NEVER: u64 = u64::MAX;
 #[derive(Debug)]
 pub(super) struct Devices {
     pub(super) now: Cell<u64>,
-    pub(super) timer: Cell<u64>,
     enabled: Cell<u32>,
     raised: Cell<u32>,
     printed: RefCell<Vec<u8>>,
@@ -27,7 +26,6 @@ impl Devices {
     pub(super) fn new() -> Devices {
         Devices {
             now: Cell::new(1_000_000),
-            timer: Cell::new(NEVER),
             enabled: Cell::new(0),
             raised: Cell::new(0),
             printed: RefCell::default(),

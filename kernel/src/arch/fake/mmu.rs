@@ -8,7 +8,7 @@
 use super::memory::Memory;
 use rmm::{Frame, Page};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Intel SDM volume 3, section 4.5: bits of an entry.
 mod bit {
@@ -76,31 +76,67 @@ impl Translation {
     }
 }
 
-/// The translation unit of the one CPU.
+/// The translation unit of a CPU.
+///
+/// Without tags, loading another root forgets everything. With them (process identifiers) translations stay until they are
+/// flushed, and belong to the root that was loaded then.
 #[derive(Debug, Default)]
 pub(super) struct Mmu {
     root: Cell<Option<Frame>>,
-    remembered: RefCell<BTreeMap<Page, Translation>>,
+    tagged: Cell<bool>,
+    /// Roots of which there may be something.
+    held: RefCell<BTreeSet<Frame>>,
+    remembered: RefCell<BTreeMap<(Frame, Page), Translation>>,
     flushes: Cell<u64>,
 }
 
 impl Mmu {
-    /// Loads CR3. Another root than before forgets everything.
-    pub(super) fn activate(&self, root: Frame) {
-        if self.root.replace(Some(root)) != Some(root) {
-            self.remembered.borrow_mut().clear();
+    /// From now on translations have tags.
+    pub(super) fn tag(&self) {
+        self.tagged.set(true);
+    }
+
+    /// Loads CR3. Says whether that has forgotten everything.
+    pub(super) fn activate(&self, root: Frame) -> bool {
+        let forgets = self.root.replace(Some(root)) != Some(root) && !self.tagged.get();
+        if forgets {
+            self.forget();
         }
+        self.held.borrow_mut().insert(root);
+        forgets
     }
 
     pub(super) fn active(&self) -> Option<Frame> {
         self.root.get()
     }
 
+    /// Whether there may be translations of a root.
+    pub(super) fn holds(&self, root: Frame) -> bool {
+        self.held.borrow().contains(&root)
+    }
+
+    /// A root is to be used no more: loads the kernel's own if it is active, and forgets what it has of it.
+    pub(super) fn leave(&self, root: Frame) {
+        if self.active() == Some(root) {
+            self.activate(super::KERNEL_HALF);
+        }
+        if self.holds(root) {
+            self.forget();
+        }
+    }
+
+    fn forget(&self) {
+        self.remembered.borrow_mut().clear();
+        let mut held = self.held.borrow_mut();
+        held.clear();
+        held.extend(self.root.get());
+    }
+
     /// Forgets one page, in any space or if this root is active.
     pub(super) fn flush_page(&self, root: Option<Frame>, page: Page) {
         self.flushes.set(self.flushes.get().saturating_add(1));
         if root.is_none() || self.root.get() == root {
-            self.remembered.borrow_mut().remove(&page);
+            self.remembered.borrow_mut().retain(|(_, known), _| *known != page);
         }
     }
 
@@ -108,7 +144,7 @@ impl Mmu {
     pub(super) fn flush_all(&self, root: Option<Frame>) {
         self.flushes.set(self.flushes.get().saturating_add(1));
         if root.is_none() || self.root.get() == root {
-            self.remembered.borrow_mut().clear();
+            self.forget();
         }
     }
 
@@ -116,14 +152,23 @@ impl Mmu {
         self.flushes.get()
     }
 
-    /// The physical address that the program under the active root reaches at `address`.
-    pub(super) fn reach(&self, memory: &Memory, address: u64, access: Access) -> Result<u64, PageFault> {
+    /// The physical address that the program under the active root reaches at `address`. A CPU that owes a flush may use
+    /// what it remembers, whatever the tables say.
+    pub(super) fn reach(
+        &self,
+        memory: &Memory,
+        address: u64,
+        access: Access,
+        owes: bool,
+    ) -> Result<u64, PageFault> {
         let missing = PageFault::new(address, access, 0);
         let root = self.root.get().ok_or(missing)?;
         let page = Page::containing(address).ok_or(missing)?;
-        let known = self.remembered.borrow().get(&page).copied();
+        let known = self.remembered.borrow().get(&(root, page)).copied();
         if let Some(known) = known {
-            check(memory, root, page, known);
+            if !owes {
+                check(memory, root, page, known);
+            }
             if known.allows(access) {
                 return Ok(known.frame | address & 0xfff);
             }
@@ -132,7 +177,7 @@ impl Mmu {
         let Some(found) = walk(memory, root, page) else {
             return Err(missing);
         };
-        self.remembered.borrow_mut().insert(page, found);
+        self.remembered.borrow_mut().insert((root, page), found);
         if !found.allows(access) {
             return Err(PageFault::new(address, access, 1));
         }
@@ -146,12 +191,18 @@ impl Mmu {
         walk(memory, root, page).map(|found| found.frame | address & 0xfff)
     }
 
-    /// Stops the test if a remembered translation allows more than the tables do.
-    pub(super) fn audit(&self, memory: &Memory) {
-        let Some(root) = self.root.get() else { return };
-        for (page, known) in self.remembered.borrow().iter() {
-            check(memory, root, *page, *known);
+    /// The frames that are reached by translations which allow more than the tables do. Stops the test if there are some
+    /// although no flush is owed.
+    pub(super) fn audit(&self, memory: &Memory, owes: bool) -> Vec<Frame> {
+        let mut stale = Vec::new();
+        for ((root, page), known) in self.remembered.borrow().iter() {
+            if !owes {
+                check(memory, *root, *page, *known);
+            } else if !walk(memory, *root, *page).is_some_and(|now| known.within(now)) {
+                stale.push(Frame::new((known.frame >> 12) as u32));
+            }
         }
+        stale
     }
 }
 
@@ -226,46 +277,46 @@ mod tests {
     #[test]
     fn a_mapped_page_is_reached_and_marked() {
         let (memory, mmu) = mapped(USER | bit::NO_EXECUTE);
-        assert_eq!(mmu.reach(&memory, 0x5123, Access::Write), Ok(0x9123));
+        assert_eq!(mmu.reach(&memory, 0x5123, Access::Write, false), Ok(0x9123));
         assert_eq!(memory.load_u64((4 << 12) + 40) & (bit::ACCESSED | bit::DIRTY), 0x60);
         let fault = PageFault { code: 0x15, address: 0x5000 };
-        assert_eq!(mmu.reach(&memory, 0x5000, Access::Execute), Err(fault));
+        assert_eq!(mmu.reach(&memory, 0x5000, Access::Execute, false), Err(fault));
         let missing = PageFault { code: 6, address: 0x6000 };
-        assert_eq!(mmu.reach(&memory, 0x6000, Access::Write), Err(missing));
-        assert!(mmu.reach(&memory, u64::MAX, Access::Read).is_err());
+        assert_eq!(mmu.reach(&memory, 0x6000, Access::Write, false), Err(missing));
+        assert!(mmu.reach(&memory, u64::MAX, Access::Read, false).is_err());
     }
 
     #[test]
     fn a_right_that_was_added_is_seen_without_a_flush() {
         let (memory, mmu) = mapped(bit::PRESENT | bit::USER);
-        assert!(mmu.reach(&memory, 0x5000, Access::Write).is_err());
+        assert!(mmu.reach(&memory, 0x5000, Access::Write, false).is_err());
         memory.store_u64((4 << 12) + 40, 9 << 12 | USER);
-        assert_eq!(mmu.reach(&memory, 0x5000, Access::Write), Ok(0x9000));
+        assert_eq!(mmu.reach(&memory, 0x5000, Access::Write, false), Ok(0x9000));
     }
 
     #[test]
     #[should_panic(expected = "stale translation of 0x5000")]
     fn a_forgotten_flush_is_caught() {
         let (memory, mmu) = mapped(USER);
-        mmu.reach(&memory, 0x5000, Access::Read).unwrap();
+        mmu.reach(&memory, 0x5000, Access::Read, false).unwrap();
         memory.store_u64((4 << 12) + 40, 0);
-        mmu.audit(&memory);
+        mmu.audit(&memory, false);
     }
 
     #[test]
     fn a_flush_and_another_root_forget() {
         let (memory, mmu) = mapped(USER);
         let page = Page::new(5).unwrap();
-        mmu.reach(&memory, 0x5000, Access::Read).unwrap();
+        mmu.reach(&memory, 0x5000, Access::Read, false).unwrap();
         memory.store_u64((4 << 12) + 40, 0);
         mmu.flush_page(Some(Frame::new(1)), page);
-        mmu.audit(&memory);
+        mmu.audit(&memory, false);
         memory.store_u64((4 << 12) + 40, 9 << 12 | USER);
-        mmu.reach(&memory, 0x5000, Access::Read).unwrap();
+        mmu.reach(&memory, 0x5000, Access::Read, false).unwrap();
         mmu.activate(Frame::new(7));
         memory.store_u64((4 << 12) + 40, 0);
         mmu.activate(Frame::new(1));
-        mmu.audit(&memory);
-        assert!(mmu.reach(&memory, 0x5000, Access::Read).is_err());
+        mmu.audit(&memory, false);
+        assert!(mmu.reach(&memory, 0x5000, Access::Read, false).is_err());
     }
 }

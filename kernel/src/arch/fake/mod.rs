@@ -1,6 +1,7 @@
 //! A machine made of host memory, for tests: everything the real one has, as values that a test reads and sets.
 //!
 //! - `memory`: physical memory, one block of host memory.
+//! - `cpu`: what each CPU has of its own.
 //! - `mmu`: address translation, by the tables that the kernel writes, with a TLB that catches forgotten flushes.
 //! - `devices`: the clock, the timer, the serial line and the interrupt lines.
 //! - `regs`: what is kept of a stopped program.
@@ -11,6 +12,7 @@
 //! A *hosted* space is one whose user addresses are host addresses, so that real code on a host thread can
 //! pass its ordinary buffers to the kernel ([`Machine::host_space`]).
 
+mod cpu;
 mod devices;
 pub mod effort;
 mod memory;
@@ -21,6 +23,7 @@ mod slab;
 mod taken;
 mod wired;
 
+pub use cpu::OneOf;
 pub use devices::{IRQ_LINES, IRQ_SERIAL, IRQ_TEST};
 pub use mmu::{Access, PageFault};
 pub use regs::{Regs, Start, StateBlock};
@@ -29,9 +32,9 @@ use taken::Taken;
 pub use wired::{UserPtr, Wired};
 
 use crate::arch::LockUse;
+use cpu::Processor;
 use devices::Devices;
 use memory::Memory;
-use mmu::Mmu;
 use ring_abi::layout::Sizes;
 use ring_abi::map::Ring;
 use rmm::{Frame, Page, PhysAddr, TableFrame, UserFrame};
@@ -48,11 +51,10 @@ const FRAME_BYTES: usize = 4096;
 #[derive(Debug)]
 pub struct Machine {
     memory: Memory,
-    mmu: Mmu,
+    cpus: Vec<Processor>,
+    cpu: Cell<usize>,
     devices: Devices,
     hosted: RefCell<Vec<Frame>>,
-    current: Cell<Option<*const Regs>>,
-    spare: Cell<Option<*const StateBlock>>,
     growths: Cell<Option<u64>>,
 }
 
@@ -65,11 +67,10 @@ impl Machine {
     pub fn new(bytes: usize) -> Machine {
         Machine {
             memory: Memory::new(bytes),
-            mmu: Mmu::default(),
+            cpus: vec![Processor::new()],
+            cpu: Cell::new(0),
             devices: Devices::new(),
             hosted: RefCell::default(),
-            current: Cell::new(None),
-            spare: Cell::new(None),
             growths: Cell::new(None),
         }
     }
@@ -139,21 +140,19 @@ impl Machine {
 
     /// Loads the kernel's own root if `root` is active, so that its frame may become anything.
     pub fn leave(&self, root: Frame) {
-        if self.mmu.active() == Some(root) {
-            self.mmu.activate(KERNEL_HALF);
-        }
+        self.processor().mmu.leave(root);
         self.hosted.borrow_mut().retain(|hosted| *hosted != root);
     }
 
     /// Forgets the translation of one page, if `root` is active.
     #[inline]
     pub fn flush_page(&self, root: Frame, page: Page) {
-        self.mmu.flush_page(Some(root), page);
+        self.processor().mmu.flush_page(Some(root), page);
     }
 
     /// Forgets every translation of the lower half, if `root` is active.
     pub fn flush_all(&self, root: Frame) {
-        self.mmu.flush_all(Some(root));
+        self.processor().mmu.flush_all(Some(root));
     }
 
     /// Whether the space is hosted: its user addresses are host addresses.
@@ -192,7 +191,7 @@ impl Machine {
 
     /// Sets this CPU's one-shot timer; `u64::MAX` for none.
     pub fn set_timer(&self, deadline: u64) {
-        self.devices.timer.set(deadline);
+        self.processor().timer.set(deadline);
     }
 
     /// Prints on the serial line.
@@ -225,11 +224,6 @@ impl Machine {
         1_700_000_000_000_000_000
     }
 
-    /// How many CPUs there are.
-    pub fn cpus(&self) -> usize {
-        1
-    }
-
     /// How the lock around the kernel's state was used: there is none here, since tests take one step at a time.
     pub fn lock_use(&self) -> LockUse {
         LockUse::default()
@@ -258,20 +252,21 @@ impl Machine {
     /// Names the registers of the context that runs next.
     #[inline]
     pub fn set_current(&self, regs: &Regs) {
-        self.current.set(Some(regs));
+        self.processor().current.set(Some(regs));
     }
 
     /// Forgets a context that has ended.
     pub fn forget(&self, regs: &Regs) {
-        if self.current.get().is_some_and(|current| core::ptr::eq(current, regs)) {
-            self.current.set(None);
+        let ours = &self.processor().current;
+        if ours.get().is_some_and(|current| core::ptr::eq(current, regs)) {
+            ours.set(None);
         }
     }
 
     /// Names the block that the next interrupt or fault fills.
     #[inline]
     pub fn set_spare(&self, block: &StateBlock) {
-        self.spare.set(Some(block));
+        self.processor().spare.set(Some(block));
     }
 
     /// Copies a full state.
@@ -316,11 +311,11 @@ impl rmm::Machine for Machine {
     }
 
     fn flush_page(&self, page: Page) {
-        self.mmu.flush_page(None, page);
+        self.processor().mmu.flush_page(None, page);
     }
 
     fn flush_all(&self) {
-        self.mmu.flush_all(None);
+        self.processor().mmu.flush_all(None);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a test does to the machine, where the hardware and the programs would.
 
+use super::cpu::Processor;
 use super::devices::NEVER;
 use super::mmu::Mmu;
 use super::{Access, FIRST_USABLE, FRAME_BYTES, Machine, PageFault, Regs, StateBlock, UserPtr};
@@ -31,12 +32,12 @@ impl Machine {
 
     /// Loads the root of a space, as the kernel does when it resumes a program.
     pub fn activate(&self, root: Frame) {
-        self.mmu.activate(root);
+        self.processor().activate(root);
     }
 
     /// The root that is loaded.
     pub fn active(&self) -> Option<Frame> {
-        self.mmu.active()
+        self.processor().mmu.active()
     }
 
     /// Where the running program's access to `address` leads, by the active root's tables or its own
@@ -49,7 +50,9 @@ impl Machine {
         if self.active().is_some_and(|root| self.linear(root)) {
             return Ok(self.linear_pointer(address));
         }
-        self.mmu.reach(&self.memory, address, access).map(UserPtr::from_raw)
+        let processor = self.processor();
+        let place = processor.mmu.reach(&self.memory, address, access, processor.owes());
+        place.map(UserPtr::from_raw)
     }
 
     /// Reads the running program's memory.
@@ -85,14 +88,16 @@ impl Machine {
         Ok(self.ring_at(place.address(), sizes))
     }
 
-    /// Stops the test if the TLB has a translation that the kernel took away.
-    pub fn audit_tlb(&self) {
-        self.mmu.audit(&self.memory);
+    /// Stops the test if the TLB of a CPU that owes no flush has a translation that the kernel took away. Gives the frames
+    /// that the others still reach by such translations.
+    pub fn audit_tlb(&self) -> Vec<Frame> {
+        let audit = |processor: &Processor| processor.mmu.audit(&self.memory, processor.owes());
+        self.cpus.iter().flat_map(audit).collect()
     }
 
     /// How many flushes the kernel has asked for.
     pub fn flushes(&self) -> u64 {
-        self.mmu.flushes()
+        self.cpus.iter().map(|processor| processor.mmu.flushes()).sum()
     }
 
     /// Makes a space hosted: its user addresses are host addresses from now on.
@@ -129,14 +134,14 @@ impl Machine {
 
     /// When the timer goes off.
     pub fn timer(&self) -> Option<u64> {
-        Some(self.devices.timer.get()).filter(|deadline| *deadline != NEVER)
+        self.timer_of(self.cpu())
     }
 
     /// Whether the timer has gone off. If so, it is off: it fires once.
     pub fn take_timer(&self) -> bool {
         let due = self.timer().is_some_and(|deadline| deadline <= self.now());
         if due {
-            self.devices.timer.set(NEVER);
+            self.processor().timer.set(NEVER);
         }
         due
     }
@@ -179,7 +184,7 @@ impl Machine {
     ///
     /// If the kernel named no spare block, which it must before a program runs.
     pub fn save_at_event(&self, registers: &Registers) {
-        let Some(block) = self.spare.get() else { panic!("a program ran without a spare block") };
+        let Some(block) = self.processor().spare.get() else { panic!("a program ran without a spare block") };
         // SAFETY: `set_spare` got a reference, and blocks lie in a table that never moves and lives as long
         // as the kernel.
         let block: &StateBlock = unsafe { &*block };
@@ -187,7 +192,7 @@ impl Machine {
     }
 
     fn current_regs(&self) -> &Regs {
-        let Some(regs) = self.current.get() else { panic!("no context is current") };
+        let Some(regs) = self.processor().current.get() else { panic!("no context is current") };
         // SAFETY: as in `save_at_event`, for the table of contexts.
         unsafe { &*regs }
     }

@@ -203,6 +203,33 @@ impl Machine {
         }
     }
 
+    /// The other CPUs that may hold translations of the space with this root, as bits: without process identifiers, those
+    /// that have it loaded.
+    pub fn holders(&self, root: Frame) -> u16 {
+        let own = this_cpu().number();
+        let others = all_cpus()
+            .take(smp::count())
+            .filter(|cpu| cpu.number() != own && cpu.root() == root.start().raw());
+        others.fold(0, |mask, cpu| mask | 1_u16.wrapping_shl(cpu.number() as u32))
+    }
+
+    /// Those of them that run it now: one that runs nobody has loaded the kernel's own root.
+    pub fn runners(&self, root: Frame) -> u16 {
+        self.holders(root)
+    }
+
+    /// Asks another CPU to forget all translations of programs, as soon as it enters the kernel or waits for the lock.
+    pub fn ask_to_forget(&self, cpu: usize) {
+        if let Some(cpu) = cpu_of(cpu) {
+            cpu.ask_to_forget();
+        }
+    }
+
+    /// Whether it has done so since it was asked last.
+    pub fn has_forgotten(&self, cpu: usize) -> bool {
+        cpu_of(cpu).is_none_or(PerCpu::has_forgotten)
+    }
+
     /// How the lock around the kernel's state was used.
     pub fn lock_use(&self) -> LockUse {
         lock::usage()
@@ -256,6 +283,10 @@ impl rmm::Machine for Machine {
         memory::write_entry(table.frame().start().raw(), u64::from(index), value);
     }
 
+    fn swap_entry(&self, table: TableFrame, index: u16, value: u64) -> u64 {
+        memory::swap_entry(table.frame().start().raw(), u64::from(index), value)
+    }
+
     #[inline(always)]
     fn zero_frame(&self, frame: Frame) {
         memory::zero_frame(frame);
@@ -293,6 +324,9 @@ pub fn resume<'b, W: Which>(
     if cpu.root() != root {
         cpu.set_root(root);
         memory::activate(root);
+        if W::MANY {
+            cpu.has_loaded();
+        }
     }
     if W::MANY {
         lock::leaving(cpu);
@@ -345,6 +379,7 @@ fn leave_space(cpu: &PerCpu) {
     let own = memory::kernel_root().start().raw();
     cpu.set_root(own);
     memory::activate(own);
+    cpu.has_loaded();
 }
 
 /// Waits for an interrupt, which comes in as an event.

@@ -8,6 +8,7 @@
 
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use rmm::Frame;
 
@@ -128,6 +129,14 @@ pub(super) fn write_entry(table: u64, index: u64, value: u64) {
     let place = direct::<u64>(table).wrapping_add(index as usize & 511);
     // SAFETY: as above; the kernel alone writes page tables.
     unsafe { place.write_volatile(value) }
+}
+
+/// Writes one entry of a page table and gives what was there, in one step: other CPUs may mark it as used meanwhile.
+#[inline(always)]
+pub(super) fn swap_entry(table: u64, index: u64, value: u64) -> u64 {
+    let place = direct::<u64>(table).wrapping_add(index as usize & 511);
+    // SAFETY: as above; an entry is an aligned word.
+    unsafe { AtomicU64::from_ptr(place) }.swap(value, Ordering::SeqCst)
 }
 
 /// Fills a frame with zeroes.

@@ -3,6 +3,7 @@
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::arch::{MOST_CPUS, Which};
 
@@ -10,6 +11,7 @@ use super::memory;
 use super::regs::Regs;
 use super::state::StateBlock;
 use super::tables::{Gdt, Tss};
+use super::tlb;
 
 /// Bytes of the CPU's one stack.
 const STACK_BYTES: usize = 64 * 1024;
@@ -81,6 +83,10 @@ pub(super) struct PerCpu {
     armed: Cell<u64>,
     /// When it took the kernel's lock, in ticks.
     locked_at: Cell<u64>,
+    /// How often others asked it to forget all translations. Only who has the lock asks.
+    asked: AtomicU32,
+    /// The last of these that it has answered.
+    answered: AtomicU32,
     /// The most bytes of the stack that the boot used.
     stack_of_boot: Cell<usize>,
 }
@@ -102,7 +108,8 @@ impl Stacks {
     }
 }
 
-// SAFETY: every cell is touched only by the CPU that the block belongs to, which runs the kernel with interrupts off.
+// SAFETY: every cell is touched only by the CPU that the block belongs to, which runs the kernel with interrupts off; but for
+// the root and the marks of the stack, which others look at while they have the lock, when no owner changes them.
 unsafe impl Sync for PerCpu {}
 
 impl PerCpu {
@@ -131,6 +138,8 @@ impl PerCpu {
             controller: Cell::new(0),
             armed: Cell::new(u64::MAX),
             locked_at: Cell::new(0),
+            asked: AtomicU32::new(0),
+            answered: AtomicU32::new(0),
             stack_of_boot: Cell::new(0),
         }
     }
@@ -172,8 +181,29 @@ impl PerCpu {
         &self.locked_at
     }
 
-    /// Does what other CPUs may ask of one that waits for the lock.
-    pub(super) fn answer(&self) {}
+    /// Asks it to forget all translations of programs, as soon as it enters the kernel or waits for the lock.
+    pub(super) fn ask_to_forget(&self) {
+        self.asked.store(self.asked.load(Ordering::Relaxed).wrapping_add(1), Ordering::SeqCst);
+    }
+
+    /// Whether it has done what it was asked for last.
+    pub(super) fn has_forgotten(&self) -> bool {
+        self.answered.load(Ordering::Acquire) == self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Forgets all translations of programs if others have asked for that.
+    pub(super) fn answer(&self) {
+        let asked = self.asked.load(Ordering::Acquire);
+        if asked != self.answered.load(Ordering::Relaxed) {
+            tlb::forget_all();
+            self.answered.store(asked, Ordering::Release);
+        }
+    }
+
+    /// It has just loaded another root, and so forgotten everything. It has the lock, so nobody asks meanwhile.
+    pub(super) fn has_loaded(&self) {
+        self.answered.store(self.asked.load(Ordering::Relaxed), Ordering::Release);
+    }
 
     /// Whether an address lies in its one stack.
     pub(super) fn has_on_stack(&self, address: u64) -> bool {
