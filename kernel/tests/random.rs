@@ -51,6 +51,7 @@ fn random_programs_break_no_promise() {
     }
     println!("{all:?}");
     assert!(all.more > 0, "{all:?}");
+    assert!(all.provided > 0, "{all:?}");
     assert!(all.reads > 0 && all.ends > 0 && all.failures > 0 && all.completions > all.failures, "{all:?}");
 }
 

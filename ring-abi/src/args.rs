@@ -567,6 +567,70 @@ arguments! {
         /// 0 from the start, 1 from the cursor. (From the end: ask `Fsize` first.)
         whence: u32 = 2,
     }
+    /// Fills slots of the ring's own table of files with those that handles lead to, or empties slots.
+    ///
+    /// A slot holds its file as a handle does, and is named by [`registered::file`](crate::registered::file) in the
+    /// handle field of any operation but `Close` and `HandleFlags` that is put into the same ring. Only files with
+    /// operations of their own can be registered, no contexts, spaces or tables. Result: slots done, from the first on. It
+    /// may be fewer than asked for, as with a short read. Slots live as long as the ring: neither a fork nor an exec
+    /// keeps them. Errors, if nothing was done: `EINVAL` (no slots, or beyond
+    /// [`MOST_FILES`](crate::registered::MOST_FILES)), `EBADF` (a handle), `EFAULT`, `ENOMEM`.
+    RegisterFiles {
+        /// First slot.
+        slot: u32 = 0,
+        /// Address of one handle of 64 bits for each slot; [`NO_FILE`](crate::registered::NO_FILE) empties the slot. Zero
+        /// empties all.
+        buffer: u64 = 1,
+        /// Number of slots.
+        count: u32 = 2,
+    }
+    /// Fills a slot of the ring's registered buffers with memory of the caller, or empties it. Result: zero.
+    ///
+    /// The pages are found once and stay what they are, whatever becomes of the caller's mapping: memory that is
+    /// unmapped or protected later is still what operations with the buffer read and write, and is free only when the slot
+    /// is. An operation names it by [`registered::buffer`](crate::registered::buffer) in its buffer field, if a daemon
+    /// serves it and the buffer is not a path to open or to remove; it looks into the slot whenever bytes move, so a slot
+    /// that was emptied meanwhile is `EFAULT`. Slots live as long as the ring: neither a fork nor an exec keeps them.
+    /// Errors: `EINVAL` (the slot, or more than [`MOST_PAGES`](crate::registered::MOST_PAGES)), `EFAULT` (a page that the
+    /// caller cannot write), `EACCES` (a ring or an arena), `ENOENT` (nothing to empty), `ENOMEM`.
+    RegisterBuffer {
+        /// The slot.
+        slot: u32 = 0,
+        /// Address of the memory.
+        address: u64 = 1,
+        /// Bytes of it; zero empties the slot.
+        length: u64 = 2,
+    }
+    /// Makes a group of buffers that the program provides, or takes one away. Result: zero.
+    ///
+    /// A `Read`, `Getdents` or `Fpath` of a daemon's file with the flag `BUFFER_SELECT` names a group of its ring in place of
+    /// a buffer, whose word is not read. When its bytes have come, the kernel takes the next buffer of the group, and the
+    /// completion has the flag `BUFFER` and the buffer's id in the low 16 bits of `extra`. It asks for `length` bytes, or
+    /// with zero for as many as a buffer takes, but for no more than `size`. Nothing is taken for an operation that fails, is
+    /// cancelled, or brings no bytes. If there is no buffer then, it ends with `ENOBUFS`, and the bytes are lost unless they
+    /// can be read again (a cursor that the kernel keeps stays where it was). A buffer that is shorter than `size` is
+    /// `EINVAL` for the operation, one that cannot be written `EFAULT`; both are named, and done with.
+    ///
+    /// With [`group::INCREMENTAL`] a buffer is used from its start on, piece by piece, until fewer than `size` bytes are left:
+    /// completions whose buffer goes on have the flag `BUFFER_MORE`. Their order in the queue is that of the pieces.
+    ///
+    /// The program provides buffers through the group's memory ([`crate::group`]), without entering the kernel. The memory
+    /// stays what it was when the group was made, as that of a registered buffer. A number of filled descriptors that cannot
+    /// be ends the context. Groups live as long as the ring. An unknown group is `ENOENT`, a file that the kernel
+    /// serves `EOPNOTSUPP`. Errors here: `EINVAL` (a field, or memory that does not begin at a multiple of 16), `EEXIST`,
+    /// `ENFILE` (16 groups a ring), `ENOENT` (nothing to take away), and those of `RegisterBuffer` for the memory.
+    RegisterGroup {
+        /// The group's id, 16 bits.
+        group: u32 = 0,
+        /// Address of the memory of [`crate::group::bytes`] bytes.
+        address: u64 = 1,
+        /// Number of entries, a power of two up to [`MOST_ENTRIES`](crate::group::MOST_ENTRIES); zero takes the group away.
+        entries: u32 = 2,
+        /// Bytes that every buffer has at least, 1 to [`MOST_BYTES`](crate::group::MOST_BYTES).
+        size: u32 = 3,
+        /// Flags of [`group`].
+        flags: u64 = 4,
+    }
 }
 
 /// Flags of [`Timeout`].
@@ -637,4 +701,10 @@ pub mod exit {
 pub mod handle {
     /// It closes when its holder executes another program.
     pub const CLOSE_ON_EXEC: u64 = 1;
+}
+
+/// Flags of [`RegisterGroup`].
+pub mod group {
+    /// A buffer is used piece by piece.
+    pub const INCREMENTAL: u64 = 1;
 }

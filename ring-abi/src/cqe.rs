@@ -12,7 +12,7 @@ use syscall::schemev2 as v2;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cqe {
-    /// Low three bits: [`CqeKind`] (from a daemon). Bits 3 and 4: [`CqeFlags`] (from the kernel).
+    /// Low three bits: [`CqeKind`] (from a daemon). Bits 3 to 5: [`CqeFlags`] (from the kernel).
     pub flags: u8,
     /// 24 bits, little endian, whose meaning depends on the operation.
     pub extra: [u8; 3],
@@ -44,6 +44,8 @@ bitflags! {
         const MORE = 1 << 3;
         /// The low 16 bits of `extra` are the id of the buffer that was used.
         const BUFFER = 1 << 4;
+        /// With `BUFFER`: more of that buffer will be used, from behind these bytes on.
+        const BUFFER_MORE = 1 << 5;
     }
 }
 
@@ -93,6 +95,13 @@ impl Cqe {
         let [a, b, c, _] = extra.to_le_bytes();
         self.extra = [a, b, c];
         self
+    }
+
+    /// The same completion with `extra` in the low 24 bits of `details`, and flags in the others.
+    #[inline(always)]
+    pub const fn with_details(mut self, details: u32) -> Cqe {
+        self.flags = (details >> 24) as u8;
+        self.with_extra(details)
     }
 
     /// The same completion of another kind.

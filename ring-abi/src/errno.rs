@@ -78,6 +78,7 @@ errnos! {
     OVERFLOW = EOVERFLOW, "value too large";
     ILSEQ = EILSEQ, "not valid UTF-8";
     OPNOTSUPP = EOPNOTSUPP, "operation not supported";
+    NOBUFS = ENOBUFS, "no buffer is free";
     CONNRESET = ECONNRESET, "the other side died with the request in hand";
     TIMEDOUT = ETIMEDOUT, "timed out";
     ALREADY = EALREADY, "its end is already under way";

@@ -9,6 +9,8 @@
 //! - [`sqe`], [`cqe`], [`errno`]: the entries and the errors they carry.
 //! - [`enter`]: the one system call.
 //! - [`layout`]: where things lie in a ring's memory.
+//! - [`group`]: the memory of a group of buffers that a program provides.
+//! - [`registered`]: how an entry names what its ring has registered.
 //! - [`ring`], [`map`], [`sync`]: the two ends of a queue; `map` holds the only unsafe code.
 //! - [`boot`]: what the loader hands to the kernel, and the kernel to the first program.
 #![cfg_attr(not(any(test, loom)), no_std)]
@@ -22,9 +24,11 @@ pub mod enter;
 pub mod errno;
 pub mod field;
 pub mod futex;
+pub mod group;
 pub mod layout;
 pub mod map;
 pub mod opcode;
+pub mod registered;
 pub mod ring;
 pub mod sqe;
 pub mod sync;

@@ -208,6 +208,12 @@ opcodes! {
     CancelAll = 102, Kernel, None;
     /// Waits until one of several words is woken, if all have the expected values.
     FutexWaitMany = 103, Kernel, None;
+    /// Fills or empties slots of the ring's registered files.
+    RegisterFiles = 104, Kernel, None;
+    /// Fills or empties a slot of the ring's registered buffers.
+    RegisterBuffer = 105, Kernel, None;
+    /// Makes or takes away a group of buffers that the program provides.
+    RegisterGroup = 106, Kernel, None;
     /// Reserved for tracing a context.
     Trace = 112, Reserved, None;
 }
@@ -223,6 +229,7 @@ impl Opcode {
     pub const fn flags(self) -> SqeFlags {
         match self {
             Opcode::Interval | Opcode::Poll | Opcode::Dup | Opcode::Recvfd => SqeFlags::MULTISHOT,
+            Opcode::Read | Opcode::Getdents | Opcode::Fpath => SqeFlags::BUFFER_SELECT,
             _ => SqeFlags::empty(),
         }
     }

@@ -53,7 +53,7 @@ bitflags! {
         const DRAIN = 1 << 4;
         /// More than one completion may follow.
         const MULTISHOT = 1 << 5;
-        /// The buffer is taken from group `group`.
+        /// The buffer is taken from group `group` when bytes come; see [`crate::args::RegisterGroup`].
         const BUFFER_SELECT = 1 << 6;
         /// Post a completion only on failure.
         const SKIP_SUCCESS = 1 << 7;

@@ -145,6 +145,9 @@ golden! {
     CallHandler { address: u64 = 0, length: u64 = 1 }
     EndWord { address: u64 = 0 }
     Seek { fd: u64 = 0, offset: u64 = 1, whence: u32 = 2 }
+    RegisterFiles { slot: u32 = 0, buffer: u64 = 1, count: u32 = 2 }
+    RegisterBuffer { slot: u32 = 0, address: u64 = 1, length: u64 = 2 }
+    RegisterGroup { group: u32 = 0, address: u64 = 1, entries: u32 = 2, size: u32 = 3, flags: u64 = 4 }
 }
 
 /// Words of any width, with the edges of 32 bits among them.

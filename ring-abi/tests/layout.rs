@@ -70,7 +70,13 @@ fn the_completion_entry() {
     for (ours, golden, theirs) in offsets {
         assert_eq!((ours, theirs), (golden, golden));
     }
-    assert_eq!((CqeFlags::MORE.bits(), CqeFlags::BUFFER.bits(), CqeFlags::all().bits()), (8, 16, 24));
+    assert_eq!((CqeFlags::MORE.bits(), CqeFlags::BUFFER.bits(), CqeFlags::BUFFER_MORE.bits()), (8, 16, 32));
+    assert_eq!(CqeFlags::all().bits(), 56);
+    let detailed = Cqe::new(9, Ok(5)).with_details(0x3012_3456);
+    assert_eq!(
+        (detailed.flags, detailed.extra(), detailed.tag, detailed.result()),
+        (0x30, 0x12_3456, 9, Ok(5))
+    );
     let kinds = [
         CqeKind::Regular,
         CqeKind::WithFd,
@@ -163,6 +169,23 @@ fn offsets_of_the_queues() {
 }
 
 #[test]
+fn registered_names_and_groups() {
+    use ring_abi::{group, registered};
+    assert_eq!(registered::file(0x123), 0x8000_0000_0000_0123);
+    assert_eq!(registered::buffer(0x12, 0x3456_789a), 0x8000_0012_3456_789a);
+    assert_eq!((registered::MOST_FILES, registered::NO_FILE), (4096, u64::MAX));
+    assert_eq!((registered::MOST_BUFFERS, registered::MOST_PAGES), (64, 4096));
+    assert_eq!((group::TAIL, group::HEAD, group::HEADER_BYTES, group::ENTRY_BYTES), (0, 8, 64, 16));
+    assert_eq!(
+        (group::ALIGN, group::MOST_ENTRIES, group::MOST_BYTES, group::MOST_GROUPS),
+        (16, 4096, 65536, 16)
+    );
+    assert_eq!(args::group::INCREMENTAL, 1);
+    let one = group::Descriptor { address: 0x0102_0304_0506_0708, length: 0x1112_1314, id: 0x2122 };
+    assert_eq!(one.to_words(), [0x0102_0304_0506_0708, 0x2122_1112_1314]);
+}
+
+#[test]
 fn registers_and_ends() {
     assert_eq!(size_of::<Registers>(), 152);
     let words = std::array::from_fn(|index| index as u64);
@@ -251,6 +274,7 @@ const ERRORS: &[(Errno, u16, &str)] = &[
     (Errno::OVERFLOW, 75, "EOVERFLOW"),
     (Errno::ILSEQ, 84, "EILSEQ"),
     (Errno::OPNOTSUPP, 95, "EOPNOTSUPP"),
+    (Errno::NOBUFS, 105, "ENOBUFS"),
     (Errno::CONNRESET, 104, "ECONNRESET"),
     (Errno::TIMEDOUT, 110, "ETIMEDOUT"),
     (Errno::ALREADY, 114, "EALREADY"),
@@ -342,6 +366,9 @@ const OPCODES: &[(u8, &str, Origin, Payload)] = {
         (101, "CancelHandle", Kernel, None),
         (102, "CancelAll", Kernel, None),
         (103, "FutexWaitMany", Kernel, None),
+        (104, "RegisterFiles", Kernel, None),
+        (105, "RegisterBuffer", Kernel, None),
+        (106, "RegisterGroup", Kernel, None),
         (112, "Trace", Reserved, None),
     ]
 };
@@ -351,6 +378,7 @@ fn flags_of_opcodes() {
     for &opcode in Opcode::ALL {
         let expected = match opcode {
             Opcode::Interval | Opcode::Poll | Opcode::Dup | Opcode::Recvfd => SqeFlags::MULTISHOT,
+            Opcode::Read | Opcode::Getdents | Opcode::Fpath => SqeFlags::BUFFER_SELECT,
             _ => SqeFlags::empty(),
         };
         assert_eq!(opcode.flags(), expected, "{opcode:?}");

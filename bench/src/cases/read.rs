@@ -11,6 +11,8 @@ use posix::open::open;
 use ring_abi::Errno;
 use uring::op::batch::Batch;
 use uring::op::file::{At, read};
+use uring::op::provided::BufferGroup;
+use uring::op::registered::{FixedBuffer, FixedFile};
 
 const ZERO: &[u8] = b"/scheme/null/zero";
 const DEPTH: usize = 32;
@@ -73,6 +75,52 @@ fn several(bench: &Bench, name: &str, bytes: usize) -> Outcome {
     close(fd)?;
     ensure(full, "a read of the last batch failed")?;
     ensure(buffers.iter().flatten().all(|byte| *byte == 0), "a buffer was not filled")
+}
+
+pub(crate) fn provided_one(bench: &mut Bench) -> Outcome {
+    provided(bench, "read1.provided", 1)
+}
+
+pub(crate) fn provided_sector(bench: &mut Bench) -> Outcome {
+    provided(bench, "read512.provided", 512)
+}
+
+/// The kernel chooses the buffer when the bytes come; it is given back before the next read.
+fn provided(bench: &Bench, name: &str, bytes: u32) -> Outcome {
+    let fd = open(ZERO, O_RDONLY, 0)?;
+    let group = BufferGroup::new(4, bytes)?;
+    bench.time(name, 1, || match group.read(fd, At::Offset(0)).wait() {
+        Ok(read) if read.len() == bytes as usize => Ok(()),
+        Ok(_) => Err(Errno::IO),
+        Err(error) => Err(error),
+    })?;
+    let last = group.read(fd, At::Offset(0)).wait()?;
+    close(fd)?;
+    ensure(last.iter().all(|byte| *byte == 0), "the buffer was not filled")
+}
+
+pub(crate) fn registered_one(bench: &mut Bench) -> Outcome {
+    registered(bench, "read1.registered", 1)
+}
+
+pub(crate) fn registered_sector(bench: &mut Bench) -> Outcome {
+    registered(bench, "read512.registered", 512)
+}
+
+/// File and buffer are slots of the ring.
+fn registered(bench: &Bench, name: &str, bytes: usize) -> Outcome {
+    let fd = open(ZERO, O_RDONLY, 0)?;
+    let file = FixedFile::register(fd)?;
+    close(fd)?;
+    let Some(mut buffer) = FixedBuffer::register(vec![1; bytes], bytes)?.into_iter().next() else {
+        return ensure(false, "there is a buffer");
+    };
+    bench.time(name, 1, || match read(file.fd(), &mut buffer, At::Offset(0)).wait().0 {
+        Ok(count) if count == bytes => Ok(()),
+        Ok(_) => Err(Errno::IO),
+        Err(error) => Err(error),
+    })?;
+    ensure(buffer.iter().all(|byte| *byte == 0), "the buffer was not filled")
 }
 
 /// The clock's file: 16 bytes that the kernel writes by itself.

@@ -40,6 +40,8 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         contexts: Arena::new(&memory, MOST_CONTEXTS),
         blocks: Arena::new(&memory, MOST_CONTEXTS),
         rings: Arena::new(&memory, MOST_CONTEXTS),
+        outfits: Arena::new(&memory, MOST_CONTEXTS),
+        groups: Arena::new(&memory, MOST_CONTEXTS),
         ops: Arena::new(&memory, MOST_OPS),
         idle_ops: Cell::new(0),
         tables: Arena::new(&memory, MOST_OTHERS),

@@ -1,4 +1,4 @@
-//! The end of address spaces and of large wired blocks, in slices. It never needs memory.
+//! The end of address spaces, of large wired blocks and of large pins, in slices. It never needs memory.
 #![forbid(unsafe_code)]
 
 use super::arena::Arena;
@@ -45,12 +45,12 @@ impl Memory {
     /// Whether nothing is being taken apart.
     #[inline]
     pub fn is_idle(&self) -> bool {
-        self.dying_spaces.is_empty() && self.dying_blocks.is_empty()
+        self.dying_spaces.is_empty() && self.dying_blocks.is_empty() && self.dying_pins.is_empty()
     }
 
     /// Takes what ends a little further apart. `false`: there was nothing.
     pub fn slice_ending(&self, budget: &Budget) -> bool {
-        if wired::slice_ending(self, budget) {
+        if wired::slice_ending(self, budget) || self.slice_pins(budget) {
             return true;
         }
         let id = self.dying_spaces.first();

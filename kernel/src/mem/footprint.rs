@@ -17,6 +17,8 @@ impl Memory {
         row("regions", self.regions.live(), self.regions.record_bytes())?;
         row("shared", self.shared.live(), self.shared.record_bytes())?;
         row("wired", self.blocks.live(), self.blocks.record_bytes())?;
+        row("pins", self.pins.live(), self.pins.record_bytes())?;
+        row("pinned", self.pinned.live(), size_of::<super::pin::Page>())?;
         for what in Use::ALL {
             row(what.name(), self.used(what), PAGE_BYTES as usize)?;
         }

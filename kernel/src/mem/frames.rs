@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 use super::arena::Arena;
+use super::pin::{Page, Pin};
 use super::region::{Region, Shared};
 use super::shoot::Debts;
+use super::runs::Runs;
 use super::space::Space;
 use super::wired::Block;
 use crate::arch::{FrameSource, Machine, Slab};
@@ -28,6 +30,11 @@ const MOST_REGIONS: u32 = 1 << 22;
 const MOST_SHARED: u32 = 1 << 20;
 /// Greatest number of wired blocks.
 const MOST_BLOCKS: u32 = 1 << 20;
+
+/// Greatest number of pins.
+const MOST_PINS: u32 = 1 << 20;
+/// Greatest number of pinned pages.
+const MOST_PINNED: u32 = 1 << 22;
 
 /// What a frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,12 +74,18 @@ pub struct Memory {
     pub shared: Arena<Shared>,
     /// Memory that the kernel shares with programs.
     pub blocks: Arena<Block>,
+    /// Memory of programs that the kernel holds on to.
+    pub pins: Arena<Pin>,
+    /// The pages of that, a row for each pin.
+    pub pinned: Runs<Page>,
     /// Spaces that nobody uses any more.
     pub(super) dying_spaces: List,
     /// Large blocks that nobody uses any more.
     pub(super) dying_blocks: List,
     /// Which other processors have to forget translations.
     pub(super) debts: Debts,
+    /// Pins of many pages that nobody uses any more.
+    pub(super) dying_pins: List,
     /// What the running step may still do.
     pub budget: Budget,
     half: OnceCell<KernelHalf>,
@@ -113,9 +126,12 @@ impl Memory {
             regions: Arena::on(&machine, MOST_REGIONS),
             shared: Arena::on(&machine, MOST_SHARED),
             blocks: Arena::on(&machine, MOST_BLOCKS),
+            pins: Arena::on(&machine, MOST_PINS),
+            pinned: Runs::on(&machine, MOST_PINNED),
             dying_spaces: List::new(),
             dying_blocks: List::new(),
             debts: Debts::default(),
+            dying_pins: List::new(),
             budget: Budget::of(STEP),
             half: OnceCell::new(),
             used: [const { Cell::new(0) }; Use::ALL.len()],

@@ -7,6 +7,7 @@
 //! - [`shoot`]: forgetting on other processors what was taken away.
 //! - [`footprint`]: how much memory everything takes.
 //! - [`image`]: the boot image in the first space.
+//! - [`pin`]: memory of a program that the kernel holds on to.
 //! - [`user`]: reaching a program's memory through its page table.
 //! - [`wired`]: memory that kernel and programs share for good: rings and arenas of schemes.
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ pub mod footprint;
 pub mod fork;
 pub mod frames;
 pub mod image;
+pub mod pin;
 pub mod protect;
 pub mod region;
 pub mod runs;

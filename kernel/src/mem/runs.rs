@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::frames::Memory;
-use crate::arch::Slab;
+use crate::arch::{Machine, Slab};
 use crate::base::name::{NONE, Named, most_of, name_of};
 use core::cell::Cell;
 use ring_abi::Errno;
@@ -30,8 +30,13 @@ pub struct Runs<T> {
 impl<T: Cellular> Runs<T> {
     /// Room for at most `most` records.
     pub fn new(memory: &Memory, most: u32) -> Runs<T> {
+        Runs::on(&memory.machine, most)
+    }
+
+    /// The same, before there is a [`Memory`].
+    pub(super) fn on(machine: &Machine, most: u32) -> Runs<T> {
         Runs {
-            slab: Slab::reserve_named(&memory.machine, most_of::<T>(most)),
+            slab: Slab::reserve_named(machine, most_of::<T>(most)),
             free: [const { Cell::new(NONE) }; SIZES],
             used: Cell::new(0),
             live: Cell::new(0),

@@ -273,7 +273,7 @@ pub fn each_page(
 }
 
 /// Charges a copy of `length` bytes to the step, unless they are few.
-fn charge(memory: &Memory, length: usize) {
+pub(super) fn charge(memory: &Memory, length: usize) {
     if length > SMALL {
         memory.budget.charge(u32::try_from(length >> 3).unwrap_or(u32::MAX));
     }

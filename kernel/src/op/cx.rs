@@ -52,10 +52,13 @@ impl<'a> Cx<'a> {
         self.s.tables.at(self.context.table.get())
     }
 
-    /// The file under a handle: its name and itself.
+    /// The file under a handle, or in the slot of the ring that it names: its name and itself.
     #[inline(always)]
     pub fn file(&self, fd: u64) -> Result<(u32, &'a File), Errno> {
-        let id = self.table().file(&self.s.chunks, fd)?;
+        let id = match self.table().file(&self.s.chunks, fd) {
+            Ok(id) => id,
+            Err(_) => super::registered::file(self.s, self.ring, fd)?,
+        };
         Ok((id, self.s.files.at(id)))
     }
 

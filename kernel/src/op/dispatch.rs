@@ -10,7 +10,7 @@ use super::cx::Cx;
 use super::state::State;
 use super::{
     OpResult, Outcome, cancel, context, exec, forward, futex, handle, incoming, interval, memory, nop, open,
-    pass, poll, register, several, space, timeout,
+    pass, poll, provided, register, registered, several, space, timeout,
 };
 use crate::context::context::State as Run;
 use crate::ring::duplex::Ring;
@@ -51,8 +51,14 @@ pub fn answer(s: &State, ring: &Ring, tag: u32, outcome: OpResult) -> bool {
 fn start_any(cx: Cx<'_>, head: Head, entry: impl Words + Copy) -> OpResult {
     let (cx, entry) = (&cx, &entry);
     let opcode = Opcode::from_raw(head.opcode()).ok_or(Errno::INVAL)?;
-    // A group has a meaning only with a flag that no opcode takes yet.
-    if head.flags() & !opcode.flags().bits() != 0 || head.group() != 0 {
+    if head.flags() & !opcode.flags().bits() != 0 {
+        return Err(Errno::INVAL);
+    }
+    if head.flags() & SqeFlags::BUFFER_SELECT.bits() != 0 {
+        return provided::start(cx, opcode, head, entry);
+    }
+    // A group has a meaning only with that flag.
+    if head.group() != 0 {
         return Err(Errno::INVAL);
     }
     match opcode.origin() {
@@ -124,6 +130,9 @@ fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpR
         Opcode::CallHandler => context::call_handler(cx, entry),
         Opcode::SchemeRegister => register::scheme(cx, entry),
         Opcode::RingCreate => register::ring(cx, entry),
+        Opcode::RegisterFiles => registered::files(cx, entry),
+        Opcode::RegisterBuffer => registered::buffer(cx, entry),
+        Opcode::RegisterGroup => provided::register(cx, entry),
         _ => Err(Errno::NOSYS),
     }
 }

@@ -143,6 +143,7 @@ fn leave_rings(cx: &Cx<'_>, (former_id, table): (u32, u32)) {
             cx.budget.charge(ENTRY);
             cancel::abandon(s, flight::first(ring));
         }
+        super::registered::strip(s, ring);
         place::drop(&s.memory, &s.rings, cx.context.take_ring(number));
     }
 }

@@ -10,12 +10,11 @@ use super::cx::Cx;
 use super::incoming;
 use super::inflight::{Op, PLAIN_READ, Wait};
 use super::state::{ByWait, State};
-use super::{OpResult, Outcome};
+use super::{OpResult, Outcome, provided, registered};
 use crate::base::NONE;
 use crate::base::budget::ENTRY;
 use crate::context::context::Context;
 use crate::context::file::{File, Kind};
-use crate::mem::user::{self, UserRange};
 use crate::ring::duplex::Ring;
 use crate::ring::flight;
 use crate::scheme::link::Link;
@@ -35,10 +34,16 @@ pub fn start(cx: &Cx<'_>, opcode: Opcode, args: [u64; 5]) -> OpResult {
 
 /// The same, with the file in hand; the first argument is of no use any more.
 pub fn start_file(cx: &Cx<'_>, opcode: Opcode, file_id: u32, file: &File, args: [u64; 5]) -> OpResult {
-    let [_, _, _, offset, _] = args;
     if file.kind.get() != Kind::Daemon {
         return super::kernel_scheme::start(*cx, opcode, file_id, file, args);
     }
+    check_buffer(cx, opcode, args)?;
+    start_marked(cx, opcode, file_id, file, args)
+}
+
+/// The same for a daemon's file, with a buffer that was checked, or that is a mark (see [`super::provided`]).
+pub fn start_marked(cx: &Cx<'_>, opcode: Opcode, file_id: u32, file: &File, args: [u64; 5]) -> OpResult {
+    let [_, _, _, offset, _] = args;
     let link = cx.s.links.at(file.object.get());
     let (id, op) = take_record(cx, opcode, file_id, file, link, args)?;
     let mut request = Request::new(opcode, args);
@@ -61,7 +66,17 @@ pub fn start_on(
     args: [u64; 5],
 ) -> Result<u32, Errno> {
     let link = cx.s.links.at(file.object.get());
+    check_buffer(cx, opcode, args)?;
     Ok(take_record(cx, opcode, file_id, file, link, args)?.0)
+}
+
+/// Checks the buffer of an operation on a daemon's file, if it has one.
+fn check_buffer(cx: &Cx<'_>, opcode: Opcode, args: [u64; 5]) -> Result<(), Errno> {
+    let [_, buffer, length, ..] = args;
+    if opcode.payload() == Payload::None {
+        return Ok(());
+    }
+    registered::check(cx.s, cx.ring, opcode, buffer, length)
 }
 
 fn take_record<'a>(
@@ -73,9 +88,6 @@ fn take_record<'a>(
     args: [u64; 5],
 ) -> Result<(u32, &'a Op), Errno> {
     let [_, buffer, length, offset, more] = args;
-    if opcode.payload() != Payload::None {
-        UserRange::new(buffer, length)?;
-    }
     if !link.lives() {
         return Err(Errno::NODEV);
     }
@@ -95,6 +107,8 @@ fn take_record<'a>(
     let [a, b, c, d, e] = &op.args;
     // No read gives more than a slot holds, so that what comes back has one bound.
     let length = if opcode == Opcode::Read { length.min(link.slot_bytes()) } else { length };
+    // One that chooses its buffer has no room for an answer until it has come; the mark says what was asked for.
+    let length = if provided::takes(opcode) && provided::is_mark(buffer) { 0 } else { length };
     // A path's capacity is the kernel's to know: it stays beside the reserve, and the daemon sees a zero.
     let (kept, more) = if opcode == Opcode::OpenAt { (capacity(more), 0) } else { (0, more) };
     a.set(u64::from(reserve) | kept);
@@ -159,7 +173,11 @@ impl Request {
 
     /// What an operation's record says.
     fn of(op: &Op) -> Request {
-        Request::new(op.opcode.get(), op.args.each_ref().map(Cell::get))
+        let request = Request::new(op.opcode.get(), op.args.each_ref().map(Cell::get));
+        if provided::is_one(op) {
+            return Request { length: provided::limit(request.buffer), ..request };
+        }
+        request
     }
 }
 
@@ -315,7 +333,7 @@ fn copy_in(s: &State, ring: &Ring, op: &Op, slot: crate::arch::UserPtr, length: 
         return Err(Errno::NAMETOOLONG);
     }
     let length = length as usize;
-    user::copy_in(&s.memory, ring.space.get(), &ring.cache, slot, op.arg(1), length)?;
+    registered::copy_in(s, ring, slot, op.arg(1), length)?;
     if is_path(opcode) {
         s.memory.budget.charge(length as u32);
     }

@@ -5,7 +5,7 @@
 use super::cx::Cx;
 use super::inflight::PLAIN_READ;
 use super::state::State;
-use super::{dispatch, forward};
+use super::{dispatch, forward, registered};
 use crate::context::context::Context;
 use crate::ring::duplex::Ring;
 use core::hint::cold_path;
@@ -59,7 +59,12 @@ impl Target {
     #[inline(always)]
     fn find(s: &State, context: &Context, fd: u64) -> Option<Target> {
         // What is absent is found to take nothing: a handle, its file, its link.
-        let file = s.tables.at(context.table.get()).any_file(&s.chunks, fd)?;
+        Target::of(s, s.tables.at(context.table.get()).any_file(&s.chunks, fd)?)
+    }
+
+    /// Where the reads of a file go, under the same condition.
+    #[inline(always)]
+    fn of(s: &State, file: u32) -> Option<Target> {
         let route = s.files.at(file).route.get();
         let link = s.links.at(route);
         if !link.takes_at_once() {
@@ -68,10 +73,10 @@ impl Target {
         Some(Target { file, link: route, daemon: link.ring.get() })
     }
 
-    /// Asks the daemon, in the next place of its queue; all that needs is there. The file is not held yet, and the
-    /// request does not count yet.
+    /// Asks the daemon, in the next place of its queue; all that needs is there: the operation's record. The file is not
+    /// held yet, and the request does not count yet.
     #[inline(always)]
-    fn ask(&self, s: &State, asker: &Asker<'_>, tag: u32, asked: Asked) {
+    fn ask(&self, s: &State, asker: &Asker<'_>, tag: u32, asked: Asked) -> u32 {
         let Asker { context, ring, now } = *asker;
         let link = s.links.at(self.link);
         let (id, slot_tag) = link.ask(s);
@@ -91,6 +96,7 @@ impl Target {
         let requests = daemon.memory.get();
         let place = requests.service_requests().slot(daemon.rq.position());
         forward::write(context, place, [head, s.files.at(self.file).id.get(), buffer, length, asked.offset]);
+        id
     }
 
     /// Holds the file for the operations of the submissions taken since a position, whose requests were counted, and
@@ -212,10 +218,59 @@ fn start_odd(s: &State, ring: &Ring, head: Head, fd: u64, buffer: u64, length: u
     1
 }
 
-/// Starts a read on the general road.
+/// Starts a read whose file and buffer are registered, or one of them, if nothing else is odd about it.
+#[inline(always)]
+fn start_registered(s: &State, ring: &Ring, tag: u32, asked: Asked) -> Option<()> {
+    let Asked { fd, buffer, length, offset } = asked;
+    let context = s.contexts.at(ring.owner.get());
+    if !registered::is_slot(fd | buffer) || offset == CURSOR {
+        return None;
+    }
+    registered::check(s, ring, Opcode::Read, buffer, length).ok()?;
+    let target = if registered::is_slot(fd) {
+        Target::of(s, registered::file(s, ring, fd).ok()?)?
+    } else {
+        Target::find(s, context, fd)?
+    };
+    let daemon = s.rings.at(target.daemon);
+    if !forward::has_room(s, daemon) {
+        return None;
+    }
+    target.ask(s, &Asker::new(s, context, ring), tag, asked);
+    s.idle_ops.set(s.idle_ops.get().wrapping_sub(1));
+    s.files.at(target.file).hold(1);
+    forward::publish(daemon, 1);
+    s.hand_any(s.rouse(daemon, enter::REQUESTS));
+    Some(())
+}
+
+/// Starts a read that chooses its buffer, for which a mark stands (see [`super::provided`]), if nothing else is odd about it.
+/// `false`: the general road is to be taken.
+pub fn start_marked(cx: &Cx<'_>, file: u32, mark: u64, length: u64, offset: u64) -> bool {
+    let s = cx.s;
+    let Some(target) = Target::of(s, file) else { return false };
+    let daemon = s.rings.at(target.daemon);
+    if !forward::has_room(s, daemon) {
+        return false;
+    }
+    let asked = Asked { fd: 0, buffer: mark, length, offset };
+    let id = target.ask(s, &Asker::new(s, cx.context, cx.ring), cx.tag, asked);
+    // There is no room for an answer until it has come.
+    s.ops.at(id).set_arg(2, 0);
+    s.idle_ops.set(s.idle_ops.get().wrapping_sub(1));
+    s.files.at(file).hold(1);
+    forward::publish(daemon, 1);
+    s.hand_any(s.rouse(daemon, enter::REQUESTS));
+    true
+}
+
+/// Starts a read that is not as usual.
 #[cold]
 #[inline(never)]
 fn start_slowly(s: &State, ring: &Ring, tag: u32, fd: u64, buffer: u64, length: u64, offset: u64) {
+    if start_registered(s, ring, tag, Asked { fd, buffer, length, offset }).is_some() {
+        return;
+    }
     s.step.measure(&s.memory.machine);
     let outcome = forward::start(&Cx::new(s, ring, tag), Opcode::Read, [fd, buffer, length, offset, 0]);
     dispatch::answer(s, ring, tag, outcome);

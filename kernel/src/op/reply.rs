@@ -6,6 +6,7 @@
 
 use super::incoming;
 use super::inflight::{Notice, Op, PLAIN_READ, Wait};
+use super::provided;
 use super::state::State;
 use super::stats::count;
 use crate::base::NONE;
@@ -158,16 +159,22 @@ impl<'a> PlainRead<'a> {
     #[must_use = "the file is to be let go"]
     fn end(self, link: &Link, ring: &Ring, place: &map::Slot<2>) -> u32 {
         let PlainRead { s, tag, id, op, result } = self;
-        let answer = if result <= op.arg(2) {
-            let slot = link.arena.get().add(op.arg(3) as usize);
-            out_to(s, slot, ring, op, result)
-        } else {
+        if result > op.arg(2) {
             cold_path();
-            too_much(result)
-        };
+            return end_oddly(s, link, ring, place, [id, tag], result);
+        }
+        let slot = link.arena.get().add(op.arg(3) as usize);
+        let answer = out_to(s, slot, ring, op, result);
+        self.leave(link, place, [u64::from(op.tag.get()) << 32, answer])
+    }
+
+    /// The end of it, with the words of its completion.
+    #[inline(always)]
+    fn leave(self, link: &Link, place: &map::Slot<2>, words: [u64; 2]) -> u32 {
+        let PlainRead { s, tag, id, op, .. } = self;
         flight::remove(s, &op.of_ring);
         debug_assert!(op.timer.get() == NONE, "a deadline goes with a notice");
-        ring::store(place, [u64::from(op.tag.get()) << 32, answer]);
+        ring::store(place, words);
         op.wait.set(Wait::Free);
         link.put_back(s, id, tag);
         op.file.get()
@@ -221,11 +228,28 @@ fn stale(s: &State, link: u32, tag: u32) {
     s.note(What::StaleTag, [u64::from(link), u64::from(tag)]);
 }
 
-/// What completes an operation whose daemon gave an error, or more than it was asked for.
+/// Ends a read whose daemon gave an error, or more than there is room for: too much, or the bytes of one that chooses its
+/// buffer now.
 #[cold]
 #[inline(never)]
-fn too_much(result: u64) -> u64 {
-    if errno::is_error(result) { result } else { Errno::IO.to_result() }
+fn end_oddly(
+    s: &State,
+    link: &Link,
+    ring: &Ring,
+    place: &map::Slot<2>,
+    [id, tag]: [u32; 2],
+    result: u64,
+) -> u32 {
+    let op = s.ops.at(id);
+    let (answer, details) = match errno::demux(result) {
+        Err(error) => (Err(error), 0),
+        Ok(count) if provided::is_one(op) => {
+            provided::deliver(s, ring, op, link.arena.get().add(link.offset(tag)), count)
+        }
+        Ok(_) => (Err(Errno::IO), 0),
+    };
+    let words = Cqe::new(op.tag.get(), answer).with_details(details).to_words();
+    PlainRead { s, tag, id, op, result }.leave(link, place, words)
 }
 
 /// Copies `count` bytes of the slot out to the program.
@@ -255,7 +279,11 @@ fn out_to(s: &State, slot: Fixed, ring: &Ring, op: &Op, count: u64) -> u64 {
 #[inline(never)]
 fn out_slowly(s: &State, ring: &Ring, address: u64, slot: Fixed, count: u64) -> Result<(), Errno> {
     s.step.measure(&s.memory.machine);
-    user::copy_out(&s.memory, ring.space.get(), &ring.cache, address, slot, count as usize)
+    if count == 0 {
+        // Where no bytes would have gone is of no interest: a read that chooses its buffer has none.
+        return Ok(());
+    }
+    super::registered::copy_out(s, ring, address, slot, count as usize)
 }
 
 /// What an operation completes with, given the daemon's answer.
@@ -275,6 +303,11 @@ pub fn finish(s: &State, link: &Link, op: &Op, tag: u32, entry: Cqe) -> (Result<
             let back = u64::from(entry.extra());
             let copied = if back == 0 { Ok(0) } else { out(s, link, op, tag, back) };
             return (copied.map(|_| value), entry.extra());
+        }
+        (_, Ok(count)) if provided::is_one(op) => {
+            let slot = link.arena.get().add(link.offset(tag));
+            let (result, details) = provided::deliver(s, s.rings.at(op.ring.get()), op, slot, count);
+            return (super::cursor::finish(s, op, result), details);
         }
         (opcode, Ok(count)) if opcode.payload() == Payload::Out => out(s, link, op, tag, count),
         (_, result) => result,

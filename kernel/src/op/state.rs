@@ -29,6 +29,8 @@ use crate::mem::runs::Runs;
 use crate::mem::space::Space;
 use crate::ring::duplex::Ring;
 use crate::ring::flight;
+use crate::ring::group::Group;
+use crate::ring::outfit::Outfit;
 use crate::scheme::link::{Link, Records, Slot};
 use crate::scheme::names::Name;
 use core::cell::Cell;
@@ -46,6 +48,10 @@ pub struct State {
     pub blocks: Arena<Block>,
     /// Rings.
     pub rings: Arena<Ring>,
+    /// What rings were fitted out with.
+    pub outfits: Arena<Outfit>,
+    /// Groups of buffers that programs provide.
+    pub groups: Arena<Group>,
     /// Operations that wait.
     pub ops: Arena<Op>,
     /// Records of operations in use that are none: links keep them for their next requests.
@@ -371,13 +377,13 @@ impl State {
     }
 
     /// Ends an operation that is filed nowhere but in its ring: completes it, if anybody still waits for
-    /// that, and frees its record.
-    pub fn end_op(&self, id: u32, result: Result<u64, Errno>, extra: u32) {
+    /// that (`details` are its `extra` and, above those 24 bits, its flags), and frees its record.
+    pub fn end_op(&self, id: u32, result: Result<u64, Errno>, details: u32) {
         let op = self.ops.at(id);
         let Some(ring) = self.rings.get(op.ring.get()) else { return self.drop_op(id) };
         flight::remove(self, &op.of_ring);
         self.note_latency(op.opcode.get(), op.started.get(), 1);
-        let answer = Cqe::new(op.tag.get(), result).with_extra(extra);
+        let answer = Cqe::new(op.tag.get(), result).with_details(details);
         self.drop_op(id);
         self.post(ring, answer);
     }

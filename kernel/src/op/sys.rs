@@ -117,6 +117,8 @@ fn footprint(s: &State, out: &mut impl Write) -> fmt::Result {
     row("chunks", s.chunks.live(), s.chunks.record_bytes())?;
     row("links", s.links.live(), s.links.record_bytes())?;
     row("slots", s.slots.live(), size_of::<crate::scheme::link::Slot>())?;
+    row("groups", s.groups.live(), s.groups.record_bytes())?;
+    row("outfits", s.outfits.live(), s.outfits.record_bytes())?;
     row("names", s.names.live(), s.names.record_bytes())?;
     row("timers", s.timers.len(), 16)?;
     let machine = &s.memory.machine;

@@ -5,7 +5,7 @@
 
 use super::inflight::Wait;
 use super::state::{ByWait, State};
-use super::{channel, context, death, dormant, exec, flush, memory, refill, register, space, walk};
+use super::{channel, context, death, dormant, exec, flush, memory, provided, refill, register, registered, space, walk};
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use crate::ring::flight;
@@ -70,6 +70,8 @@ fn slice_ops(s: &State, budget: &Budget) -> bool {
         | Opcode::CancelAll
         | Opcode::TimeoutUpdate
         | Opcode::TimeoutRemove => walk::slice(s, id, budget),
+        Opcode::RegisterGroup => provided::slice(s, id, budget),
+        Opcode::RegisterBuffer => registered::slice(s, id, budget),
         _ => space::slice(s, id, budget),
     };
     if more {

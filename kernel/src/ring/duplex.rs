@@ -59,6 +59,8 @@ pub struct Ring {
     pub slot: Cell<u8>,
     /// Position of the completion queue up to which the tracer has printed.
     pub traced: Cell<u32>,
+    /// What it was fitted out with (see [`super::outfit`]), or `NONE`.
+    pub outfit: Cell<u32>,
 }
 
 const _: () = assert!(size_of::<Ring>() == 128);
@@ -83,6 +85,7 @@ impl Default for Ring {
             page: Cell::new(NONE),
             slot: Cell::new(0),
             traced: Cell::new(0),
+            outfit: Cell::new(NONE),
         }
     }
 }

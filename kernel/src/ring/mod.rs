@@ -3,9 +3,13 @@
 //!
 //! - [`duplex`]: one ring's record: its four ends, who owns it, what its owner waits for.
 //! - [`flight`]: the operations of a ring that are in flight.
+//! - [`group`]: buffers that a program provides.
+//! - [`outfit`]: what a ring has registered.
 //! - [`place`]: where rings lie: pages shared by the small rings of one address space.
 #![forbid(unsafe_code)]
 
 pub mod duplex;
 pub mod flight;
+pub mod group;
+pub mod outfit;
 pub mod place;

@@ -122,6 +122,7 @@ fn offset(block: &Block, slot: u32) -> usize {
 /// Makes a record that of a ring that nobody has used.
 fn reset(ring: &Ring, view: map::Ring) {
     debug_assert!(flight::is_empty(ring), "a free ring has no operations");
+    debug_assert!(ring.outfit.get() == NONE, "a free ring was stripped");
     ring.memory.set(view);
     ring.sq.reset();
     ring.cq.reset();

@@ -64,6 +64,8 @@ pub struct Score {
     pub reads: u64,
     /// Completions after which others came.
     pub more: u64,
+    /// Completions with a buffer that a program provided.
+    pub provided: u64,
     /// Programs and daemons that ended.
     pub ends: u64,
 }
@@ -76,6 +78,7 @@ impl Score {
             failures: self.failures + other.failures,
             reads: self.reads + other.reads,
             more: self.more + other.more,
+            provided: self.provided + other.provided,
             ends: self.ends + other.ends,
         }
     }

@@ -6,6 +6,7 @@ use ring_abi::args::{self, CURRENT, CURSOR, LOWEST, Strength, cancel, handle, ma
 use ring_abi::layout::{Sizes, word};
 use ring_abi::sync::Ordering::Relaxed;
 use ring_abi::{CqeFlags, Sqe, SqeFlags, enter, futex};
+use ring_abi::{group, registered};
 
 /// Bytes that a read asks for at most; every read has a place of its own.
 const PLACE: u64 = 256;
@@ -17,6 +18,12 @@ const WORDS: u64 = DATA + PLACE * PLACES;
 const PATHS: u64 = WORDS + 8192;
 /// Where arrays of words to wait for go.
 const WAITS: u64 = PATHS + 4096;
+/// Where lists of handles go.
+const LISTS: u64 = PATHS + 1024;
+/// Where groups of buffers have their descriptors.
+const GROUPS: u64 = PATHS + 8192;
+/// Slots that files and buffers are registered in.
+const SLOTS: u64 = 3;
 /// Where maps come and go.
 const ARENA: u64 = 0x3000_0000;
 
@@ -143,6 +150,7 @@ impl Game {
             let (ticket, result) = (Ticket(cqe.tag), cqe.result());
             self.score.completions += 1;
             self.score.failures += u64::from(result.is_err());
+            self.score.provided += u64::from(cqe.flags & CqeFlags::BUFFER.bits() != 0);
             let Some(mind) = self.minds.get_mut(&program) else { continue };
             let read = mind.reads.remove(&ticket);
             if let (Some((offset, place)), Ok(count), false) = (read, result, mind.uses_kernel) {
@@ -187,6 +195,9 @@ impl Game {
     }
 
     fn some_file(&mut self, program: Program) -> u64 {
+        if self.dice.one_in(8) {
+            return registered::file(self.dice.roll(SLOTS + 1) as u32);
+        }
         let mind = self.minds.entry(program).or_default();
         self.dice.pick(&mind.files).unwrap_or(self.dice.roll(10))
     }
@@ -210,7 +221,7 @@ impl Game {
         let dice = &mut self.dice;
         let word = WORDS + dice.roll(4) * 4;
         let soon = self.world.machine().now() + dice.roll(4_000_000);
-        let sqe = match dice.roll(30) {
+        let sqe = match dice.roll(36) {
             0..=1 => args::Nop {}.encode(0),
             2..=9 => return self.some_read(program, fd),
             10..=11 => args::Write { fd, buffer: word, length: dice.roll(6000), offset: CURSOR }.encode(0),
@@ -238,7 +249,10 @@ impl Game {
                 let sent = dice.roll(if uses_kernel { 2 } else { 12 });
                 args::Sendfd { fd, sent, flags: 0, argument: 0 }.encode(0)
             }
-            28 => {
+            28 | 31..=34 => return (self.some_slot(fd), Note::Nothing),
+            29 if dice.one_in(2) => return (self.some_group(program), Note::Nothing),
+            29 => return (self.some_registration(program), Note::Nothing),
+            30 => {
                 let receive = args::Recvfd { fd, flags: 0, argument: 0 }.encode(0);
                 let many = dice.one_in(2);
                 return (if many { receive.with_flags(SqeFlags::MULTISHOT) } else { receive }, FILE);
@@ -249,6 +263,71 @@ impl Game {
             }
         };
         (sqe, Note::Nothing)
+    }
+
+    /// An operation with a registered or a provided buffer.
+    fn some_slot(&mut self, fd: u64) -> Sqe {
+        let dice = &mut self.dice;
+        let (length, offset) = (dice.roll(5000), if dice.one_in(4) { CURSOR } else { dice.roll(9) });
+        let buffer = registered::buffer(dice.roll(SLOTS + 1) as u32, dice.roll(9000) as u32);
+        match dice.roll(15) {
+            0 => args::Write { fd, buffer, length, offset }.encode(0),
+            1 => args::Call { fd, buffer, length: length / 8, verb: 0, argument: 0 }.encode(0),
+            2 => args::Read { fd, buffer, length, offset }.encode(0),
+            _ => {
+                let read = args::Read { fd, buffer, length: length / 16, offset }.encode(0);
+                Sqe { group: dice.roll(2) as u16, ..read.with_flags(SqeFlags::BUFFER_SELECT) }
+            }
+        }
+    }
+
+    /// Fills or empties slots of a ring. Buffers are of memory that nobody compares.
+    fn some_registration(&mut self, program: Program) -> Sqe {
+        let slot = self.dice.roll(SLOTS) as u32;
+        if self.dice.one_in(2) {
+            let address = ARENA + self.dice.roll(32 * 4096);
+            let length = if self.dice.one_in(4) { 0 } else { 1 + self.dice.roll(12 * 4096) };
+            return args::RegisterBuffer { slot, address, length }.encode(0);
+        }
+        let count = 1 + self.dice.roll(SLOTS) as u32;
+        let handles = (0..count)
+            .map(|_| if self.dice.one_in(4) { registered::NO_FILE } else { self.some_file(program) });
+        let list: Vec<u8> = handles.collect::<Vec<_>>().into_iter().flat_map(u64::to_le_bytes).collect();
+        let buffer = if self.dice.one_in(6) { 0 } else { LISTS };
+        if !program.write(&mut self.world, LISTS, &list) {
+            return args::Nop {}.encode(0);
+        }
+        args::RegisterFiles { slot, buffer, count }.encode(0)
+    }
+
+    /// Makes a group or takes one away, after some buffers were provided. They are memory that nobody compares.
+    fn some_group(&mut self, program: Program) -> Sqe {
+        let memory = GROUPS + program.0 as u64 % 8 * 512;
+        let (group, entries) = (self.dice.roll(2) as u32, 1 << self.dice.roll(5));
+        let fresh = self.dice.one_in(2);
+        let word = |game: &mut Game, at| {
+            let bytes = program.read(&mut game.world, memory + at, 4)?;
+            Some(u32::from_le_bytes(bytes.try_into().expect("four bytes")))
+        };
+        let taken = if fresh { Some(0) } else { word(self, group::HEAD) };
+        let Some(taken) = taken else { return args::Nop {}.encode(0) };
+        for entry in 0..entries {
+            let address = ARENA + self.dice.roll(33 * 4096);
+            let length = self.dice.roll(2000) as u32;
+            let words = group::Descriptor { address, length, id: entry as u16 }.to_words();
+            let at = memory + group::HEADER_BYTES + u64::from(entry) * group::ENTRY_BYTES;
+            if !program.write(&mut self.world, at, words.map(u64::to_le_bytes).as_flattened()) {
+                return args::Nop {}.encode(0);
+            }
+        }
+        // Now and then by an index that cannot be.
+        let filled = if self.dice.one_in(60) { 40 } else { self.dice.roll(u64::from(entries) + 1) as u32 };
+        program.write(&mut self.world, memory + group::TAIL, &taken.wrapping_add(filled).to_le_bytes());
+        let (entries, size) = if fresh { (entries, 1 + self.dice.roll(300) as u32) } else { (0, 0) };
+        if !fresh && !self.dice.one_in(6) {
+            return args::Nop {}.encode(0);
+        }
+        args::RegisterGroup { group, address: memory, entries, size, flags: self.dice.roll(2) }.encode(0)
     }
 
     fn some_read(&mut self, program: Program, fd: u64) -> (Sqe, Note) {

@@ -13,6 +13,15 @@ use std::collections::HashMap;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accounts(Vec<(&'static str, u32)>);
 
+impl Accounts {
+    /// The same with another number of one kind.
+    pub fn with(mut self, kind: &str, count: u32) -> Accounts {
+        let row = self.0.iter_mut().find(|(name, _)| *name == kind).expect("such a kind");
+        row.1 = count;
+        self
+    }
+}
+
 /// What a kernel uses. Memory of tables that have grown is left out: it stays for the next.
 pub fn accounts(kernel: &Kernel) -> Accounts {
     let s = &kernel.state;
@@ -32,6 +41,10 @@ pub fn accounts(kernel: &Kernel) -> Accounts {
         ("links", s.links.live()),
         ("request slots", s.slots.live()),
         ("names", s.names.live()),
+        ("outfits of rings", s.outfits.live()),
+        ("groups", s.groups.live()),
+        ("pins", m.pins.live()),
+        ("pinned pages", m.pinned.live()),
         ("channels", s.channels.live()),
         ("deadlines", s.timers.len()),
         ("spaces", m.spaces.live()),

@@ -24,6 +24,11 @@ const ALLOWED: &[(&str, &str)] = &[
     ("relibc-uring/rt/src/op/shape.rs", "an entry in a ring makes the kernel write to memory"),
     ("relibc-uring/rt/src/op/context.rs", "setting another context's registers is an `unsafe fn`"),
     ("relibc-uring/rt/src/op/memory.rs", "taking memory away is an `unsafe fn`"),
+    (
+        "relibc-uring/rt/src/op/registered.rs",
+        "pieces of one registered memory are lent apart from each other",
+    ),
+    ("relibc-uring/rt/src/op/provided.rs", "the kernel writes to the buffers of a group"),
     ("relibc-uring/rt/src/host.rs", "a host test gives the ring's memory by address"),
     ("relibc-uring/rt/src/start/", "what runs before the first safe line: entry, thread block, heap"),
     ("relibc-uring/rt/tests/", "the fake machine's memory is given to the runtime by address"),

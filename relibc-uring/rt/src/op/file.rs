@@ -27,7 +27,7 @@ pub enum At {
 
 impl At {
     #[inline(always)]
-    fn word(self) -> u64 {
+    pub(super) fn word(self) -> u64 {
         match self {
             At::Cursor => args::CURSOR,
             At::Offset(offset) => offset,
@@ -79,8 +79,7 @@ macro_rules! sends {
             $(const $handle: bool = true;)?
             #[inline(always)]
             fn entry(&mut self) -> Sqe {
-                let bytes = self.buffer.bytes();
-                let (buffer, length) = (bytes.as_ptr().addr() as u64, bytes.len() as u64);
+                let (buffer, length) = (self.buffer.name(), self.buffer.bytes().len() as u64);
                 args::$name { buffer, length, ..self.args }.encode(0)
             }
             #[inline(always)]
@@ -101,8 +100,7 @@ macro_rules! receives {
             $(const $extra: bool = true;)?
             #[inline(always)]
             fn entry(&mut self) -> Sqe {
-                let bytes = self.buffer.bytes_mut();
-                let (buffer, length) = (bytes.as_mut_ptr().addr() as u64, bytes.len() as u64);
+                let (length, buffer) = (self.buffer.bytes_mut().len() as u64, self.buffer.name());
                 args::$name { buffer, length, ..self.args }.encode(0)
             }
             #[inline(always)]

@@ -12,6 +12,8 @@ pub mod file;
 pub mod handle;
 pub mod memory;
 pub mod name;
+pub mod provided;
+pub mod registered;
 pub mod repeat;
 pub(crate) mod shape;
 pub mod stream;
@@ -26,7 +28,7 @@ pub use stream::Stream;
 use crate::exec::index_of;
 use crate::ring::current::local;
 use crate::ring::local::Crowded;
-use crate::ring::slots::{Held, NONE, Slot, Stage};
+use crate::ring::slots::{Answer, Held, NONE, Slot, Stage};
 use alloc::boxed::Box;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -110,8 +112,17 @@ impl<O: Operation + 'static> Op<O> {
     }
 }
 
-fn keep<O: 'static>(asked: O) -> Option<Box<dyn Held>> {
-    core::mem::needs_drop::<O>().then(|| Box::new(asked) as Box<dyn Held>)
+fn keep<O: Operation + 'static>(asked: O) -> Option<Box<dyn Held>> {
+    core::mem::needs_drop::<O>().then(|| Box::new(Kept(asked)) as Box<dyn Held>)
+}
+
+/// An operation that was dropped before its answer was taken.
+struct Kept<O>(O);
+
+impl<O: Operation> Held for Kept<O> {
+    fn unclaimed(self: Box<Self>, answer: Answer) {
+        drop(self.0.finish(answer));
+    }
 }
 
 impl<O: Operation + 'static> Future for Op<O> {

@@ -8,7 +8,7 @@ use super::shape::{self, Shots};
 use crate::exec::index_of;
 use crate::ring::current::local;
 use crate::ring::local::{Crowded, Local};
-use crate::ring::slots::{Held, NONE, Slot, Stage};
+use crate::ring::slots::{Held, Mute, NONE, Slot, Stage};
 use alloc::boxed::Box;
 use core::future::poll_fn;
 use core::task::{Context, Poll};
@@ -119,7 +119,7 @@ impl<S: Shots + 'static> Drop for Stream<S> {
     fn drop(&mut self) {
         let local = local();
         if self.slot != NONE {
-            let held = self.asked.take().map(|asked| Box::new(asked) as Box<dyn Held>);
+            let held = self.asked.take().map(|asked| Box::new(Mute(asked)) as Box<dyn Held>);
             local.abandon(self.slot, held);
         }
         give_back(local, &mut self.reserve);

@@ -9,11 +9,17 @@ use alloc::vec::Vec;
 ///
 /// # Safety
 ///
-/// The address and length must stay the same, and the bytes readable and initialised, until the value is
+/// The address and length must stay the same (and the name be one of theirs alone), and the bytes readable and initialised, until the value is
 /// dropped or changed through a mutable reference, even when the value itself is moved.
 pub unsafe trait IoBuf: Unpin {
     /// The bytes.
     fn bytes(&self) -> &[u8];
+
+    /// What an entry names them by: their address, or the slot of the ring that they are registered in.
+    #[inline(always)]
+    fn name(&self) -> u64 {
+        self.bytes().as_ptr().addr() as u64
+    }
 }
 
 /// Bytes that the kernel may also write.

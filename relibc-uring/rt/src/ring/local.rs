@@ -11,13 +11,16 @@
 use crate::exec::Tasks;
 use crate::ring::ends::Ends;
 use crate::ring::slots::{Answer, Held, NONE, Slot, Slots, Stage};
+use crate::ring::taken::Taken;
 use crate::scheme::Service;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::task::Waker;
 use ring_abi::args::{CancelTag, Close, Strength};
-use ring_abi::{Errno, enter, errno};
+use ring_abi::group::MOST_GROUPS;
+use ring_abi::registered::{MOST_BUFFERS, MOST_FILES};
+use ring_abi::{Errno, Sqe, enter, errno};
 
 /// First tag of the blocking call: the only tags with the highest bit set.
 pub(crate) const BLOCKING: u32 = 1 << 31;
@@ -46,6 +49,11 @@ pub(crate) struct Local {
     /// Who waits for room in the SQ or for a slot, and whether anybody does.
     crowd: Cell<Vec<Waker>>,
     crowded: Cell<bool>,
+    /// Slots of the ring's registered files and buffers.
+    pub(crate) fixed_files: Taken,
+    pub(crate) fixed_buffers: Taken,
+    /// Groups of buffers of the ring.
+    pub(crate) groups: Taken,
 }
 
 impl Local {
@@ -59,6 +67,9 @@ impl Local {
             cancels: Cell::new(Vec::new()),
             crowd: Cell::new(Vec::new()),
             crowded: Cell::new(false),
+            fixed_files: Taken::new(MOST_FILES),
+            fixed_buffers: Taken::new(MOST_BUFFERS),
+            groups: Taken::new(MOST_GROUPS),
         }
     }
 
@@ -347,9 +358,12 @@ impl Local {
                     continue; // what it had to say so far was for nobody
                 }
                 let held = slot.held.take();
-                self.close_unclaimed(slot, slot.answer.get());
+                let answer = slot.answer.get();
+                self.close_unclaimed(slot, answer);
                 self.slots.free(index, slot);
-                drop(held);
+                if let Some(held) = held {
+                    held.unclaimed(answer);
+                }
             } else if let Some(waker) = slot.waker.take() {
                 waker.wake();
             }
@@ -408,8 +422,12 @@ impl Local {
                 self.cancel(index);
             }
             Stage::Done => {
-                self.close_unclaimed(slot, slot.answer.get());
+                let answer = slot.answer.get();
+                self.close_unclaimed(slot, answer);
                 self.slots.free(index, slot);
+                if let Some(held) = held {
+                    held.unclaimed(answer);
+                }
             }
             Stage::Free | Stage::Orphan | Stage::Gone | Stage::Reserved => {}
         }
@@ -440,13 +458,19 @@ impl Local {
         if slot.makes_handle.get()
             && let Ok(fd) = errno::demux(answer.result)
         {
-            let entry = Close { fd }.encode(DISCARD).to_words();
-            let ends = self.ends();
-            while ends.push(entry, 2).is_err() {
-                self.make_room(ends);
-            }
-            self.slots.discard();
+            self.forget(Close { fd }.encode(0));
         }
+    }
+
+    /// Sends an operation that names no memory and whose answer nobody wants.
+    #[cold]
+    pub(crate) fn forget(&self, mut entry: Sqe) {
+        entry.tag = DISCARD;
+        let ends = self.ends();
+        while ends.push(entry.to_words(), 8).is_err() {
+            self.make_room(ends);
+        }
+        self.slots.discard();
     }
 }
 

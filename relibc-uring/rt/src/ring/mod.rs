@@ -6,6 +6,7 @@
 //! - [`settled`]: reads requests.
 //! - [`place`]: makes the ends of a ring whose address the kernel gave.
 //! - [`resize`]: another ring instead of the first one.
+//! - [`taken`]: which slots of registered things are in use.
 //! - [`buffer`]: what can be lent to the kernel.
 //! - [`local`]: all of it together, as the runtime of one thread; [`current`] finds it.
 
@@ -17,6 +18,7 @@ pub(crate) mod place;
 mod resize;
 mod settled;
 pub(crate) mod slots;
+pub(crate) mod taken;
 
 pub use buffer::{IoBuf, IoBufMut};
 pub use resize::resize;

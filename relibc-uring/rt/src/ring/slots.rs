@@ -16,8 +16,17 @@ use ring_abi::CqeFlags;
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// Anything: what a slot keeps alive for the kernel's sake.
-pub(crate) trait Held {}
-impl<T> Held for T {}
+pub(crate) trait Held {
+    /// The kernel has let go, with an answer that nobody takes.
+    fn unclaimed(self: Box<Self>, answer: Answer);
+}
+
+/// What is kept and has no use for an answer.
+pub(crate) struct Mute<T>(pub(crate) T);
+
+impl<T> Held for Mute<T> {
+    fn unclaimed(self: Box<Self>, _: Answer) {}
+}
 
 /// How far an operation is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,6 +13,7 @@ mod kernel;
 mod paths;
 mod poll;
 mod process;
+mod registered;
 mod repeated;
 mod timers;
 
@@ -53,6 +54,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         poll::TESTS,
         paths::TESTS,
         process::TESTS,
+        registered::TESTS,
         cancel::TESTS,
         timers::TESTS,
         repeated::TESTS,
