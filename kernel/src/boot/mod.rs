@@ -81,13 +81,18 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         trace: Trace::default(),
         memory,
     };
-    take_nobody(&state)?;
-    state.rings.set_absent_apart(&state.memory)?;
-    state.chunks.set_absent_apart(&state.memory)?;
-    state.files.set_absent_apart(&state.memory)?;
-    state.links.set_absent_apart(&state.memory)?;
+    set_apart(&state)?;
     first::name_kernel_schemes(&state)?;
     Ok(Kernel { state })
+}
+
+/// Sets the records apart that stand for nothing.
+fn set_apart(s: &State) -> Result<(), Errno> {
+    take_nobody(s)?;
+    s.rings.set_absent_apart(&s.memory)?;
+    s.chunks.set_absent_apart(&s.memory)?;
+    s.files.set_absent_apart(&s.memory)?;
+    s.links.set_absent_apart(&s.memory)
 }
 
 /// Sets the record apart that has the slots which no operation has.

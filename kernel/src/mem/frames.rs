@@ -8,8 +8,8 @@
 use super::arena::Arena;
 use super::pin::{Page, Pin};
 use super::region::{Region, Shared};
-use super::shoot::Debts;
 use super::runs::Runs;
+use super::shoot::Debts;
 use super::space::Space;
 use super::wired::Block;
 use crate::arch::{FrameSource, Machine, Slab};

@@ -5,7 +5,10 @@
 
 use super::inflight::Wait;
 use super::state::{ByWait, State};
-use super::{channel, context, death, dormant, exec, flush, memory, provided, refill, register, registered, space, walk};
+use super::{
+    channel, context, death, dormant, exec, flush, memory, provided, refill, register, registered, space,
+    walk,
+};
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use crate::ring::flight;
