@@ -196,6 +196,31 @@ fn a_poll_that_finds_no_place_tells_all_in_one_and_looks_again() {
 }
 
 #[test]
+fn whoever_ends_with_new_room_and_paused_polls_leaves_nothing() {
+    for flags in [0, args::exit::SPACE] {
+        let (mut scene, ticket) = polling(2, event::ALL);
+        for _ in 0..4 {
+            scene.tell(event::READ);
+        }
+        assert!(scene.needs_enter());
+        // Too many to end in one step.
+        for _ in 0..64 {
+            scene.world.thread(scene.app, Sizes::SMALLEST);
+        }
+        let before = scene.untaken();
+        while scene.app.completed(&mut scene.world, ticket).is_some() {}
+        assert!(scene.untaken() < before);
+        // Their room is seen by the first submission, and the second ends the program.
+        scene.app.submit(&mut scene.world, args::Nop {}.encode(0));
+        scene.app.submit(&mut scene.world, args::Exit { code: 0, flags }.encode(0));
+        scene.app.push(&mut scene.world);
+        scene.world.run_until_idle();
+        assert!(scene.world.has_ended(scene.app));
+        assert_eq!(scene.world.kernel.state.live_ops(), 0);
+    }
+}
+
+#[test]
 fn serial_input_is_told_at_each_input() {
     let mut world = World::new();
     let app = world.program();

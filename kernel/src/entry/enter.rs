@@ -369,11 +369,11 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
             None => Head(ring.sq.peek(&sq, 0).word(0)),
         };
         let Some((done, next)) = take_some(s, context, ring, head, budget.left()) else {
-            return Taken::Gone;
+            return gone(ring);
         };
         if context.state.get() != Run::Active {
             // One of them led to a mistake of the asker's own, as the daemon that it is too: it has ended.
-            return Taken::Gone;
+            return gone(ring);
         }
         budget.took(done);
         seen = next;
@@ -384,6 +384,17 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
         return relieve_taken(s, ring, end, wanted);
     }
     taken(ring, end, wanted)
+}
+
+/// The owner goes in the middle of its submissions, perhaps to come back. If operations of its ring are paused, they still
+/// come before whatever is submitted then.
+#[cold]
+#[inline(never)]
+fn gone(ring: &Ring) -> Taken {
+    if ring.starved.get() {
+        ring.cq.forget_room();
+    }
+    Taken::Gone
 }
 
 /// How far a queue was taken up to a position, where so many entries were to be taken.
