@@ -4,8 +4,8 @@
 //! not name has no meaning. Fields narrower than 64 bits must fit, or the operation is `EINVAL`.
 #![forbid(unsafe_code)]
 
-pub use crate::field::Field;
 use crate::field::arguments;
+pub use crate::field::{Argument, Arguments, Field};
 use crate::{Errno, Opcode, Sqe, Words};
 
 /// A handle number that stands for the caller's own (namespace, address space or handle table).

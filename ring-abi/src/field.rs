@@ -34,6 +34,28 @@ impl Field for u32 {
     }
 }
 
+/// One argument of an opcode, for generated documents.
+#[derive(Clone, Copy, Debug)]
+pub struct Argument {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: &'static str,
+    /// Index of the argument word that holds it.
+    pub word: usize,
+    /// What its doc comment says.
+    pub text: &'static str,
+}
+
+/// The arguments of an opcode, for generated documents.
+#[derive(Clone, Copy, Debug)]
+pub struct Arguments {
+    /// What the doc comment of their struct says, a line for each of its lines.
+    pub text: &'static str,
+    /// Each of them.
+    pub each: &'static [Argument],
+}
+
 macro_rules! arguments {
     ($($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $field_doc:literal])* $field:ident: $type:ty = $index:literal,)* })*) => {
         $(
@@ -68,6 +90,22 @@ macro_rules! arguments {
             match opcode {
                 $(Opcode::$name => &[$((stringify!($field), $index),)*],)*
                 _ => &[],
+            }
+        }
+
+        /// What doc comments say of an opcode's arguments; nothing where an opcode has no struct.
+        pub const fn described(opcode: Opcode) -> Option<Arguments> {
+            match opcode {
+                $(Opcode::$name => Some(Arguments {
+                    text: concat!($($doc, "\n"),*),
+                    each: &[$(Argument {
+                        name: stringify!($field),
+                        kind: stringify!($type),
+                        word: $index,
+                        text: concat!($($field_doc),*),
+                    },)*],
+                }),)*
+                _ => None,
             }
         }
     };

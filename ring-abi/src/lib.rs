@@ -12,9 +12,13 @@
 //! - [`group`]: the memory of a group of buffers that a program provides.
 //! - [`registered`]: how an entry names what its ring has registered.
 //! - [`ring`], [`map`], [`sync`]: the two ends of a queue; `map` holds the only unsafe code.
+//! - `manual`, behind the feature of that name: what `docs/rings.md` says beside the doc comments of the others.
 //! - [`boot`]: what the loader hands to the kernel, and the kernel to the first program.
 #![cfg_attr(not(any(test, loom)), no_std)]
 #![deny(unsafe_code)]
+
+#[cfg(feature = "manual")]
+extern crate alloc;
 
 pub mod args;
 pub mod boot;
@@ -26,6 +30,8 @@ pub mod field;
 pub mod futex;
 pub mod group;
 pub mod layout;
+#[cfg(feature = "manual")]
+pub mod manual;
 pub mod map;
 pub mod opcode;
 pub mod registered;

@@ -54,6 +54,11 @@ macro_rules! opcodes {
                 match self { $(Opcode::$name => stringify!($name),)* }
             }
 
+            /// What it does, as its doc comment says.
+            pub const fn text(self) -> &'static str {
+                match self { $(Opcode::$name => concat!($($doc),*),)* }
+            }
+
             /// Where it may come from.
             pub const fn origin(self) -> Origin {
                 match self { $(Opcode::$name => Origin::$origin,)* }

@@ -1,7 +1,7 @@
 //! `cargo xtask check`: the fast gate.
 //!
-//! Layers and fence are read from the sources first, since they take no time; then format; then clippy on what builds
-//! for the host and on what builds for bare targets. All findings are shown before it fails.
+//! Layers and fence are read from the sources first, and documents compared, since that takes no time; then format; then
+//! clippy on what builds for the host and on what builds for bare targets. All findings are shown before it fails.
 
 use std::process::Command;
 
@@ -13,12 +13,12 @@ use crate::host::HOST_PACKAGES;
 use crate::setup::{self, Need};
 use crate::toolchain::Toolchain;
 use crate::tree::Tree;
-use crate::{fence, layers};
+use crate::{docs, fence, layers};
 
 /// What `cargo xtask check` takes.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Look only at what needs no compiler: layers, the place of `unsafe`, format
+    /// Look only at what needs no compiler: layers, the place of `unsafe`, documents, format
     #[arg(long)]
     quick: bool,
 }
@@ -28,6 +28,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     let (tree, tools) = setup::prepare(Need::Lints)?;
     let mut found = layers::breaches(&tree)?;
     found.extend(fence::breaches(&tree)?);
+    found.extend(docs::stale(&tree));
     found.iter().for_each(|line| eprintln!("{line}"));
     let mut failed = found.len();
     failed += usize::from(!passes(format(&tree, &tools), "checking the format"));

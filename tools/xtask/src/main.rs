@@ -16,6 +16,7 @@ mod budgets;
 mod cargo;
 mod check;
 mod choice;
+mod docs;
 mod ended;
 mod fence;
 mod gdb;
@@ -54,7 +55,7 @@ struct Arguments {
 /// The commands, in the order of a day.
 #[derive(Subcommand)]
 enum Command {
-    /// Fast gate: format, clippy, layers, the place of `unsafe`.
+    /// Fast gate: format, clippy, layers, the place of `unsafe`, generated documents.
     Check(check::Options),
     /// Every test: host tests, loom models, the tests inside the booted system.
     Test(test::Options),
@@ -68,6 +69,8 @@ enum Command {
     Gdb(gdb::Options),
     /// Build everything into one bootable disk image.
     Image(image::Options),
+    /// Write docs/rings.md from ring-abi, or check that it is right.
+    Docs(docs::Options),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Command::Profile(options) => (profile::run(&options), 1),
         Command::Gdb(options) => (gdb::run(&options), 1),
         Command::Image(options) => (image::run(&options), 1),
+        Command::Docs(options) => (docs::run(&options), 1),
     };
     match result {
         Ok(status) => ExitCode::from(status),
