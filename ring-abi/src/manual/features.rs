@@ -81,8 +81,8 @@ features! {
         "a corrupt index: entries are dropped and counted (`sq_dropped`), or undefined" Otherwise
             "ends the context that wrote it, with the reason `CorruptRing`; nobody else is touched";
         "one final CQE for each request, `IORING_CQE_F_MORE` before it" Has
-            "the completion flag `MORE`; tests end contexts, daemons and spaces at every point and count";
-        "entries are copied or read again by handlers" Otherwise
+            "the completion flag `MORE`; each operation that completes has exactly one completion without it";
+        "an entry's fields are read by each opcode's own code" Otherwise
             "each word of an entry is read at most once, and only those that the opcode names";
         "io-wq: a blocking request takes a kernel thread" Otherwise
             "no threads and no kernel stacks: what waits is a record of 96 bytes";
@@ -177,15 +177,14 @@ features! {
         "`CANCEL_ANY`" Has "[`CancelAll`]";
         "`CANCEL_OP`: by opcode" HasNot "give operations tags by kind";
         "`REGISTER_SYNC_CANCEL`: wait for the end" Otherwise
-            "[`Strength::Force`] ends in bounded steps, before its own completion, whatever the daemon does; io_uring has \
-             nothing like that";
+            "[`Strength::Force`] ends in bounded steps, before its own completion, whatever the daemon does";
         "a cancel of what runs already may do nothing" Otherwise
             "[`Strength::Ask`] tells the daemon, and forces after the grace";
     }
     "Many completions" {
         "`POLL_ADD`" Has "[`Poll`]";
         "`POLL_ADD_MULTI`" <MULTISHOT> Has "[`Poll`] with `MULTISHOT`; a full CQ pauses it and loses nothing";
-        "`POLL_UPDATE`" HasNot "cancel it and poll again: both go in one entry of the kernel";
+        "`POLL_UPDATE`" HasNot "cancel it and poll again: both go in one `ring_enter`";
         "edge and level triggering, `EPOLL_CTL`" Otherwise
             "a poll tells what there is when it begins and then what happens; there is no epoll, since a ring is one";
         "multishot accept" Has

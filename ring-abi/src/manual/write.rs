@@ -205,7 +205,10 @@ fn index(out: &mut String) {
 fn operation(out: &mut String, opcode: Opcode) {
     let _ = writeln!(out, "\n### {} `{}`\n", opcode.raw(), opcode.name());
     let described = args::described(opcode);
-    out.push_str(&linked(described.map_or(opcode.text(), |described| described.text).trim()));
+    let text = described.map_or(opcode.text(), |described| described.text);
+    // Each line of a comment begins with a space.
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    out.push_str(&linked(&lines.join("\n")));
     out.push_str("\n\n");
     let page = page(opcode);
     if let Some(described) = described.filter(|described| !described.each.is_empty()) {
