@@ -190,25 +190,30 @@ features! {
         "multishot accept" Has
             "[`Dup`] or [`Recvfd`] with `MULTISHOT`, for whatever a daemon gives handles for";
         "multishot receive, multishot read" HasNot
-            "not yet: the next bytes would overwrite the first without buffers that the kernel chooses";
+            "not yet: an operation with many completions takes no buffers of a group";
     }
     "Buffers" {
-        "`IOSQE_BUFFER_SELECT` and `PROVIDE_BUFFERS`" <BUFFER_SELECT> HasNot
-            "not yet: the flag has its bit, and no operation takes it";
-        "buffer rings (`REGISTER_PBUF_RING`), incremental use (6.12)" HasNot "not yet";
-        "registered buffers, sparse tables, updates" HasNot
-            "not yet. A payload is copied once by the kernel, between the program and the daemon's arena, through the direct \
-             map; a ring remembers the page it used last";
-        "cloned buffer tables (6.12)" HasNot "there are no buffer tables yet";
+        "`IOSQE_BUFFER_SELECT`" <BUFFER_SELECT> Has
+            "the flag `BUFFER_SELECT` on reads, taken when bytes have come: nothing is to be given back";
+        "`PROVIDE_BUFFERS`, `REMOVE_BUFFERS`: by an operation" Otherwise
+            "through the group's memory, without entering the kernel";
+        "buffer rings (`REGISTER_PBUF_RING`)" Has "[`RegisterGroup`], 16 groups a ring";
+        "incremental use of a buffer (6.12)" Has
+            "[`INCREMENTAL`](crate::args::group); the completion flag `BUFFER_MORE` says that a buffer goes on";
+        "registered buffers, sparse tables, updates" Has
+            "[`RegisterBuffer`], 64 slots a ring; a slot is filled or emptied at any time";
+        "cloned buffer tables (6.12)" HasNot "not yet: register the memory in the other ring too";
         "bundles (6.10): one receive or send into several buffers" HasNot "not yet";
         "zero-copy send" HasNot "not yet: lending pages to a daemon is designed (large aligned buffers) and not built";
         "`READV`, `WRITEV`" HasNot "one buffer an entry: submit several entries";
     }
     "Files" {
-        "`IOSQE_FIXED_FILE`, registered and sparse tables" HasNot
-            "not yet. A handle table is two loads deep and an operation holds its file without a lock";
-        "direct descriptors (`OPENAT` into a slot, slot allocation)" HasNot "not yet";
-        "`FIXED_FD_INSTALL`" HasNot "there are no fixed files yet";
+        "`IOSQE_FIXED_FILE`, registered and sparse tables" Has
+            "[`RegisterFiles`], 4096 slots a ring; a bit of the handle field and no flag";
+        "direct descriptors: an open into a slot, for the entries behind it" HasNot
+            "not yet: it needs links";
+        "`FIXED_FD_INSTALL`: a slot becomes a descriptor" Otherwise
+            "[`HandleDup`] of the slot";
         "`OPENAT`, `OPENAT2`, `CLOSE`, `READ`, `WRITE`, `FSYNC`, `FTRUNCATE`" Has
             "[`OpenAt`], [`Close`], [`Read`], [`Write`], [`Fsync`], [`Ftruncate`]";
         "`STATX`, `RENAMEAT`, `UNLINKAT`, `LINKAT`" Has

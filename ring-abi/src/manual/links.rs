@@ -12,6 +12,8 @@ pub(super) const VALUES: &[(&str, &str)] = &[
     ("args", include_str!("../args.rs")),
     ("context", include_str!("../context.rs")),
     ("futex", include_str!("../futex.rs")),
+    ("registered", include_str!("../registered.rs")),
+    ("group", include_str!("../group.rs")),
 ];
 
 /// A comment whose links lead to headings of this document; what has none here loses its link.
@@ -32,6 +34,22 @@ pub(super) fn linked(text: &str) -> String {
             Some(anchor) => write!(out, "[`{shown}`](#{anchor})"),
             None => write!(out, "`{shown}`"),
         };
+    }
+    out.push_str(rest);
+    prose(&out)
+}
+
+/// The same for links whose label is not code.
+fn prose(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, behind)) = rest.split_once("](crate::")
+        && let (Some((lead, label)), Some((path, behind))) = (before.rsplit_once('['), behind.split_once(')'))
+    {
+        let _ = match anchor(&format!("crate::{path}")) {
+            Some(anchor) => write!(out, "{lead}[{label}](#{anchor})"),
+            None => write!(out, "{lead}{label}"),
+        };
+        rest = behind;
     }
     out.push_str(rest);
     out

@@ -24,6 +24,7 @@ mod links;
 mod memory;
 mod names;
 mod page;
+mod registered;
 mod serve;
 mod source;
 mod time;

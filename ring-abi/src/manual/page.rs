@@ -1,7 +1,7 @@
 //! What the manual says of an opcode beside its doc comments.
 #![forbid(unsafe_code)]
 
-use super::{basics, contexts, files, handles, memory, names, serve, source, time, waits};
+use super::{basics, contexts, files, handles, memory, names, registered, serve, source, time, waits};
 use crate::{Errno, Opcode, Sqe};
 use alloc::string::String;
 
@@ -138,6 +138,9 @@ pub const fn page(opcode: Opcode) -> Page {
         Opcode::TimeoutRemove => time::TIMEOUT_REMOVE,
         Opcode::CancelHandle => time::CANCEL_HANDLE,
         Opcode::CancelAll => time::CANCEL_ALL,
+        Opcode::RegisterFiles => registered::REGISTER_FILES,
+        Opcode::RegisterBuffer => registered::REGISTER_BUFFER,
+        Opcode::RegisterGroup => registered::REGISTER_GROUP,
         Opcode::FutexWaitMany => waits::FUTEX_WAIT_MANY,
     }
 }

@@ -139,7 +139,7 @@ pub(super) fn inside<'a>(file: &'a str, line: &str) -> Option<&'a str> {
 /// The body of a function that stands by itself, moved to the left.
 pub(super) fn body(file: &str, name: &str) -> String {
     let head = alloc::format!("fn {name}(");
-    let head = file.lines().find(|line| line.starts_with(&head));
+    let head = file.lines().find(|line| line.trim_start_matches("pub ").starts_with(&head));
     let lines = head.and_then(|head| inside(file, head)).unwrap_or_default().lines().skip(1);
     let mut text = String::new();
     for line in lines {

@@ -82,6 +82,13 @@ Every operation that a daemon answers:
 - `ECONNRESET`: the daemon died with the request in hand. Whether it took effect is unknown.
 - `EIO`: the daemon answered nonsense: more bytes than were asked for, or a handle where none is due.
 - Any error that the daemon says.
+
+With `BUFFER_SELECT`:
+
+- `ENOENT`: the ring has no such group.
+- `EOPNOTSUPP`: no daemon serves the file.
+- `ENOBUFS`: bytes came, and the group has no buffer.
+- `EINVAL`: the buffer is shorter than the group says. `EFAULT`: it cannot be written.
 ";
 
 fn enter(out: &mut String) {
