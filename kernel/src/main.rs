@@ -11,6 +11,7 @@ kernel::entry_symbols! {
     boot: kernel::boot::machine::boot,
     enter: kernel::entry::machine::enter,
     enter_of_many: kernel::entry::machine::enter_of_many,
+    interrupt: kernel::entry::machine::interrupt,
     event: kernel::entry::machine::event,
     dump: kernel::entry::machine::dump,
 }

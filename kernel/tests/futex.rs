@@ -9,7 +9,7 @@
 
 mod world;
 
-use ring_abi::args;
+use ring_abi::args::{self, CURRENT};
 use ring_abi::layout::Sizes;
 use ring_abi::{Errno, Sqe};
 use world::{DATA, World};
@@ -135,4 +135,106 @@ fn a_crowd_that_dies_while_it_is_woken_leaves_nothing() {
     round(&mut world);
     assert_eq!(world.accounts(), before);
     assert_eq!(keeper.call(&mut world, args::Nop {}.encode(0)), Ok(0));
+}
+
+#[test]
+fn a_word_that_was_mapped_anew_is_another_one() {
+    let mut world = World::new();
+    let app = world.program();
+    let other = world.thread(app, Sizes::SMALLEST);
+    let address = app.map(&mut world, 4096);
+    app.write(&mut world, address, &7_u32.to_le_bytes());
+    let ticket = app.submit(&mut world, wait(address, 7));
+    app.push(&mut world);
+    assert_eq!(other.call(&mut world, wake(address, 1)), Ok(1));
+    assert_eq!(app.result(&mut world, ticket), Some(Ok(0)));
+    let unmap = args::Unmap { space: CURRENT, address, length: 4096 };
+    assert_eq!(app.call(&mut world, unmap.encode(0)), Ok(0));
+    assert_eq!(app.call(&mut world, wait(address, 7)), Err(Errno::FAULT), "it is gone");
+    assert_eq!(app.call(&mut world, wake(address, 1)), Err(Errno::FAULT), "it is gone");
+    let flags = args::map::READ | args::map::WRITE | args::map::PRIVATE | args::map::FIXED;
+    let again = args::Map { space: CURRENT, address, length: 4096, flags };
+    assert_eq!(app.call(&mut world, again.encode(0)), Ok(address));
+    assert_eq!(app.call(&mut world, wait(address, 7)), Err(Errno::AGAIN), "there are zeros now");
+    let ticket = app.submit(&mut world, wait(address, 0));
+    app.push(&mut world);
+    assert_eq!(other.call(&mut world, wake(address, 1)), Ok(1));
+    assert_eq!(app.result(&mut world, ticket), Some(Ok(0)));
+}
+
+#[test]
+fn the_space_that_follows_has_words_of_its_own() {
+    let mut world = World::new();
+    let keeper = world.program();
+    for value in 1..20_u32 {
+        let app = world.program();
+        let other = world.thread(app, Sizes::SMALLEST);
+        assert_eq!(app.call(&mut world, wait(DATA, value)), Err(Errno::AGAIN), "fresh memory is zero");
+        app.write(&mut world, DATA, &value.to_le_bytes());
+        let ticket = app.submit(&mut world, wait(DATA, value));
+        app.push(&mut world);
+        assert_eq!(keeper.call(&mut world, wake(DATA, 9)), Ok(0));
+        assert_eq!(other.call(&mut world, wake(DATA, 9)), Ok(1));
+        assert_eq!(app.result(&mut world, ticket), Some(Ok(0)));
+        app.submit(&mut world, wait(DATA, value));
+        app.push(&mut world);
+        for program in [app, other] {
+            world.kill(program);
+            world.forget(program);
+        }
+        world.run_until_idle();
+    }
+}
+
+#[test]
+fn more_words_than_are_remembered_are_all_woken() {
+    let mut world = World::new();
+    let app = world.program_with(Sizes { sq: 9, cq: 9, service: None });
+    let other = world.thread(app, Sizes::SMALLEST);
+    let words = app.map(&mut world, 16 * 4096);
+    let before = world.accounts();
+    // Words of one place in their pages, and words side by side: neither kind all fit.
+    let all = (0..16).flat_map(|page| (0..16).map(move |word| words + page * 4096 + word * 4));
+    let mut tickets: Vec<_> =
+        all.map(|address| (address, app.submit(&mut world, wait(address, 0)))).collect();
+    app.push(&mut world);
+    world.run_until("all wait", |world| app.returned(world).is_some());
+    tickets.reverse();
+    for (address, ticket) in tickets {
+        assert_eq!(app.result(&mut world, ticket), None);
+        assert_eq!(other.call(&mut world, wake(address, 2)), Ok(1), "{address:#x}");
+        assert_eq!(app.result(&mut world, ticket), Some(Ok(0)), "{address:#x}");
+        assert_eq!(other.call(&mut world, wake(address, 2)), Ok(0), "{address:#x}");
+    }
+    assert_eq!(world.accounts(), before, "channels that are only remembered are no channels");
+}
+
+#[test]
+fn a_turn_hands_the_processor_over_in_one_step() {
+    let mut world = World::new();
+    let app = world.program();
+    let other = world.thread(app, Sizes::SMALLEST);
+    for program in [app, other] {
+        // Once, so that what is looked for is known.
+        let word = if program == app { DATA } else { DATA + 64 };
+        assert_eq!(program.call(&mut world, wait(word, 1)), Err(Errno::AGAIN));
+    }
+    other.submit(&mut world, wait(DATA + 64, 0));
+    other.wait(&mut world, 1);
+    // Nobody else waits for a turn.
+    world::FIRST.submit(&mut world, args::Timeout { nanoseconds: 1 << 50, flags: 0 }.encode(0));
+    world::FIRST.wait(&mut world, 1);
+    for round in 0..100 {
+        let (from, to, mine, its) =
+            if round % 2 == 0 { (app, other, DATA, DATA + 64) } else { (other, app, DATA + 64, DATA) };
+        let woken = from.submit(&mut world, wake(its, 1));
+        let waits = from.submit(&mut world, wait(mine, 0));
+        world.give_cpu(from);
+        let before = world.steps();
+        from.wait(&mut world, 2);
+        assert_eq!((world.on_cpu(), world.steps()), (Some(to), before + 1), "round {round}");
+        assert_eq!(from.completion(&mut world), Some((woken, Ok(1))));
+        assert_eq!(from.result(&mut world, waits), None);
+        while to.completion(&mut world).is_some() {}
+    }
 }

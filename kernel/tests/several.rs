@@ -46,7 +46,8 @@ fn wake(offset: u64, count: u64) -> Sqe {
 
 /// Nobody waits any more.
 fn nothing_is_left(world: &World) {
-    assert_eq!((world.kernel.state.channels.live(), world.kernel.state.timers.len()), (0, 0));
+    let s = &world.kernel.state;
+    assert_eq!((kernel::op::sys::live_channels(s), s.timers.len()), (0, 0));
     assert!(world.kernel.state.channel_work.is_empty());
 }
 

@@ -51,10 +51,12 @@ fn pass(ring: &Ring, mine: &AtomicU32, other: &AtomicU32, round: u32, until: u32
     other.store(round, Release);
     let wake = FutexWake { address: address(other), count: 1 }.encode(1);
     let wait = |expected| FutexWait { address: address(mine), expected, deadline: u64::MAX }.encode(2);
-    if ring.push(wake).is_err() || ring.push(wait(until.wrapping_sub(1))).is_err() || ring.enter(2) != 0 {
+    let pushed = ring.push_first(wake, 3).and_then(|()| ring.push_first(wait(until.wrapping_sub(1)), 4));
+    if pushed.is_err() || ring.enter(2) != 0 {
         return false;
     }
-    while ring.pop().is_some() {}
+    // What they say the word says too.
+    ring.drop_all();
     // Usually true at once; another wake of the word is allowed.
     while mine.load(Acquire) != until {
         let seen = mine.load(Acquire);

@@ -22,6 +22,7 @@ use crate::op::state::State;
 use crate::op::stats::Stats;
 use crate::op::step::Step;
 use crate::op::turns::Several;
+use crate::op::word::Seats;
 use crate::scheme::link::{NO_TAG, NOBODY};
 use core::cell::Cell;
 use ring_abi::Errno;
@@ -53,6 +54,8 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         name_list: List::new(),
         channels: Arena::new(&memory, MOST_OPS),
         channel_tree: Tree::new(),
+        lines: [const { Cell::new(NONE) }; crate::arch::IRQ_LINES as usize],
+        seats: Seats::default(),
         channel_work: List::new(),
         to_refill: List::new(),
         doomed: List::new(),

@@ -44,6 +44,7 @@ impl Kernel {
         doomed(s)?;
         dormant(s)?;
         places(s)?;
+        s.seats.audit(s)?;
         contexts(s)
     }
 }

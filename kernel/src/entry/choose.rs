@@ -7,8 +7,8 @@
 
 use super::enter::{Then, Wait};
 use super::event::Resume;
-use crate::base::NONE;
 use crate::base::budget::{Budget, ENTRY};
+use crate::base::{NONE, is_none};
 use crate::context::context::State as Run;
 use crate::context::cpu::{Cpu, SLICE};
 use crate::op::state::{ByTurn, State};
@@ -69,12 +69,26 @@ pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then) -> Resume {
 
 /// Takes the running context off its processor; its full registers were saved in the spare block.
 /// It stays first in line: only the end of its slice sends it to the end.
+#[inline(always)]
 pub fn pause(s: &State, cpu: &Cpu) {
     let id = cpu.current.replace(NONE);
     let context = s.contexts.at(id);
     context.regs.attach(cpu.spare.replace(NONE));
     context.state.set(Run::Ready);
     s.put_first(cpu, id);
+}
+
+/// Sees to what a context needs that is handed the processor from one that was preempted: a spare block for its own
+/// preemption, and the end of the slice. `false`: there is no block.
+#[inline(always)]
+pub fn is_prepared(s: &State, cpu: &Cpu) -> bool {
+    if is_none(cpu.spare.get()) && !refill_spare(s, cpu) {
+        return false;
+    }
+    if !cpu.ready.is_empty() {
+        start_slice(s, cpu);
+    }
+    true
 }
 
 /// A context that was woken but cannot run at once takes its turn.
@@ -227,7 +241,22 @@ fn set_timer(s: &State, cpu: &Cpu) {
     }
 }
 
+/// Lets the running slice end, or a new one if it has ended. Deadlines are seen to already.
+#[inline(always)]
+fn start_slice(s: &State, cpu: &Cpu) {
+    let now = s.memory.machine.now();
+    if cpu.slice_end.get() <= now {
+        cpu.slice_end.set(now.wrapping_add(SLICE));
+    }
+    let end = cpu.slice_end.get();
+    if end < cpu.timer.get() {
+        cpu.timer.set(end);
+        s.memory.machine.set_timer(end);
+    }
+}
+
 /// Makes sure that the next preemption has a state block. `false`: no memory.
+#[inline(always)]
 fn refill_spare(s: &State, cpu: &Cpu) -> bool {
     match s.blocks.take(&s.memory) {
         Ok(block) => {

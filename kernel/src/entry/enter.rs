@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 use super::choose;
+use crate::base::budget::STEP;
 use crate::base::{NONE, is_none};
 use crate::context::context::{Context, State as Run, Unfinished};
 use crate::context::cpu::Cpu;
@@ -17,7 +18,7 @@ use crate::context::timers::CONTEXT;
 use crate::op::multishot::{self, Relief};
 use crate::op::state::State;
 use crate::op::stats::count;
-use crate::op::{dispatch, forward, nop, read, reply, tracer};
+use crate::op::{dispatch, forward, futex, nop, read, reply, tracer};
 use crate::ring::duplex::{ODD, Ring};
 use core::hint::cold_path;
 use ring_abi::enter::Control;
@@ -238,9 +239,8 @@ pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
         tracer::entered(s, s.contexts.at(ring.owner.get()), ring, to_submit);
     }
     let link_id = ring.link.get();
-    let submits = to_submit != 0 && !ring.sq.is_empty(&ring.memory.get().sq());
     if !is_none(link_id) && flags & enter::NO_REPLIES == 0 {
-        if submits {
+        if to_submit != 0 && !ring.sq.is_empty(&ring.memory.get().sq()) {
             s.step.measure(&s.memory.machine);
         }
         match take_replies(s, ring, link_id) {
@@ -249,7 +249,7 @@ pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
             other => return stop(s, ring, other, to_submit, then),
         }
     }
-    if submits {
+    if to_submit != 0 {
         match take_submissions(s, ring, to_submit) {
             Taken::All => {}
             other => return stop(s, ring, other, to_submit, then),
@@ -340,7 +340,7 @@ fn take_many_replies(s: &State, ring: &Ring, link_id: u32, ready: u32) -> Taken 
     if ring.rp.position() == end { Taken::All } else { Taken::Some(0) }
 }
 
-/// Takes submissions, of which there are some.
+/// Takes submissions, if there are some.
 #[inline(never)]
 fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     let memory = ring.memory.get();
@@ -348,8 +348,16 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     let Ok(ready) = ring.sq.ready(&sq) else { return Taken::Corrupt };
     let wanted = u64::from(ready).min(to_submit) as u32;
     let end = ring.sq.position().wrapping_add(wanted);
+    let mut left = wanted;
+    if wanted <= FEW && !ring.starved.get() && has_room(ring, wanted) {
+        left = match take_few(s, ring, end) {
+            Few::All => return Taken::All,
+            Few::Gone => return gone(ring),
+            Few::Some(left) => left,
+        };
+    }
     let budget = &s.memory.budget;
-    budget.begin(wanted);
+    budget.begin(left);
     let began = s.memory.machine.ticks();
     let context = s.contexts.at(ring.owner.get());
     // First word of the oldest submission, if it was read already: nothing is read twice.
@@ -417,6 +425,60 @@ fn relieve_taken(s: &State, ring: &Ring, end: u32, wanted: u32) -> Taken {
         Relief::Later => return Taken::Some(wanted.wrapping_sub(end.wrapping_sub(ring.sq.position()))),
     }
     taken(ring, end, wanted)
+}
+
+/// So many submissions are so few that they are taken without a budget for the whole, while so much is left of the step's.
+const FEW: u32 = 4;
+const LITTLE: u32 = STEP / 4 * 3;
+
+/// Whether there are so many places for completions. If not, the general loop says why.
+#[inline(always)]
+fn has_room(ring: &Ring, wanted: u32) -> bool {
+    ring.cq.known_room() >= wanted
+        || ring.cq.refresh(&ring.memory.get().cq()).is_ok_and(|room| room >= wanted)
+}
+
+/// How many of a few submissions were taken.
+enum Few {
+    /// All.
+    All,
+    /// So many are left.
+    Some(u32),
+    /// One of them ended the asker.
+    Gone,
+}
+
+/// Takes a few submissions, up to a position, which are there and for which there is room: as long as they spend little.
+#[inline(always)]
+fn take_few(s: &State, ring: &Ring, end: u32) -> Few {
+    let memory = ring.memory.get();
+    let sq = memory.sq();
+    while ring.sq.position() != end {
+        if ring.cq.known_room() == 0 {
+            // One of them took more than its own place.
+            return Few::Some(end.wrapping_sub(ring.sq.position()));
+        }
+        let entry = ring.sq.peek(&sq, 0);
+        let head = Head(entry.word(0));
+        if futex::is_plain(head) {
+            ring.sq.advance(1);
+            ring.cq.claim_known(1);
+            futex::start(s, ring, head, &entry);
+        } else if !take_one(s, ring, head) {
+            return Few::Gone;
+        } else if !s.memory.budget.has(LITTLE) {
+            return Few::Some(end.wrapping_sub(ring.sq.position()));
+        }
+    }
+    ring.sq.publish(&sq);
+    Few::All
+}
+
+/// Takes a submission, whose first word was read. `false`: the asker is gone, and with it its ring.
+#[inline(never)]
+fn take_one(s: &State, ring: &Ring, head: Head) -> bool {
+    let context = s.contexts.at(ring.owner.get());
+    take_some(s, context, ring, head, 1).is_some() && context.state.get() == Run::Active
 }
 
 /// Takes a submission, whose first word was read, and perhaps those that follow it, but not more than `most`: how many.

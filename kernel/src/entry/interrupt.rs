@@ -33,6 +33,7 @@ pub fn timer(s: &State, cpu: &Cpu, budget: &Budget) {
 }
 
 /// A device's line.
+#[inline(always)]
 pub fn line(s: &State, line: u8) {
     s.note(What::Interrupt, [u64::from(line), 0]);
     irq::raised(s, line);

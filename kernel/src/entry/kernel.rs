@@ -5,7 +5,7 @@ use super::choose;
 use super::enter::{self, Left, Road, Single, Then, Wait};
 use super::event::{Enter, Event, Resume};
 use crate::arch::Which;
-use crate::base::NONE;
+use crate::base::{NONE, is_none};
 use crate::context::context::State as Run;
 use crate::context::cpu::Cpu;
 use crate::op::state::State;
@@ -52,6 +52,7 @@ impl Kernel {
     pub fn step(&self, cpu: impl Which, event: Event) -> Resume {
         match event {
             Event::Enter(enter) => self.enter(cpu, enter),
+            Event::Interrupt(line) => self.interrupt(cpu, line, Told),
             other => self.other(cpu, other),
         }
     }
@@ -187,6 +188,41 @@ impl Kernel {
         resume
     }
 
+    /// A device's line was raised. Whoever waited for it goes on at once if nothing else is to be seen to.
+    #[inline(always)]
+    pub fn interrupt<W: Which, E: End>(&self, cpu: W, line: u8, end: E) -> E::Outcome {
+        let s = &self.state;
+        if W::MANY && self.cpu(cpu.number()).summoned.get() {
+            return end.end(self.other(cpu, Event::Interrupt(line)));
+        }
+        let cpu = self.begin(cpu);
+        count(&s.stats.events);
+        if !is_none(cpu.current.get()) {
+            choose::pause(s, cpu);
+        }
+        super::interrupt::line(s, line);
+        if s.step.is_handed_briefly() && choose::may_hand_over(cpu) && choose::is_prepared(s, cpu) {
+            s.memory.budget.refill();
+            let next = s.step.take_handoff();
+            count(&s.stats.switches);
+            s.contexts.at(next).state.set(Run::Active);
+            choose::hand_over(cpu, next);
+            return end.end(Resume::Context(next));
+        }
+        end.end(self.interrupted(cpu))
+    }
+
+    /// The end of an interrupt that wakes nobody, or more than one.
+    #[cold]
+    #[inline(never)]
+    fn interrupted(&self, cpu: &Cpu) -> Resume {
+        let s = &self.state;
+        s.step.measure(&s.memory.machine);
+        let resume = choose::next(s, cpu, &s.memory.budget);
+        self.end(3);
+        resume
+    }
+
     /// Anything else.
     #[inline(never)]
     fn other<W: Which>(&self, cpu: W, event: Event) -> Resume {
@@ -204,13 +240,13 @@ impl Kernel {
             // What was to be its end or its call is nobody's now.
             Event::Fault(_) | Event::Call if is_gone => 1,
             Event::Enter(_) | Event::Again => 1,
-            Event::Timer => {
-                super::interrupt::timer(s, cpu, &s.memory.budget);
-                2
-            }
             Event::Interrupt(line) => {
                 super::interrupt::line(s, line);
                 3
+            }
+            Event::Timer => {
+                super::interrupt::timer(s, cpu, &s.memory.budget);
+                2
             }
             Event::Fault(fault) => {
                 super::fault::fault(s, cpu, fault);

@@ -147,11 +147,25 @@ fn to_value(value: i32) -> u64 {
     i64::from(value) as u64
 }
 
+/// A device's line was raised.
+#[inline(always)]
+pub fn interrupt(kernel: Running, line: u8) -> ! {
+    if kernel.state.memory.machine.cpus() > 1 {
+        interrupt_one_of_many(kernel, line)
+    }
+    match kernel.get().interrupt(Only, line, GoOn(kernel, Only)) {}
+}
+
+#[cold]
+#[inline(never)]
+fn interrupt_one_of_many(kernel: Running, line: u8) -> ! {
+    match kernel.get().interrupt(ThisOne, line, GoOn(kernel, ThisOne)) {}
+}
+
 /// Something else happened; the numbers are those of the stubs.
 pub fn event(kernel: Running, kind: u64, a: u64, b: u64, c: u64) -> ! {
     let event = match kind {
         0 => Event::Timer,
-        1 => Event::Interrupt(a as u8),
         2 => Event::Fault(Fault { vector: a as u8, code: b, address: c }),
         3 => Event::Call,
         _ => Event::Again,

@@ -99,7 +99,9 @@ impl Fill {
         }
         let (first, guard) = find(memory, space, wanted)?;
         let end = first.wrapping_add(wanted.pages);
-        let is_free = space.regions.is_free(&memory.regions, first, end);
+        // Where it may lie anywhere, a free place was looked for.
+        let is_free =
+            matches!(wanted.at, Where::Anywhere { .. }) || space.regions.is_free(&memory.regions, first, end);
         if matches!(wanted.at, Where::Free(_)) && !is_free {
             return Err(Errno::EXIST);
         }

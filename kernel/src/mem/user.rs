@@ -246,6 +246,41 @@ pub fn write_bytes(memory: &Memory, space: &Space, address: u64, bytes: &[u8]) -
     })
 }
 
+/// Writes a word of the kernel's to a program. `cache` is tried first and filled.
+#[inline(always)]
+pub fn write_word(
+    memory: &Memory,
+    space: u32,
+    cache: &PageCache,
+    address: u64,
+    word: u64,
+) -> Result<(), Errno> {
+    if let Some(place) = cache.hit(memory, address) {
+        memory.machine.write_user(place, &word.to_le_bytes());
+        return Ok(());
+    }
+    write_word_slowly(memory, memory.space(space), cache, address, word)
+}
+
+#[cold]
+#[inline(never)]
+fn write_word_slowly(
+    memory: &Memory,
+    space: &Space,
+    cache: &PageCache,
+    address: u64,
+    word: u64,
+) -> Result<(), Errno> {
+    write_bytes(memory, space, address, &word.to_le_bytes())?;
+    let page = address & !PAGE.wrapping_sub(1);
+    if !memory.machine.linear(space.root())
+        && let Ok(place) = page_place(memory, space, page, Access::Write)
+    {
+        cache.keep(memory, page, place);
+    }
+    Ok(())
+}
+
 /// Where an aligned 32-bit word of a program lies.
 pub fn word_place(memory: &Memory, space: &Space, address: u64, access: Access) -> Result<UserPtr, Errno> {
     if address & 3 != 0 {

@@ -2,18 +2,22 @@
 //!
 //! A channel exists while somebody waits on it, and is found by its key in a balanced tree. Waking many is
 //! done in slices: what a step cannot do stays as a count on the channel, and the channel in a list of work.
+//!
+//! Who waits for a futex or an interrupt mostly does so again and again: whoever remembers a channel (see
+//! [`super::word`], and the lines of interrupts) keeps it, and then it stays, idle, when the last one leaves.
 #![forbid(unsafe_code)]
 
 use super::inflight::Wait;
 use super::several;
 use super::state::{ByWait, State};
-use crate::base::NONE;
 use crate::base::budget::{Budget, ENTRY};
 use crate::base::list::{Chain, Link, List};
 use crate::base::name::Named;
 use crate::base::tree::{Links, Nodes};
+use crate::base::{NONE, is_none};
 use crate::mem::arena::{Arena, Record};
 use core::cell::Cell;
+use core::hint::cold_path;
 use ring_abi::Errno;
 
 /// Wakes at most this many at once; the rest comes in slices.
@@ -51,13 +55,31 @@ pub struct Channel {
     links: Links,
     key: Cell<Key>,
     waiters: List,
+    /// How many wait, and how often it is [`KEPT`].
     count: Cell<u32>,
     /// How many of the first are still to be woken: more than none while it is in the list of work.
     to_wake: Cell<u32>,
     link: Link,
 }
 
+/// One that keeps the channel, above the number of those who wait, which are no more than there are operations.
+const KEPT: u32 = 1 << 24;
+
 const _: () = assert!(size_of::<Channel>() <= 56);
+
+impl Channel {
+    /// Whether this is the channel of a key.
+    #[cfg(not(target_os = "none"))]
+    pub fn is_about(&self, key: Key) -> bool {
+        self.key.get() == key
+    }
+
+    /// How many wait.
+    #[inline(always)]
+    fn waiting(&self) -> u32 {
+        self.count.get() % KEPT
+    }
+}
 
 impl Named for Channel {}
 
@@ -91,7 +113,26 @@ impl Chain for ByWork<'_> {
 
 /// The channel of a key, if anybody waits.
 pub fn find(s: &State, key: Key) -> Option<u32> {
+    look_up(s, key).filter(|id| has_any(s, *id))
+}
+
+/// The same, though nobody may wait.
+fn look_up(s: &State, key: Key) -> Option<u32> {
     s.channel_tree.find(&View(&s.channels), key)
+}
+
+/// Whether anybody waits.
+#[inline(always)]
+pub fn has_any(s: &State, id: u32) -> bool {
+    s.channels.at(id).waiting() != 0
+}
+
+/// Channels on which somebody waits, if these are all that are kept.
+pub fn live(s: &State, kept: impl Iterator<Item = u32> + Clone) -> u32 {
+    let idle = kept.clone().enumerate().filter(|(index, id)| {
+        !is_none(*id) && !has_any(s, *id) && !kept.clone().take(*index).any(|before| before == *id)
+    });
+    s.channels.live().wrapping_sub(idle.count() as u32)
 }
 
 /// A channel about some file of a link, if anybody waits on one.
@@ -100,11 +141,25 @@ pub fn of_link(s: &State, link: u32) -> Option<u32> {
     matches!(s.channels.at(found).key.get(), Key::File { link: its, .. } if its == link).then_some(found)
 }
 
-/// Finds or makes the channel of a key. One that nobody joins must be given to [`discard`].
+/// Finds or makes the channel of a key. One that nobody joins or keeps must be given to [`discard`].
 pub fn open(s: &State, key: Key) -> Result<u32, Errno> {
-    if let Some(id) = find(s, key) {
-        return Ok(id);
-    }
+    look_up(s, key).map_or_else(|| make(s, key), Ok)
+}
+
+/// Keeps a channel: it stays though nobody waits, until it is [released](release).
+pub fn keep(s: &State, id: u32) {
+    let count = &s.channels.at(id).count;
+    count.set(count.get().wrapping_add(KEPT));
+}
+
+/// One that kept a channel does not any more.
+pub fn release(s: &State, id: u32) {
+    let count = &s.channels.at(id).count;
+    count.set(count.get().wrapping_sub(KEPT));
+    discard(s, id);
+}
+
+fn make(s: &State, key: Key) -> Result<u32, Errno> {
     let id = s.channels.take(&s.memory)?;
     let channel = s.channels.at(id);
     channel.key.set(key);
@@ -116,28 +171,42 @@ pub fn open(s: &State, key: Key) -> Result<u32, Errno> {
     Ok(id)
 }
 
-/// Frees a channel if nobody waits on it.
+/// Frees a channel if nobody waits on it or keeps it.
+#[inline(always)]
 pub fn discard(s: &State, id: u32) {
     let channel = s.channels.at(id);
-    if channel.count.get() != 0 {
-        return;
+    if channel.count.get() == 0 {
+        free(s, id, channel);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn free(s: &State, id: u32, channel: &Channel) {
     s.channel_tree.remove(&View(&s.channels), id);
     channel.key.set(Key::Free);
     s.channels.give(id);
 }
 
 /// The operation that waits longest on a channel.
+#[inline(always)]
 pub fn first(s: &State, id: u32) -> u32 {
     s.channels.at(id).waiters.first()
 }
 
+/// Whether one waits, and no more.
+#[inline(always)]
+pub fn has_one(s: &State, id: u32) -> bool {
+    s.channels.at(id).waiting() == 1
+}
+
 /// Whether so many wait already.
 pub fn is_full(s: &State, id: u32, most: u32) -> bool {
-    s.channels.at(id).count.get() >= most
+    s.channels.at(id).waiting() >= most
 }
 
 /// Files an operation at the end of a channel.
+#[inline(always)]
 pub fn join(s: &State, id: u32, op_id: u32, wait: Wait) {
     let channel = s.channels.at(id);
     let op = s.ops.at(op_id);
@@ -148,22 +217,40 @@ pub fn join(s: &State, id: u32, op_id: u32, wait: Wait) {
 }
 
 /// Takes an operation out of the channel it waits on.
+#[inline(always)]
 pub fn leave(s: &State, op_id: u32) {
     let id = s.ops.at(op_id).object.replace(NONE);
     let channel = s.channels.at(id);
     channel.waiters.remove(&ByWait(&s.ops), op_id);
-    let left = channel.count.get().wrapping_sub(1);
-    channel.count.set(left);
-    leave_for_later(s, id, channel, channel.to_wake.get().min(left));
+    channel.count.set(channel.count.get().wrapping_sub(1));
+    let to_wake = channel.to_wake.get();
+    if to_wake != 0 {
+        cold_path();
+        leave_for_later(s, id, channel, to_wake.min(channel.waiting()));
+    }
     discard(s, id);
 }
 
-/// Wakes the first `count` of a channel with a value; gives how many that is. The first few complete at
+/// Wakes the first `count` of a channel on which somebody waits; gives how many that is. The first few complete at
 /// once, the others in later steps.
+#[inline(always)]
 pub fn wake(s: &State, id: u32, count: u64) -> u64 {
+    let op_id = first(s, id);
+    if count != 1 || s.channels.at(id).to_wake.get() != 0 || s.ops.at(op_id).is_detached() {
+        return wake_many(s, id, count);
+    }
+    leave(s, op_id);
+    s.complete_op(op_id, Ok(0), 0);
+    1
+}
+
+#[cold]
+#[inline(never)]
+fn wake_many(s: &State, id: u32, count: u64) -> u64 {
+    s.step.measure(&s.memory.machine);
     let channel = s.channels.at(id);
     let earlier = channel.to_wake.get();
-    let woken = u64::from(channel.count.get().wrapping_sub(earlier)).min(count) as u32;
+    let woken = u64::from(channel.waiting().wrapping_sub(earlier)).min(count) as u32;
     wake_some(s, id, channel, earlier.wrapping_add(woken));
     u64::from(woken)
 }
@@ -173,8 +260,8 @@ fn wake_some(s: &State, id: u32, channel: &Channel, total: u32) {
     let number = total.min(AT_ONCE);
     leave_for_later(s, id, channel, total.wrapping_sub(number));
     for done in 1..=number {
-        // The last one to leave frees the channel, and then is the last here.
-        let op_id = channel.waiters.first();
+        // The last one to leave may free the channel, and then is the last here.
+        let op_id = first(s, id);
         leave(s, op_id);
         if s.ops.at(op_id).is_detached() {
             several::woken(s, op_id);

@@ -25,9 +25,14 @@ pub const READ: u32 = Opcode::Read as u32;
 
 /// Starts an operation, whose completion has its place. `false`: the asker is gone, and with it its ring.
 ///
-/// What is asked for most often does not come here: `entry::enter` answers nops, and gives reads to [`super::read`].
+/// What is asked for most often does not come here: `entry::enter` answers nops, and gives reads to [`super::read`], and
+/// starts futexes that come with a few others itself.
 #[inline(never)]
 pub fn start_other(s: &State, ring: &Ring, head: Head, entry: impl Words + Copy) -> bool {
+    if futex::is_plain(head) {
+        start_futex(s, ring, head, &entry);
+        return true;
+    }
     s.step.measure(&s.memory.machine);
     s.stats.start(head.opcode());
     let cx = Cx::new(s, ring, head.tag());
@@ -36,7 +41,13 @@ pub fn start_other(s: &State, ring: &Ring, head: Head, entry: impl Words + Copy)
     answer(s, ring, head.tag(), outcome) && cx.context.state.get() == Run::Active
 }
 
+#[inline(never)]
+fn start_futex(s: &State, ring: &Ring, head: Head, entry: &impl Words) {
+    futex::start(s, ring, head, entry);
+}
+
 /// Completes an operation that does not wait. `false`: the asker is gone.
+#[inline(always)]
 pub fn answer(s: &State, ring: &Ring, tag: u32, outcome: OpResult) -> bool {
     let result = match outcome {
         Ok(Outcome::Parked) => return true,
@@ -108,9 +119,7 @@ fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpR
         Opcode::CancelTag => cancel::by_tag(cx, entry),
         Opcode::CancelHandle => cancel::by_handle(cx, entry),
         Opcode::CancelAll => cancel::all(cx, entry),
-        Opcode::FutexWait => futex::wait(cx, entry),
         Opcode::FutexWaitMany => several::wait(cx, entry),
-        Opcode::FutexWake => futex::wake(cx, entry),
         Opcode::Map => memory::map(cx, entry),
         Opcode::Unmap => memory::unmap(cx, entry),
         Opcode::Protect => memory::protect(cx, entry),

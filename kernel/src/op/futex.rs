@@ -2,54 +2,93 @@
 //!
 //! A word is named by (address space, address), or by (shared object, offset) where memory is shared; so
 //! processes that share memory meet. The kernel never looks at the word again after the wait began.
+//!
+//! A turn of two programs that wake each other is a submission of two: a wake and a wait. They are started in a straight
+//! line (`entry::enter`), and a word that is [known](word::known) costs neither a walk nor a search.
 #![forbid(unsafe_code)]
 
 use super::channel::{self, Key};
 use super::cx::Cx;
 use super::inflight::Wait;
 use super::state::State;
-use super::{OpResult, Outcome};
-use crate::mem::user::{self, Access};
+use super::word;
+use crate::ring::duplex::Ring;
+use core::hint::cold_path;
 use ring_abi::args::{FutexWait, FutexWake};
-use ring_abi::{Errno, Opcode, Words};
+use ring_abi::sqe::Head;
+use ring_abi::{Cqe, Errno, Opcode, Words};
 
 /// What the word at an address is called.
 pub fn key(cx: &Cx<'_>, address: u64) -> Key {
-    let (object, offset) = cx.space().futex_key(&cx.s.memory, cx.context.space.get(), address);
-    Key::Futex { object, offset }
+    word::key(cx.s, cx.context.space.get(), address)
+}
+
+/// Shape of a wait without flags.
+const WAIT: u32 = Opcode::FutexWait as u32;
+/// Shape of a wake without flags.
+const WAKE: u32 = Opcode::FutexWake as u32;
+
+/// Whether an operation is one of these, without flags.
+#[inline(always)]
+pub const fn is_plain(head: Head) -> bool {
+    head.shape() == WAIT || head.shape() == WAKE
+}
+
+/// Starts a [plain](is_plain) operation, whose completion has its place. It ends nobody.
+#[inline(always)]
+pub fn start(s: &State, ring: &Ring, head: Head, entry: &impl Words) {
+    let result = if head.shape() == WAKE {
+        s.stats.start(Opcode::FutexWake as u8);
+        match wake(s, ring, entry) {
+            Ok(woken) => return s.post(ring, Cqe::new(head.tag(), Ok(woken))),
+            Err(error) => Err(error),
+        }
+    } else {
+        s.stats.start(Opcode::FutexWait as u8);
+        wait(s, ring, head.tag(), entry)
+    };
+    if let Err(error) = result {
+        cold_path();
+        s.post(ring, Cqe::new(head.tag(), Err(error)));
+    }
 }
 
 /// Waits for a word that has an expected value.
-pub fn wait(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
-    let s = cx.s;
+#[inline(always)]
+fn wait(s: &State, ring: &Ring, tag: u32, entry: &impl Words) -> Result<(), Errno> {
     let args = FutexWait::decode(entry)?;
-    let place = user::word_place(&s.memory, cx.space(), args.address, Access::Read)?;
+    let space = s.contexts.at(ring.owner.get()).space.get();
+    let known = word::known(s, space, args.address);
+    let place = match known {
+        Some(seat) => seat.place.get(),
+        None => word::find(s, space, args.address)?,
+    };
     if s.memory.machine.load_u32(place) != args.expected {
         return Err(Errno::AGAIN);
     }
     let timed = is_timed(s, args.deadline)?;
-    let channel = channel::open(s, key(cx, args.address))?;
-    let id = match cx.start_op(Opcode::FutexWait) {
-        Ok(id) => id,
-        Err(error) => {
-            channel::discard(s, channel);
-            return Err(error);
-        }
+    let channel = match known {
+        Some(seat) => seat.channel.get(),
+        None => word::remember(s, space, args.address, place)?,
     };
+    let (id, _) = s.start_op(ring, tag, Opcode::FutexWait)?;
 
     channel::join(s, channel, id, Wait::Channel);
     if timed {
+        cold_path();
         s.timers.add(s, id, args.deadline);
         s.step.rearm();
     }
-    Ok(Outcome::Parked)
+    Ok(())
 }
 
 /// Whether a wait has a deadline, for which there is memory then. `ETIMEDOUT` if it has come.
+#[inline(always)]
 pub fn is_timed(s: &State, deadline: u64) -> Result<bool, Errno> {
     if deadline == ring_abi::enter::NO_DEADLINE {
         return Ok(false);
     }
+    cold_path();
     if deadline <= s.memory.machine.now() {
         return Err(Errno::TIMEDOUT);
     }
@@ -57,13 +96,24 @@ pub fn is_timed(s: &State, deadline: u64) -> Result<bool, Errno> {
     Ok(true)
 }
 
-/// Wakes those who wait for a word, first come first served.
-pub fn wake(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+/// Wakes those who wait for a word, first come first served: how many.
+#[inline(always)]
+fn wake(s: &State, ring: &Ring, entry: &impl Words) -> Result<u64, Errno> {
     let args = FutexWake::decode(entry)?;
-    user::word_place(&cx.s.memory, cx.space(), args.address, Access::Read)?;
-    let woken = match channel::find(cx.s, key(cx, args.address)) {
-        Some(channel) => channel::wake(cx.s, channel, args.count),
-        None => 0,
-    };
-    Ok(Outcome::Done(woken))
+    let space = s.contexts.at(ring.owner.get()).space.get();
+    match word::known(s, space, args.address) {
+        Some(seat) if channel::has_any(s, seat.channel.get()) => {
+            Ok(channel::wake(s, seat.channel.get(), args.count))
+        }
+        Some(_) => Ok(0),
+        None => wake_unknown(s, space, args),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn wake_unknown(s: &State, space: u32, args: FutexWake) -> Result<u64, Errno> {
+    word::find(s, space, args.address)?;
+    let channel = channel::find(s, word::key(s, space, args.address));
+    Ok(channel.map_or(0, |channel| channel::wake(s, channel, args.count)))
 }

@@ -4,8 +4,8 @@
 //! lost wake-up or a deadlock of programs is possible, and both deserve to be seen.
 #![forbid(unsafe_code)]
 
-use super::channel::{self, Key};
 use super::inflight::Wait;
+use super::irq;
 use super::state::State;
 use crate::arch::IRQ_LINES;
 use crate::base::NONE;
@@ -22,7 +22,7 @@ const MOST: u32 = 256;
 #[cold]
 #[inline(never)]
 pub fn watch(s: &State) {
-    let waits_for_line = (0..IRQ_LINES).any(|line| channel::find(s, Key::Line(line)).is_some());
+    let waits_for_line = (0..IRQ_LINES).any(|line| irq::waited_for(s, line).is_some());
     if !s.timers.is_empty() || waits_for_line || s.contexts.live() == 0 {
         s.stuck.set(false);
         return;

@@ -6,12 +6,14 @@
 
 use super::channel::{self, Key};
 use super::cx::Cx;
-use super::inflight::Wait;
+use super::inflight::{Op, Wait};
 use super::state::State;
 use super::stats::count;
 use super::{OpResult, Outcome, poll};
 use crate::arch::IRQ_SERIAL;
+use crate::base::is_none;
 use crate::mem::user;
+use core::hint::cold_path;
 use ring_abi::args::event;
 use ring_abi::{Errno, Opcode};
 
@@ -63,7 +65,7 @@ pub fn wait(cx: &Cx<'_>, line: u8, file_id: u32, buffer: u64, length: u64) -> Op
     let file = cx.s.files.at(file_id);
     let now = seen(cx.s, line);
     if file.cursor.get() < now {
-        user::write_bytes(&cx.s.memory, cx.space(), buffer, &now.to_le_bytes())?;
+        user::write_word(&cx.s.memory, cx.context.space.get(), &cx.ring.cache, buffer, now)?;
         file.cursor.set(now);
         return Ok(Outcome::Done(8));
     }
@@ -96,18 +98,11 @@ pub fn poll_again(s: &State, id: u32) {
 
 fn park(cx: &Cx<'_>, line: u8, file_id: u32, opcode: Opcode, args: [u64; 5]) -> Result<u32, Errno> {
     let s = cx.s;
-    let channel = channel::open(s, Key::Line(line))?;
+    let channel = channel_of(s, line)?;
     if channel::is_full(s, channel, MOST) {
         return Err(Errno::AGAIN);
     }
-    let id = match cx.start_op(opcode) {
-        Ok(id) => id,
-        Err(error) => {
-            channel::discard(s, channel);
-            return Err(error);
-        }
-    };
-    let op = s.ops.at(id);
+    let (id, op) = cx.start(opcode)?;
     op.file.set(file_id);
     s.files.at(file_id).hold(1);
     for (index, value) in args.into_iter().enumerate() {
@@ -117,12 +112,51 @@ fn park(cx: &Cx<'_>, line: u8, file_id: u32, opcode: Opcode, args: [u64; 5]) -> 
     Ok(id)
 }
 
+/// The channel of a line. Once there is one, it stays.
+fn channel_of(s: &State, line: u8) -> Result<u32, Errno> {
+    let place = s.lines.get(usize::from(line)).ok_or(Errno::INVAL)?;
+    if is_none(place.get()) {
+        let channel = channel::open(s, Key::Line(line))?;
+        channel::keep(s, channel);
+        place.set(channel);
+    }
+    Ok(place.get())
+}
+
+/// The channel of a line, if somebody waits for it.
+#[inline(always)]
+pub fn waited_for(s: &State, line: u8) -> Option<u32> {
+    let channel = s.lines.get(usize::from(line))?.get();
+    (!is_none(channel) && channel::has_any(s, channel)).then_some(channel)
+}
+
 /// A line was raised: those who wait for it complete.
+#[inline(always)]
 pub fn raised(s: &State, line: u8) {
     if let Some(counter) = s.interrupts.get(usize::from(line)) {
         count(counter);
     }
-    let Some(channel) = channel::find(s, Key::Line(line)) else { return };
+    let Some(channel) = waited_for(s, line) else { return };
+    let id = channel::first(s, channel);
+    let op = s.ops.at(id);
+    if line == IRQ_SERIAL || !channel::has_one(s, channel) || op.opcode.get() != Opcode::Read {
+        return tell_all(s, line, channel);
+    }
+    channel::leave(s, id);
+    match tell_count(s, op, line) {
+        Ok(value) => s.complete_op(id, Ok(value), 0),
+        Err(error) => {
+            cold_path();
+            s.end_op(id, Err(error), 0);
+        }
+    }
+}
+
+/// Completes those who wait for a line; for input only as many as there is some for.
+#[cold]
+#[inline(never)]
+fn tell_all(s: &State, line: u8, channel: u32) {
+    s.step.measure(&s.memory.machine);
     channel::for_each(s, channel, MOST, |id| {
         if line == IRQ_SERIAL && !has_input(s) {
             return;
@@ -136,20 +170,23 @@ pub fn raised(s: &State, line: u8) {
             return;
         }
         channel::leave(s, id);
-        let result = finish(s, id, line);
+        let result = if line == IRQ_SERIAL { give_input(s, op) } else { tell_count(s, op, line) };
         s.end_op(id, result, 0);
     });
 }
 
-fn finish(s: &State, id: u32, line: u8) -> Result<u64, Errno> {
-    let op = s.ops.at(id);
-    let ring = s.rings.at(op.ring.get());
-    let space = s.memory.space(ring.space.get());
-    if line == IRQ_SERIAL {
-        return take_input(s, space, op.arg(1), op.arg(2));
-    }
+/// Finishes a read of a line: it gets the number of interrupts so far.
+#[inline(always)]
+fn tell_count(s: &State, op: &Op, line: u8) -> Result<u64, Errno> {
     let now = seen(s, line);
-    user::write_bytes(&s.memory, space, op.arg(1), &now.to_le_bytes())?;
+    let ring = s.rings.at(op.ring.get());
+    user::write_word(&s.memory, ring.space.get(), &ring.cache, op.arg(1), now)?;
     s.files.at(op.file.get()).cursor.set(now);
     Ok(8)
+}
+
+/// Finishes a read of the serial line, for which there is input.
+fn give_input(s: &State, op: &Op) -> Result<u64, Errno> {
+    let ring = s.rings.at(op.ring.get());
+    take_input(s, s.memory.space(ring.space.get()), op.arg(1), op.arg(2))
 }

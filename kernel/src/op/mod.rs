@@ -67,4 +67,5 @@ pub mod timeout;
 pub mod tracer;
 pub mod turns;
 pub mod walk;
+pub mod word;
 pub mod work;

@@ -12,6 +12,7 @@ use super::multishot;
 use super::stats::Stats;
 use super::step::Step;
 use super::turns::Several;
+use super::word::Seats;
 use crate::arch::{IRQ_LINES, Machine, StateBlock};
 use crate::base::list::{Chain, Link as Neighbours, List};
 use crate::base::name::Named;
@@ -74,6 +75,10 @@ pub struct State {
     pub channels: Arena<Channel>,
     /// The channels in use, by key.
     pub channel_tree: Tree,
+    /// The channel of each interrupt line, once somebody has waited for it, or `NONE`.
+    pub lines: [Cell<u32>; IRQ_LINES as usize],
+    /// Words of futexes that were waited for lately.
+    pub seats: Seats,
     /// Channels with some left to wake.
     pub channel_work: List,
     /// Links whose waiting operations may find room now.
@@ -322,7 +327,7 @@ impl State {
     #[must_use = "a context that was woken must run"]
     pub fn rouse(&self, ring: &Ring, flag: u64) -> u32 {
         if !ring.waits_alone_for(flag) {
-            return self.rouse_oddly(ring, flag);
+            return if ring.waits.get() == 0 { NONE } else { self.rouse_oddly(ring, flag) };
         }
         ring.waits.set(0);
         ring.owner.get()
@@ -378,13 +383,20 @@ impl State {
 
     /// Ends an operation that is filed nowhere but in its ring: completes it, if anybody still waits for
     /// that (`details` are its `extra` and, above those 24 bits, its flags), and frees its record.
+    #[inline(never)]
     pub fn end_op(&self, id: u32, result: Result<u64, Errno>, details: u32) {
+        self.complete_op(id, result, details);
+    }
+
+    /// The same in a straight line, for the ends of waits.
+    #[inline(always)]
+    pub fn complete_op(&self, id: u32, result: Result<u64, Errno>, details: u32) {
         let op = self.ops.at(id);
         let Some(ring) = self.rings.get(op.ring.get()) else { return self.drop_op(id) };
         flight::remove(self, &op.of_ring);
         self.note_latency(op.opcode.get(), op.started.get(), 1);
         let answer = Cqe::new(op.tag.get(), result).with_details(details);
-        self.drop_op(id);
+        self.free_op(id, op);
         self.post(ring, answer);
     }
 
@@ -397,21 +409,29 @@ impl State {
 
     /// Frees the record of an operation that is filed nowhere, and lets go of its file.
     pub fn drop_op(&self, id: u32) {
-        let op = self.ops.at(id);
-        if op.timer.get() != NONE {
+        self.free_op(id, self.ops.at(id));
+    }
+
+    #[inline(always)]
+    fn free_op(&self, id: u32, op: &Op) {
+        if !is_none(op.timer.get()) {
             self.timers.remove(self, id);
         }
-        self.drop_reserve(op);
+        if holds_more(op.opcode.get()) {
+            self.drop_reserve(op);
+        }
         op.wait.set(Wait::Free);
         self.ops.give(id);
         let file = op.file.get();
-        if file != NONE {
+        if !is_none(file) {
             self.let_go(file);
         }
     }
 
     /// Gives back what an operation holds beside an ordinary file: the place for an answer, the record of a file that it did not make, a
     /// file that it sent, or one that may be the last handle to a stopped context.
+    #[cold]
+    #[inline(never)]
     fn drop_reserve(&self, op: &Op) {
         let opcode = op.opcode.get();
         if let (true, Some(ring)) = (incoming::holds_place(op), self.rings.get(op.ring.get())) {
@@ -433,6 +453,12 @@ impl State {
             self.close_file(file);
         }
     }
+}
+
+/// Whether an operation may hold something beside an ordinary file, which [`State::drop_reserve`] gives back.
+#[inline(always)]
+fn holds_more(opcode: Opcode) -> bool {
+    forward::makes_file(opcode) || matches!(opcode, Opcode::Sendfd | Opcode::Recvfd) || is_of_context(opcode)
 }
 
 /// Whether an operation holds a context, or whatever it cancels at, instead of an ordinary file.

@@ -3,6 +3,7 @@
 //! A read makes the text anew and hands out the part from the asked offset on, so nothing is stored.
 #![forbid(unsafe_code)]
 
+use super::channel;
 use super::cx::Cx;
 use super::state::State;
 use super::{OpResult, Outcome};
@@ -12,6 +13,7 @@ use crate::context::file::File;
 use crate::mem::user;
 use crate::op::kernel_scheme;
 use crate::op::state::ByName;
+use core::cell::Cell;
 use core::fmt::{self, Write};
 use ring_abi::args::CURSOR;
 use ring_abi::{Errno, Opcode};
@@ -111,7 +113,7 @@ fn footprint(s: &State, out: &mut impl Write) -> fmt::Result {
     row("blocks", s.blocks.live(), s.blocks.record_bytes())?;
     row("rings", s.rings.live(), s.rings.record_bytes())?;
     row("operations", s.live_ops(), s.ops.record_bytes())?;
-    row("channels", s.channels.live(), s.channels.record_bytes())?;
+    row("channels", live_channels(s), s.channels.record_bytes())?;
     row("files", s.files.live(), s.files.record_bytes())?;
     row("tables", s.tables.live(), s.tables.record_bytes())?;
     row("chunks", s.chunks.live(), s.chunks.record_bytes())?;
@@ -124,6 +126,11 @@ fn footprint(s: &State, out: &mut impl Write) -> fmt::Result {
     let machine = &s.memory.machine;
     row("stacks", machine.cpus() as u32, machine.stack_size().wrapping_add(machine.side_stack_bytes()))?;
     s.memory.footprint(out)
+}
+
+/// Channels on which somebody waits.
+pub fn live_channels(s: &State) -> u32 {
+    channel::live(s, s.seats.channels().chain(s.lines.iter().map(Cell::get)))
 }
 
 fn counters(s: &State, out: &mut impl Write) -> fmt::Result {

@@ -44,14 +44,14 @@ pub fn slice(s: &State, budget: &Budget) -> bool {
         s.work_turn.set(turn);
         let worked = match turn {
             0 => slice_ops(s, budget),
-            1 => death::slice_contexts(s, budget),
-            2 => death::slice_links(s, budget),
-            3 => death::slice_tables(s, budget),
-            4 => channel::slice(s, budget),
-            5 => refill::slice(s),
-            6 => dormant::slice(s, budget),
+            1 => !(s.ending.is_empty() && s.doomed.is_empty()) && death::slice_contexts(s, budget),
+            2 => !s.dying_links.is_empty() && death::slice_links(s, budget),
+            3 => !s.dying_tables.is_empty() && death::slice_tables(s, budget),
+            4 => !s.channel_work.is_empty() && channel::slice(s, budget),
+            5 => !s.to_refill.is_empty() && refill::slice(s),
+            6 => !s.suspects.is_empty() && dormant::slice(s, budget),
             7 => flush::slice(s, budget),
-            _ => space::slice_ending(s, budget),
+            _ => !space::is_idle(s) && space::slice_ending(s, budget),
         };
         if worked {
             return true;

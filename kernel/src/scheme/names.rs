@@ -25,11 +25,11 @@ pub enum Target {
     Kernel(u8),
 }
 
-/// A short name, as bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A short name, as bytes. Its length comes first, so names that differ in that are told apart by one compare.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Text {
-    bytes: [u8; LONGEST],
     length: u8,
+    bytes: [u8; LONGEST],
 }
 
 impl Text {

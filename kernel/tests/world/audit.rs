@@ -45,7 +45,7 @@ pub fn accounts(kernel: &Kernel) -> Accounts {
         ("groups", s.groups.live()),
         ("pins", m.pins.live()),
         ("pinned pages", m.pinned.live()),
-        ("channels", s.channels.live()),
+        ("channels", kernel::op::sys::live_channels(s)),
         ("deadlines", s.timers.len()),
         ("spaces", m.spaces.live()),
         ("regions", m.regions.live()),

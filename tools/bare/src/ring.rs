@@ -50,6 +50,22 @@ impl Ring {
         self.sq.push(&self.memory.sq(), words)
     }
 
+    /// Writes the first words of an entry whose others have no meaning.
+    #[inline(always)]
+    pub fn push_first(&self, entry: Sqe, count: usize) -> Result<(), PushError> {
+        self.sq.push_first(&self.memory.sq(), entry.to_words(), count)
+    }
+
+    /// Takes all completions that are there without a look at them.
+    #[inline(always)]
+    pub fn drop_all(&self) {
+        let queue = self.memory.cq();
+        if let Ok(ready) = self.cq.ready(&queue) {
+            self.cq.advance(ready);
+            self.cq.publish(&queue);
+        }
+    }
+
     /// Takes the oldest completion.
     #[inline(always)]
     pub fn pop(&self) -> Option<Cqe> {
@@ -77,11 +93,13 @@ impl Ring {
     }
 
     /// Does one operation and waits for its completion; all others that come are dropped.
+    #[inline(always)]
     pub fn call(&self, entry: Sqe) -> Result<u64, Errno> {
         self.complete(entry).and_then(|entry| entry.result())
     }
 
     /// Does one operation and gives its whole completion. `EAGAIN` if it does not go into the ring.
+    #[inline(always)]
     pub fn complete(&self, entry: Sqe) -> Result<Cqe, Errno> {
         self.push(entry).map_err(|_| Errno::AGAIN)?;
         loop {

@@ -7,9 +7,9 @@ use crate::clock::{Clock, Time};
 use crate::content::{PAGE, PAGE_BYTES, Piece};
 use crate::node::{Directory, Ino, Kind, Node, Want};
 use crate::tree::{self, Found, Last, Place, Tree};
-use alloc::collections::BTreeMap;
 use alloc::string::String;
-use core::cell::{Cell, RefCell};
+use alloc::vec::Vec;
+use core::cell::RefCell;
 use syscall::flag::{AT_REMOVEDIR, F_GETFL, F_SETFL, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_FCNTL_MASK};
 use syscall::flag::{O_ACCMODE, O_NOFOLLOW, O_RDONLY, O_SYMLINK, O_TRUNC, O_WRONLY};
 use uring::Errno;
@@ -27,8 +27,10 @@ type Result<T = Answer> = core::result::Result<T, Errno>;
 /// The tree and the files that are open.
 pub(crate) struct Files {
     tree: RefCell<Tree>,
-    open: RefCell<BTreeMap<u64, File>>,
-    last: Cell<u64>,
+    /// Open files; the id of each is one more than its place.
+    open: RefCell<Vec<Option<File>>>,
+    /// Ids that were used and are free.
+    free: RefCell<Vec<u64>>,
     clock: Clock,
 }
 
@@ -53,13 +55,18 @@ impl File {
     }
 }
 
+/// Where the open file of an id lies. The root's has no place.
+fn place_of(id: u64) -> usize {
+    usize::try_from(id.wrapping_sub(1)).unwrap_or(usize::MAX)
+}
+
 impl Files {
     /// An empty tree with room for so many bytes.
     pub(crate) fn new(bytes: u64) -> Files {
         Files {
             tree: RefCell::new(Tree::new(bytes)),
             open: RefCell::default(),
-            last: Cell::new(ROOT),
+            free: RefCell::default(),
             clock: Clock::open(),
         }
     }
@@ -68,14 +75,26 @@ impl Files {
         if id == ROOT {
             return Ok(File { ino: tree::ROOT, place: Place::default(), flags: O_RDONLY as u64 });
         }
-        self.open.borrow().get(&id).cloned().ok_or(Errno::BADF)
+        self.open.borrow().get(place_of(id)).cloned().flatten().ok_or(Errno::BADF)
+    }
+
+    /// Which node a file is.
+    fn ino(&self, id: u64) -> Result<Ino> {
+        if id == ROOT {
+            return Ok(tree::ROOT);
+        }
+        let open = self.open.borrow();
+        open.get(place_of(id)).and_then(Option::as_ref).map(|file| file.ino).ok_or(Errno::BADF)
     }
 
     fn add(&self, file: File) -> Answer {
         self.tree.borrow_mut().hold(file.ino);
-        let id = self.last.get().wrapping_add(1);
-        self.last.set(id);
-        self.open.borrow_mut().insert(id, file);
+        let mut open = self.open.borrow_mut();
+        let id = self.free.borrow_mut().pop().unwrap_or(open.len().wrapping_add(1) as u64);
+        match open.get_mut(place_of(id)) {
+            Some(place) => *place = Some(file),
+            None => open.push(Some(file)),
+        }
         Answer::File(id)
     }
 
@@ -83,7 +102,7 @@ impl Files {
     pub(crate) async fn open(&self, from: u64, open: Open<'_>) -> Result {
         let changes = open.flags & (O_CREAT | O_TRUNC) as u64 != 0;
         let now = if changes { self.clock.now().await } else { Time::default() };
-        let from = self.file(from)?.ino;
+        let from = self.ino(from)?;
         let has = |flag: usize| open.flags & flag as u64 == flag as u64;
         let stops = has(O_SYMLINK) || has(O_NOFOLLOW) || has(O_CREAT | O_EXCL);
         let last = if stops { Last::Stop } else { Last::Follow };
@@ -138,7 +157,8 @@ impl Files {
 
     /// Nobody holds the file any more.
     pub(crate) fn close(&self, id: u64) -> Result {
-        let file = self.open.borrow_mut().remove(&id).ok_or(Errno::BADF)?;
+        let file = self.open.borrow_mut().get_mut(place_of(id)).and_then(Option::take).ok_or(Errno::BADF)?;
+        self.free.borrow_mut().push(id);
         self.tree.borrow_mut().release(file.ino);
         Ok(0_u64.into())
     }
@@ -195,7 +215,7 @@ impl Files {
 
     /// Length of a file.
     pub(crate) fn length(&self, id: u64) -> Result {
-        let ino = self.file(id)?.ino;
+        let ino = self.ino(id)?;
         Ok(self.tree.borrow().node(ino)?.length().into())
     }
 
@@ -219,7 +239,7 @@ impl Files {
     /// Changes something of a node that only its owner may change.
     async fn change(&self, id: u64, who: Who, change: impl FnOnce(&mut Node) -> Result<()>) -> Result {
         let now = self.clock.now().await;
-        let ino = self.file(id)?.ino;
+        let ino = self.ino(id)?;
         let mut tree = self.tree.borrow_mut();
         let node = tree.node_mut(ino)?;
         node.is_owned(who)?;
@@ -265,7 +285,7 @@ impl Files {
 
     /// What `stat` tells.
     pub(crate) fn stat(&self, id: u64, mut stat: Stat<'_>) -> Result {
-        let ino = self.file(id)?.ino;
+        let ino = self.ino(id)?;
         let tree = self.tree.borrow();
         let node = tree.node(ino)?;
         let pages = if let Kind::File(content) = &node.kind { content.pages() } else { 0 };
@@ -303,7 +323,7 @@ impl Files {
 
     /// Entries of a directory. An entry's cookie is where to go on behind it.
     pub(crate) fn entries(&self, id: u64, entries: Entries<'_>) -> Result {
-        let ino = self.file(id)?.ino;
+        let ino = self.ino(id)?;
         let tree = self.tree.borrow();
         let directory = tree.node(ino)?.directory()?;
         let start = entries.start;
@@ -345,7 +365,7 @@ impl Files {
         };
         let found = tree.find(tree::ROOT, to.path, Last::Stop, to.who)?;
         let place = tree.rename(&from, file.ino, &found, to.who, now)?;
-        if let Some(file) = self.open.borrow_mut().get_mut(&id) {
+        if let Some(Some(file)) = self.open.borrow_mut().get_mut(place_of(id)) {
             file.place = place;
         }
         Ok(0_u64.into())
@@ -354,7 +374,7 @@ impl Files {
     /// Gives the open file one more path.
     pub(crate) async fn link(&self, id: u64, to: Path<'_>) -> Result {
         let now = self.clock.now().await;
-        let ino = self.file(id)?.ino;
+        let ino = self.ino(id)?;
         let mut tree = self.tree.borrow_mut();
         match tree.find(tree::ROOT, to.path, Last::Stop, to.who)? {
             Found::There(_, _) => Err(Errno::EXIST),
@@ -384,7 +404,7 @@ impl Files {
     pub(crate) fn control(&self, id: u64, command: u64, argument: u64) -> Result {
         const CHANGING: u64 = O_FCNTL_MASK as u64;
         let mut open = self.open.borrow_mut();
-        let file = open.get_mut(&id).ok_or(Errno::BADF)?;
+        let file = open.get_mut(place_of(id)).and_then(Option::as_mut).ok_or(Errno::BADF)?;
         match usize::try_from(command) {
             Ok(F_GETFL) => Ok((file.flags & (CHANGING | O_ACCMODE as u64)).into()),
             Ok(F_SETFL) => {

@@ -4,6 +4,7 @@
 use crate::clock::Time;
 use crate::content::Content;
 use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
 use alloc::string::String;
 use syscall::dirent::DirentKind;
 use syscall::flag::{MODE_DIR, MODE_FILE, MODE_SYMLINK};
@@ -48,9 +49,9 @@ pub(crate) struct Directory {
     /// The directory that this one lies in; the root lies in itself.
     pub(crate) parent: Ino,
     /// Its own name there.
-    pub(crate) name: String,
-    cookies: BTreeMap<String, u64>,
-    entries: BTreeMap<u64, (String, Ino)>,
+    pub(crate) name: Rc<str>,
+    names: BTreeMap<Rc<str>, (u64, Ino)>,
+    entries: BTreeMap<u64, (Rc<str>, Ino)>,
     last: u64,
 }
 
@@ -131,24 +132,24 @@ impl Node {
 }
 
 impl Directory {
-    /// The node of a name.
-    pub(crate) fn get(&self, name: &str) -> Option<Ino> {
-        let cookie = self.cookies.get(name)?;
-        self.entries.get(cookie).map(|(_, ino)| *ino)
+    /// The node of a name, and the name as it is kept here.
+    pub(crate) fn get(&self, name: &str) -> Option<(&Rc<str>, Ino)> {
+        self.names.get_key_value(name).map(|(name, (_, ino))| (name, *ino))
     }
 
     /// Adds a name, or lets it lead elsewhere.
-    pub(crate) fn insert(&mut self, name: &str, ino: Ino) {
+    pub(crate) fn insert(&mut self, name: &Rc<str>, ino: Ino) {
         self.remove(name);
         self.last = self.last.saturating_add(1);
-        self.cookies.insert(name.into(), self.last);
-        self.entries.insert(self.last, (name.into(), ino));
+        self.names.insert(name.clone(), (self.last, ino));
+        self.entries.insert(self.last, (name.clone(), ino));
     }
 
     /// Takes a name away.
     pub(crate) fn remove(&mut self, name: &str) -> Option<Ino> {
-        let cookie = self.cookies.remove(name)?;
-        self.entries.remove(&cookie).map(|(_, ino)| ino)
+        let (cookie, ino) = self.names.remove(name)?;
+        self.entries.remove(&cookie);
+        Some(ino)
     }
 
     /// Whether there is no name.
@@ -159,6 +160,6 @@ impl Directory {
     /// Names behind a cookie: each with its own cookie and its node.
     pub(crate) fn behind(&self, cookie: u64) -> impl Iterator<Item = (u64, &str, Ino)> {
         let from = cookie.saturating_add(1);
-        self.entries.range(from..).map(|(cookie, (name, ino))| (*cookie, name.as_str(), *ino))
+        self.entries.range(from..).map(|(cookie, (name, ino))| (*cookie, &**name, *ino))
     }
 }

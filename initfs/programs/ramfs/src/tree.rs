@@ -9,6 +9,7 @@
 use crate::clock::Time;
 use crate::content::{PAGE_BYTES, Quota};
 use crate::node::{Directory, Ino, Kind, Node, Want};
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -26,7 +27,7 @@ const MOST_NODES: usize = 1 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) parent: Ino,
-    pub(crate) name: String,
+    pub(crate) name: Rc<str>,
 }
 
 /// Where a path leads.
@@ -101,16 +102,16 @@ impl Tree {
             if name.len() > MOST_NAME {
                 return Err(Errno::NAMETOOLONG);
             }
-            let here = Place { parent: at, name: name.into() };
-            let Some(next) = directory.get(name) else {
-                return if is_last { Ok(Found::Free(here)) } else { Err(Errno::NOENT) };
+            let Some((name, next)) = directory.get(name) else {
+                let free = || Found::Free(Place { parent: at, name: name.into() });
+                return if is_last { Ok(free()) } else { Err(Errno::NOENT) };
             };
             if let Kind::Link(target) = &self.node(next)?.kind
                 && (!is_last || last == Last::Follow)
             {
                 return self.beyond(at, target, names).map(Found::Link);
             }
-            (at, place) = (next, here);
+            (at, place) = (next, Place { parent: at, name: name.clone() });
         }
         Ok(Found::There(place, at))
     }
@@ -148,7 +149,7 @@ impl Tree {
         let mut at = directory;
         while at != ROOT {
             let directory = self.node(at)?.directory()?;
-            names.push(directory.name.as_str());
+            names.push(&*directory.name);
             at = directory.parent;
         }
         names.reverse();
@@ -241,7 +242,7 @@ impl Tree {
         if ino == ROOT || displaced == Some(ROOT) {
             return Err(Errno::BUSY);
         }
-        if self.node(from.parent)?.directory()?.get(&from.name) != Some(ino) {
+        if self.node(from.parent)?.directory()?.get(&from.name).map(|(_, ino)| ino) != Some(ino) {
             return Err(Errno::NOENT); // somebody else has moved or removed it
         }
         if displaced == Some(ino) {

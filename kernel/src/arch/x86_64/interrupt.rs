@@ -16,15 +16,16 @@ const PAGE_FAULT: u64 = 14;
 /// The kinds of event that the kernel is told.
 mod kind {
     pub(super) const TIMER: u64 = 0;
-    pub(super) const LINE: u64 = 1;
     pub(super) const FAULT: u64 = 2;
     pub(super) const CALL: u64 = 3;
     pub(super) const NOTHING: u64 = 4;
 }
 
 unsafe extern "sysv64" {
-    /// The kernel's answer to everything but `ring_enter`; defined above this layer, an arrow that points up.
+    /// The kernel's answer to everything but `ring_enter` and lines; defined above this layer, an arrow that points up.
     safe fn kernel_event(kind: u64, a: u64, b: u64, c: u64) -> !;
+    /// The kernel's answer to the lines of devices; defined above this layer too.
+    safe fn kernel_interrupt(line: u64) -> !;
     /// The kernel's answer to `ring_enter` where there are several CPUs; defined above this layer too.
     fn kernel_enter_of_many(regs: u64, control: u64, deadline: u64, ring: u64) -> u64;
 }
@@ -70,6 +71,7 @@ pub(super) extern "sysv64" fn breathed() -> ! {
     kernel_event(kind::NOTHING, 0, 0, 0)
 }
 
+#[inline(always)]
 fn interrupt(vector: u64) -> ! {
     match apic::acknowledge(vector) {
         Source::Timer => {
@@ -80,7 +82,7 @@ fn interrupt(vector: u64) -> ! {
             if line == IRQ_SERIAL {
                 super::serial::collect();
             }
-            kernel_event(kind::LINE, u64::from(line), 0, 0)
+            kernel_interrupt(u64::from(line))
         }
         Source::Spurious => kernel_event(kind::NOTHING, 0, 0, 0),
     }

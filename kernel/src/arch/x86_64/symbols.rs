@@ -2,11 +2,11 @@
 
 /// Defines what the machine calls: `boot(&BootInfo)`, which fills the `kernel` and makes the first program;
 /// `enter(kernel, control, deadline, ring) -> result`, with the name of a ring, and `event(kernel, kind, a, b, c) -> !`,
-/// with plain `u64`; and `dump(&mut dyn Write)` for a dying kernel.
+/// with plain `u64`; `interrupt(kernel, line) -> !`; and `dump(&mut dyn Write)` for a dying kernel.
 ///
 /// `enter_of_many` is `enter` where there are several CPUs. Both may leave through [`resume`](super::resume) instead of
-/// returning. The kinds of `event`: 0 the timer, 1 the interrupt line `a`, 2 the fault `a` with error code `b` at address
-/// `c`, 3 a system call that is not `ring_enter`, 4 nothing.
+/// returning. The kinds of `event`: 0 the timer, 2 the fault `a` with error code `b` at address `c`, 3 a system call that
+/// is not `ring_enter`, 4 nothing.
 #[macro_export]
 macro_rules! entry_symbols {
     (
@@ -14,6 +14,7 @@ macro_rules! entry_symbols {
         boot: $boot:path,
         enter: $enter:path,
         enter_of_many: $enter_of_many:path,
+        interrupt: $interrupt:path,
         event: $event:path,
         dump: $dump:path $(,)?
     ) => {
@@ -36,6 +37,13 @@ macro_rules! entry_symbols {
             // SAFETY: as above.
             let kernel = unsafe { $crate::arch::x86_64::Filled::<$kernel>::new() };
             $enter_of_many(kernel, control, deadline, ring as u32)
+        }
+
+        #[unsafe(no_mangle)]
+        extern "sysv64" fn kernel_interrupt(line: u64) -> ! {
+            // SAFETY: interrupts are let in by a kernel that is filled.
+            let kernel = unsafe { $crate::arch::x86_64::Filled::<$kernel>::new() };
+            $interrupt(kernel, line as u8)
         }
 
         #[unsafe(no_mangle)]
