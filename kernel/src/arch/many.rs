@@ -37,6 +37,8 @@ pub struct LockUse {
     pub taken: u64,
     /// How often somebody had to wait for it.
     pub waits: u64,
+    /// How often one of these slept, since it took long.
+    pub sleeps: u64,
     /// Ticks that they waited.
     pub waited: u64,
     /// The longest of these waits.
@@ -45,4 +47,10 @@ pub struct LockUse {
     pub held: u64,
     /// The longest that it was held.
     pub longest_hold: u64,
+}
+
+impl LockUse {
+    /// It was never taken.
+    pub const NONE: LockUse =
+        LockUse { taken: 0, waits: 0, sleeps: 0, waited: 0, longest_wait: 0, held: 0, longest_hold: 0 };
 }

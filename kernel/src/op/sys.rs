@@ -186,6 +186,7 @@ fn lock(s: &State, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "cpus {}", machine.cpus())?;
     writeln!(out, "taken {}", usage.taken)?;
     writeln!(out, "waits {}", usage.waits)?;
+    writeln!(out, "sleeps {}", usage.sleeps)?;
     writeln!(out, "waited_ticks {}", usage.waited)?;
     writeln!(out, "longest_wait_ticks {}", usage.longest_wait)?;
     writeln!(out, "held_ticks {}", usage.held)?;

@@ -76,7 +76,7 @@ fn host_clippy(tree: &Tree, tools: &Toolchain) -> Command {
 
 fn kernel_clippy(tree: &Tree, tools: &Toolchain) -> Command {
     let mut command = cargo::bare(tree, tools, "clippy", KERNEL_TARGET);
-    command.args(["-p", "kernel", "-p", "rmm", "-p", "ring-abi", "--", "-Dwarnings"]);
+    command.args(["-p", "kernel", "-p", "rmm", "-p", "tickets", "-p", "ring-abi", "--", "-Dwarnings"]);
     command
 }
 

@@ -14,7 +14,7 @@ use crate::verdicts::{self, Counts};
 
 /// Crates that build for the host.
 pub(crate) const HOST_PACKAGES: &[&str] =
-    &["ring-abi", "rmm", "kernel", "uring", "posix", "initfs-format", "xtask"];
+    &["ring-abi", "rmm", "tickets", "kernel", "uring", "posix", "initfs-format", "xtask"];
 
 /// Guest programs that keep their logic in a library, which builds for the host: by package and folder.
 const PROGRAM_HOMES: &[(&str, &str)] = &[
@@ -58,8 +58,13 @@ pub(crate) fn cargo(tree: &Tree) -> Command {
 
 /// Packages that have loom models, with the names of the test files: `tests/loom*.rs`.
 pub(crate) fn loom_models(tree: &Tree) -> Result<Vec<(String, String)>> {
-    let homes =
-        [("ring-abi", "ring-abi"), ("kernel", "kernel"), ("rmm", "kernel/rmm"), ("uring", "relibc-uring/rt")];
+    let homes = [
+        ("ring-abi", "ring-abi"),
+        ("kernel", "kernel"),
+        ("rmm", "kernel/rmm"),
+        ("tickets", "kernel/tickets"),
+        ("uring", "relibc-uring/rt"),
+    ];
     let mut found = Vec::new();
     for (package, folder) in homes {
         let Ok(entries) = fs::read_dir(tree.source(folder).join("tests")) else { continue };

@@ -18,7 +18,8 @@ const LAYERS: &[&str] = &["base", "arch", "mem", "ring", "context", "scheme", "o
 const CRATES: &[(&str, &[&str])] = &[
     ("ring-abi", &[]),
     ("kernel/rmm", &[]),
-    ("kernel", &["ring-abi", "rmm"]),
+    ("kernel/tickets", &["ring-abi"]),
+    ("kernel", &["ring-abi", "rmm", "tickets"]),
     ("initfs/format", &[]),
     ("relibc-uring/rt", &["ring-abi"]),
     ("relibc-uring/posix", &["ring-abi", "uring"]),
@@ -41,6 +42,7 @@ const TESTER: &[&str] = &["ring-abi", "uring", "posix", "bare"];
 const OURS: &[&str] = &[
     "ring-abi",
     "rmm",
+    "tickets",
     "kernel",
     "uring",
     "posix",

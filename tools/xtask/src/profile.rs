@@ -187,6 +187,7 @@ fn in_tree(at: &str) -> Option<String> {
     let at = at.split(" (").next()?;
     let start = [
         "kernel/rmm/src/",
+        "kernel/tickets/src/",
         "kernel/src/",
         "ring-abi/src/",
         "relibc-uring/",

@@ -1,5 +1,6 @@
 //! The interrupt controllers: local (xAPIC, memory mapped), I/O, and the old pair, which is silenced.
 
+use core::arch::asm;
 use core::cell::Cell;
 
 use x86_64::instructions::port::Port;
@@ -23,6 +24,8 @@ const FIRST_LINE: u8 = 0x20;
 const TIMER: u8 = 0xe0;
 /// Another CPU wants this one to enter the kernel.
 const POKE: u8 = 0xe1;
+/// The kernel's lock is about to be let go of, and this CPU is next.
+const WAKE: u8 = 0xf0;
 const SPURIOUS: u8 = 0xff;
 
 /// Physical address of the local controller, as every PC has it after reset.
@@ -109,6 +112,37 @@ pub(super) fn number() -> u8 {
 /// Makes another CPU enter the kernel, once it is not there.
 pub(super) fn poke(controller: u8) {
     command(controller, ASSERT | u32::from(POKE));
+}
+
+/// Ends the halt of a CPU that waits for the lock.
+pub(super) fn wake(controller: u8) {
+    command(controller, ASSERT | u32::from(WAKE));
+}
+
+/// Halts this CPU, in the midst of the kernel, until somebody [wakes](wake) it; other interrupts wait. It may come back early.
+pub(super) fn halt_until_woken() {
+    const ABOVE_OTHERS: u64 = WAKE as u64 / 16 - 1;
+    // SAFETY: the priority lets nothing in but what `is_of_the_kernel` knows, which uses the stack like a call and changes no
+    // register. `sti` takes effect behind the `hlt`, so a wake-up does not come between them.
+    unsafe {
+        asm!(
+            "mov cr8, {above}",
+            "sti",
+            "hlt",
+            "cli",
+            "mov cr8, {all}",
+            above = in(reg) ABOVE_OTHERS,
+            all = in(reg) 0_u64,
+        )
+    }
+}
+
+/// Whether an interrupt is one that may meet the kernel while it [halts](halt_until_woken). That is all there is to it.
+pub(super) fn is_of_the_kernel(vector: u64) -> bool {
+    if vector == u64::from(WAKE) {
+        write(END_OF_INTERRUPT, 0);
+    }
+    vector == u64::from(WAKE) || vector == u64::from(SPURIOUS)
 }
 
 /// Interrupts all other CPUs, whatever they do.

@@ -12,7 +12,7 @@ use core::mem::offset_of;
 
 use ring_abi::enter::{RING_ENTER, RINGS};
 
-use super::lock::SERVING;
+use super::lock::TICKETS;
 use super::percpu::Hot;
 use super::regs::Regs;
 use super::state::{FRAME, Frame, VECTORS};
@@ -140,7 +140,7 @@ pub(super) extern "sysv64" fn system_call() {
 /// The stub on a machine with several: the kernel has taken the lock.
 #[unsafe(naked)]
 pub(super) extern "sysv64" fn system_call_of_many() {
-    system_call!(super::interrupt::entered, [unlock!()], serving = sym SERVING,)
+    system_call!(super::interrupt::entered, [unlock!()], serving = sym TICKETS,)
 }
 
 /// A `syscall` with any other number: builds in the spare block what an interrupt would have left there.

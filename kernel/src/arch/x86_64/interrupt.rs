@@ -105,6 +105,9 @@ pub(super) extern "sysv64" fn special(frame: &Frame) {
         IGNORED.fetch_add(1, Ordering::Relaxed);
         return;
     }
+    if apic::is_of_the_kernel(frame.vector) {
+        return;
+    }
     let name = match u8::try_from(frame.vector) {
         Ok(DOUBLE_FAULT) => "double fault (kernel stack exhausted?)",
         Ok(MACHINE_CHECK) => "machine check",

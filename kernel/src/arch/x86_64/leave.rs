@@ -10,7 +10,7 @@ use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
 
 use super::entry::{FLAGS, VECTOR_PARTS, to_top, unlock, wrong_top};
-use super::lock::SERVING;
+use super::lock::TICKETS;
 use super::percpu::{self, Hot};
 use super::regs::Regs;
 use super::start::BootInfo;
@@ -110,7 +110,7 @@ pub(super) unsafe fn quick(regs: &Regs) -> ! {
 #[inline(always)]
 pub(super) unsafe fn quick_of_many(regs: &Regs) -> ! {
     // SAFETY: our caller's promise; the stack is abandoned, and nothing on it is needed again.
-    unsafe { return_quickly!(regs, "xor eax, eax", [unlock!()], serving = sym SERVING,) }
+    unsafe { return_quickly!(regs, "xor eax, eax", [unlock!()], serving = sym TICKETS,) }
 }
 
 /// Returns the result that was set to a context that waits in `ring_enter`.
@@ -127,7 +127,7 @@ pub(super) unsafe fn quick_with_result(regs: &Regs) -> ! {
             "movsxd rax, dword ptr [rdi + {result}]",
             [unlock!()],
             result = const offset_of!(Regs, result),
-            serving = sym SERVING,
+            serving = sym TICKETS,
         )
     }
 }
@@ -157,7 +157,7 @@ pub(super) unsafe fn back(value: u64) -> ! {
             unlock!(),
             "swapgs",
             "sysretq",
-            serving = sym SERVING,
+            serving = sym TICKETS,
             current = const offset_of!(Hot, current),
             flags = const FLAGS,
             rsp = const offset_of!(Regs, rsp),
@@ -204,7 +204,7 @@ pub(super) unsafe fn fresh(regs: &Regs) -> ! {
             unlock!(),
             "swapgs",
             "sysretq",
-            serving = sym SERVING,
+            serving = sym TICKETS,
             current = const offset_of!(Hot, current),
             parts = const VECTOR_PARTS,
             initial = sym INITIAL_VECTORS,
@@ -261,7 +261,7 @@ pub(super) unsafe fn full(regs: &Regs, block: &StateBlock) -> ! {
             unlock!(),
             "swapgs",
             "iretq",
-            serving = sym SERVING,
+            serving = sym TICKETS,
             current = const offset_of!(Hot, current),
             parts = const VECTOR_PARTS,
             fs_msr = const FS_BASE,
@@ -287,7 +287,7 @@ pub(super) extern "sysv64" fn wait() -> ! {
         "hlt",
         "wait_last:",
         "jmp 2b",
-        serving = sym SERVING,
+        serving = sym TICKETS,
         stack_top = const offset_of!(Hot, stack_top),
         wrong_top = sym wrong_top,
     )
@@ -305,7 +305,7 @@ pub(super) extern "sysv64" fn breathe() -> ! {
         "cli",
         "call {breathed}",
         "ud2",
-        serving = sym SERVING,
+        serving = sym TICKETS,
         stack_top = const offset_of!(Hot, stack_top),
         wrong_top = sym wrong_top,
         breathed = sym super::interrupt::breathed,

@@ -1,35 +1,48 @@
 //! The one lock around the kernel's state, on machines with several CPUs.
 //!
 //! Every entry takes it before it looks at anything that is not the CPU's own, and the last instruction but two of every
-//! way out lets go of it. It is a ticket lock: first come, first served, so a CPU waits for at most one step of each
-//! other. While the kernel runs interrupts are off, so a CPU never asks twice. The owner alone writes [`SERVING`], hence
-//! an ordinary increment lets go; the stubs of [`leave`](super::leave) have it as one instruction that needs no register.
+//! way out lets go of it. It is a [ticket lock](tickets): first come, first served, so a CPU waits for at most one step of
+//! each other. While the kernel runs interrupts are off, so a CPU never asks twice. The owner alone writes the word that is
+//! served, hence an ordinary increment lets go; the stubs of [`leave`](super::leave) have it as one instruction that needs no
+//! register.
+//!
+//! A CPU that has waited for longer than steps take halts, and is woken by the one whose step ends before its turn. On the
+//! bare machine that is rare. Under a host with fewer CPUs it is what lets the kernel go on: one that spins would keep the
+//! host's CPU from the very one that it waits for.
 //!
 //! A machine with one CPU takes no lock: its `ring_enter` is another stub, and for everything else [`enter`] looks.
 
 use core::cell::Cell;
 use core::hint::{cold_path, spin_loop};
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::arch::LockUse;
+use tickets::Tickets;
+
+use crate::arch::{LockUse, MOST_CPUS};
 
 use super::percpu::{PerCpu, this_cpu};
-use super::timer;
+use super::{apic, timer};
 
-/// The ticket that the next one to come gets.
-static NEXT: AtomicU32 = AtomicU32::new(0);
-/// The ticket whose holder has the lock. The stubs increment it.
-pub(super) static SERVING: AtomicU32 = AtomicU32::new(0);
+/// The lock. Its first word is what the stubs increment.
+pub(super) static TICKETS: Tickets<MOST_CPUS> = Tickets {
+    serving: AtomicU32::new(0),
+    next: AtomicU32::new(0),
+    beds: [const { AtomicU32::new(0) }; MOST_CPUS],
+};
+const _: () = assert!(offset_of!(Tickets<MOST_CPUS>, serving) == 0);
+
 /// Whether other CPUs than the first have started.
 static MANY: AtomicBool = AtomicBool::new(false);
+/// A CPU spins for a second divided by two to this power, 30 microseconds, before it halts.
+const PATIENCE: u32 = 15;
 
 struct Counts(Cell<LockUse>);
 
 // SAFETY: touched only by who has the lock.
 unsafe impl Sync for Counts {}
 
-static COUNTS: Counts =
-    Counts(Cell::new(LockUse { taken: 0, waits: 0, waited: 0, longest_wait: 0, held: 0, longest_hold: 0 }));
+static COUNTS: Counts = Counts(Cell::new(LockUse::NONE));
 
 /// From now on there are several CPUs.
 pub(super) fn share() {
@@ -57,12 +70,10 @@ pub(super) fn enter() -> bool {
 /// Waits for the lock.
 pub(super) fn take(cpu: &PerCpu) {
     let began = timer::ticks();
-    let ticket = NEXT.fetch_add(1, Ordering::Relaxed);
-    let waits = SERVING.load(Ordering::Acquire) != ticket;
-    while SERVING.load(Ordering::Acquire) != ticket {
-        cpu.answer();
-        spin_loop();
-    }
+    let ticket = TICKETS.draw();
+    let waits = !TICKETS.serves(ticket);
+    let slept = waits && wait(cpu, ticket, began);
+    TICKETS.begin(ticket);
     cpu.answer();
     let now = timer::ticks();
     cpu.locked_at().set(now);
@@ -73,17 +84,52 @@ pub(super) fn take(cpu: &PerCpu) {
         counts.waits = counts.waits.wrapping_add(1);
         counts.waited = counts.waited.wrapping_add(waited);
         counts.longest_wait = counts.longest_wait.max(waited);
+        counts.sleeps = counts.sleeps.wrapping_add(u64::from(slept));
     }
     COUNTS.0.set(counts);
 }
 
-/// The lock is about to be let go of by a stub: counts how long it was held.
+/// Waits until a ticket is served: spins, and sleeps if that takes long. Gives whether it slept.
+#[cold]
+fn wait(cpu: &PerCpu, ticket: u32, began: u64) -> bool {
+    let patience = timer::ticks_per_second() >> PATIENCE;
+    let mut slept = false;
+    let mut called = false;
+    while !TICKETS.serves(ticket) {
+        cpu.answer();
+        if !called && timer::ticks().wrapping_sub(began) > patience {
+            called = true;
+            slept = sleep(cpu, ticket);
+        }
+        spin_loop();
+    }
+    slept
+}
+
+/// Halts until a ticket is about to be served. `false`: it is already.
+fn sleep(cpu: &PerCpu, ticket: u32) -> bool {
+    if !TICKETS.lie_down(ticket, cpu.controller()) {
+        return false;
+    }
+    loop {
+        apic::halt_until_woken();
+        if TICKETS.is_called(ticket) {
+            return true;
+        }
+    }
+}
+
+/// The lock is about to be let go of by a stub: counts how long it was held, and wakes the next one if it sleeps.
 pub(super) fn leaving(cpu: &PerCpu) {
     let held = timer::ticks().wrapping_sub(cpu.locked_at().get());
     let mut counts = COUNTS.0.get();
     counts.held = counts.held.wrapping_add(held);
     counts.longest_hold = counts.longest_hold.max(held);
     COUNTS.0.set(counts);
+    if let Some(sleeper) = TICKETS.call_next() {
+        cold_path();
+        apic::wake(sleeper);
+    }
 }
 
 /// How the lock was used so far. Nothing, if there is one CPU.

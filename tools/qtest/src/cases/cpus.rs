@@ -49,10 +49,12 @@ fn lock(name: &str) -> Result<u64, Failed> {
 fn the_lock_is_counted_if_there_is_one(_: &Guest) -> Verdict {
     let [taken, held] = [lock("taken")?, lock("held_ticks")?];
     if lock("cpus")? == 1 {
-        return equal([taken, held, lock("waits")?, lock("waited_ticks")?], [0; 4]);
+        return equal([taken, held, lock("waits")?, lock("sleeps")?, lock("waited_ticks")?], [0; 5]);
     }
     ensure(lock("taken")? > taken && lock("held_ticks")? > held, "the kernel was entered without the lock")?;
     ensure(lock("longest_hold_ticks")? > 0, "the lock was held for no time")?;
+    // What is asked for first is the smaller number, since both grow.
+    ensure(lock("sleeps")? <= lock("waits")?, "more slept than waited")?;
     ensure(lock("waits")? <= lock("taken")?, "more waited than came")
 }
 
