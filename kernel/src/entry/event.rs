@@ -49,6 +49,8 @@ pub enum Resume {
     Same(i32),
     /// This context goes on.
     Context(u32),
+    /// This context goes on, which waits in `ring_enter`: that returns zero.
+    Waiter(u32),
     /// Nobody is ready, but there is work: let interrupts in and come back with [`Event::Again`].
     Again,
     /// Nobody is ready: sleep until an interrupt.

@@ -145,7 +145,7 @@ impl Kernel {
             Left::HandOver(next) => {
                 count(&s.stats.exchanges);
                 choose::hand_over(cpu, next);
-                return end.end(Resume::Context(next));
+                return end.end(Resume::Waiter(next));
             }
             Left::Rest(then) => then,
         };

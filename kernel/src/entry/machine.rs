@@ -121,6 +121,7 @@ impl<W: Which> End for GoOn<W> {
     fn end(self, resume: Resume) -> Infallible {
         match resume {
             Resume::Same(value) => arch::back(&self.0.state.memory.machine, self.1, to_value(value)),
+            Resume::Waiter(id) => return_to(self.0, self.1, id),
             Resume::Context(id) => go_to(self.0, self.1, id),
             other => leave(self.0, self.1, other),
         }
@@ -198,6 +199,7 @@ fn leave<W: Which>(kernel: Running, cpu: W, resume: Resume) -> ! {
     let s = &kernel.get().state;
     let machine = &s.memory.machine;
     match resume {
+        Resume::Waiter(id) => return_to(kernel, cpu, id),
         Resume::Context(id) => go_to(kernel, cpu, id),
         Resume::Same(_) => crate::bug!("nobody to return to"),
         Resume::Again => arch::again(machine, cpu),
@@ -207,6 +209,13 @@ fn leave<W: Which>(kernel: Running, cpu: W, resume: Resume) -> ! {
             arch::exit(status)
         }
     }
+}
+
+/// Goes on with a context that waits in `ring_enter`, which returns zero.
+#[inline(always)]
+fn return_to<W: Which>(kernel: Running, cpu: W, id: u32) -> ! {
+    let s = &kernel.get().state;
+    arch::resume_waiter(&s.memory.machine, cpu, &s.contexts.at(id).regs)
 }
 
 /// Goes on with a context.

@@ -200,6 +200,11 @@ impl World {
                     self.came_back(program, Some(value as i64 as u64));
                     return;
                 }
+                Resume::Waiter(id) => {
+                    let regs = &self.kernel.state.contexts.at(id).regs;
+                    assert!(regs.returns_zero(), "context {id} waits in no ring: {regs:?}");
+                    return self.resume(id);
+                }
                 Resume::Context(id) => return self.resume(id),
                 Resume::Again if self.cpus() > 1 => {
                     // It comes back, but others may be quicker.

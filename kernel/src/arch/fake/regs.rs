@@ -178,6 +178,12 @@ impl Regs {
         Registers { rax, rbx, rbp, r12, r13, r14, r15, ..common }
     }
 
+    /// Whether the context waits in `ring_enter`, which returns zero.
+    pub fn returns_zero(&self) -> bool {
+        let kept = self.kept.get();
+        self.block.get().is_none() && kept.rax == 0 && !kept.fresh
+    }
+
     /// What the entry stub does for `ring_enter`: keeps the registers that survive a function call.
     pub fn enter(&self, registers: &Registers) {
         let Registers { rip, rsp, rbx, rbp, r12, r13, r14, r15, .. } = *registers;

@@ -318,6 +318,24 @@ pub fn resume<'b, W: Which>(
     regs: &Regs,
     block: impl FnOnce(u32) -> &'b StateBlock,
 ) -> ! {
+    switch_to::<W>(regs);
+    if regs.is_quick() {
+        return_zero::<W>(regs)
+    }
+    resume_other(regs, block)
+}
+
+/// The same for one that waits in `ring_enter`, which returns zero. Of any other context less would come back than it had.
+#[inline(always)]
+pub fn resume_waiter<W: Which>(_machine: &Machine, _which: W, regs: &Regs) -> ! {
+    debug_assert!(regs.is_quick(), "it waits in ring_enter");
+    switch_to::<W>(regs);
+    return_zero::<W>(regs)
+}
+
+/// Another context is to run: keeps what the CPU has of the one before, and makes the other's space active.
+#[inline(always)]
+fn switch_to<W: Which>(regs: &Regs) {
     leave::keep_control_words();
     let cpu = if W::MANY { this_cpu() } else { first_cpu() };
     let root = regs.root();
@@ -330,17 +348,18 @@ pub fn resume<'b, W: Which>(
     }
     if W::MANY {
         lock::leaving(cpu);
-        if regs.is_quick() {
-            // SAFETY: as below, and every entry takes the lock.
-            unsafe { leave::quick_of_many(regs) }
-        }
     }
-    if regs.is_quick() {
-        // SAFETY: `Regs` keeps only values that cannot fault, the space was just made active, and the context waits in
-        // `ring_enter`.
-        unsafe { leave::quick(regs) }
+}
+
+#[inline(always)]
+fn return_zero<W: Which>(regs: &Regs) -> ! {
+    if W::MANY {
+        // SAFETY: as below, and every entry takes the lock.
+        unsafe { leave::quick_of_many(regs) }
     }
-    resume_other(regs, block)
+    // SAFETY: `Regs` keeps only values that cannot fault, the space was just made active, and the context waits in
+    // `ring_enter`, as our callers say; registers of any other would be no less valid.
+    unsafe { leave::quick(regs) }
 }
 
 /// Leaves the kernel for the context that entered it with `ring_enter`, which returns `value`.
