@@ -90,7 +90,7 @@ impl Bench {
 
     /// Measures a cheap operation: `round` does `per` of them. Prints the row.
     #[inline(always)]
-    pub(crate) fn time(&self, name: &str, per: u64, round: impl FnMut() -> Result<(), Errno>) -> Outcome {
+    pub(crate) fn time(&self, name: &str, per: u64, round: impl Round) -> Outcome {
         self.time_some(name, per, self.samples(), round)
     }
 
@@ -101,19 +101,17 @@ impl Bench {
         name: &str,
         per: u64,
         samples: usize,
-        mut round: impl FnMut() -> Result<(), Errno>,
+        mut round: impl Round,
     ) -> Outcome {
-        for _ in 0..WARM_UP {
-            round()?;
-        }
-        let mut readings = vec![0; samples];
+        let mut readings = vec![0; WARM_UP.saturating_add(samples)];
         for reading in &mut readings {
             let start = ticks();
-            let result = round();
+            let result = round.go();
             *reading = ticks().wrapping_sub(start);
             result?;
         }
-        self.row(name, Unit::Instructions, self.spread(&readings, per)?);
+        let counted = readings.get(WARM_UP..).unwrap_or_default();
+        self.row(name, Unit::Instructions, self.spread(counted, per)?);
         Ok(())
     }
 
@@ -131,6 +129,20 @@ impl Bench {
     /// Prints a row of one exact figure.
     pub(crate) fn exact(&self, name: &str, unit: Unit, figure: Figure) {
         self.row(name, unit, Spread::exact(figure));
+    }
+}
+
+/// What is measured.
+pub(crate) trait Round {
+    /// Does it once.
+    fn go(&mut self) -> Result<(), Errno>;
+}
+
+/// A closure may become a function, whose call is measured too.
+impl<F: FnMut() -> Result<(), Errno>> Round for F {
+    #[inline(always)]
+    fn go(&mut self) -> Result<(), Errno> {
+        self()
     }
 }
 

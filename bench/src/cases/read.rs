@@ -3,7 +3,7 @@
 //! Depth 1 is a blocking call of the runtime; depth 32 is its batch, which sends all and waits for all.
 #![forbid(unsafe_code)]
 
-use crate::harness::{Bench, Outcome, ensure};
+use crate::harness::{Bench, Outcome, Round, ensure};
 use alloc::vec;
 use posix::file::close;
 use posix::flags::O_RDONLY;
@@ -13,6 +13,7 @@ use uring::op::batch::Batch;
 use uring::op::file::{At, read};
 use uring::op::provided::BufferGroup;
 use uring::op::registered::{FixedBuffer, FixedFile};
+use posix::Fd;
 
 const ZERO: &[u8] = b"/scheme/null/zero";
 const DEPTH: usize = 32;
@@ -52,13 +53,27 @@ pub(crate) fn page_many(bench: &mut Bench) -> Outcome {
 fn single(bench: &Bench, name: &str, bytes: usize) -> Outcome {
     let fd = open(ZERO, O_RDONLY, 0)?;
     let mut buffer = vec![1_u8; bytes];
-    bench.time(name, 1, || match read(fd, buffer.as_mut_slice(), At::Offset(0)).wait().0 {
-        Ok(count) if count == bytes => Ok(()),
-        Ok(_) => Err(Errno::IO),
-        Err(error) => Err(error),
-    })?;
+    bench.time(name, 1, OneRead { fd, buffer: &mut buffer })?;
     close(fd)?;
     ensure(buffer.iter().all(|byte| *byte == 0), "the buffer was not filled")
+}
+
+/// One read at a time, in the loop that measures.
+struct OneRead<'a> {
+    fd: Fd,
+    buffer: &'a mut [u8],
+}
+
+impl Round for OneRead<'_> {
+    #[inline(always)]
+    fn go(&mut self) -> Result<(), Errno> {
+        let bytes = self.buffer.len();
+        match read(self.fd, &mut *self.buffer, At::Offset(0)).wait().0 {
+            Ok(count) if count == bytes => Ok(()),
+            Ok(_) => Err(Errno::IO),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 fn several(bench: &Bench, name: &str, bytes: usize) -> Outcome {
