@@ -202,20 +202,22 @@ pub fn serve(s: &State, cpu: &Cpu, ring: &Ring) -> Left {
     ring.rp.publish(&replies);
     let link_id = ring.link.get();
     let link = s.links.at(link_id);
-    let (client, position) = reply::take(s, link_id, link, words);
+    let Some((client, position)) = reply::take(s, link_id, link, words) else {
+        cold_path();
+        forward::refill(s, link_id, link);
+        return Left::Rest(wait(s, ring, REQUESTS));
+    };
     forward::refill(s, link_id, link);
     if s.step.is_brief()
-        && ring.rq.lag(&memory.service_requests()) == 0
-        && s.rings.at(client).reaches(position)
-        && s.rings.at(client).waits_alone_for(enter::COMPLETIONS)
+        && ring.rq.lag(&ring.memory.get().service_requests()) == 0
+        && client.reaches(position)
+        && client.waits_alone_for(enter::COMPLETIONS)
         && choose::may_hand_over(cpu)
     {
-        return change_places(ring, enter::REQUESTS, s.rings.at(client));
+        return change_places(ring, enter::REQUESTS, client);
     }
     cold_path();
-    if let Some(client) = s.rings.get(client) {
-        s.rouse_at(client, position);
-    }
+    s.rouse_at(client, position);
     Left::Rest(wait(s, ring, REQUESTS))
 }
 

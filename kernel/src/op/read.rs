@@ -118,11 +118,14 @@ impl Target {
     }
 }
 
-/// Whether a buffer has its highest bit set. Any other address is looked at when there is something to write there.
+/// Whether a buffer or an offset has its highest bit set: it is the cursor, or none. Any other address is looked at when
+/// there is something to write there.
 #[inline(always)]
-const fn is_odd(buffer: u64) -> bool {
-    (buffer as i64) < 0
+const fn is_odd(buffer: u64, offset: u64) -> bool {
+    ((buffer | offset) as i64) < 0
 }
+
+const _: () = assert!(is_odd(0, CURSOR));
 
 /// Starts a read, whose completion has its place: the ring of the daemon that was asked and is to be
 /// [roused](State::rouse). Nothing, and the step is not brief: it took the general road, and may be answered already.
@@ -130,12 +133,7 @@ const fn is_odd(buffer: u64) -> bool {
 pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Words) -> Option<u32> {
     s.stats.start(Opcode::Read as u8);
     let Asked { fd, buffer, length, offset } = Asked::of(&entry);
-    if is_odd(buffer) {
-        cold_path();
-        start_slowly(s, ring, tag, fd, buffer, length, offset);
-        return None;
-    }
-    if offset == CURSOR {
+    if is_odd(buffer, offset) {
         cold_path();
         start_slowly(s, ring, tag, fd, buffer, length, offset);
         return None;
@@ -174,11 +172,7 @@ pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u
     let from = ring.sq.position();
     let (mut head, mut fd, mut left) = (first, run, most);
     while fd == run {
-        if is_odd(buffer) {
-            cold_path();
-            break;
-        }
-        if offset == CURSOR {
+        if is_odd(buffer, offset) {
             cold_path();
             break;
         }

@@ -23,17 +23,16 @@ use ring_abi::ring;
 use ring_abi::{Cqe, CqeKind, Errno, Opcode, errno};
 
 /// Takes one reply of the daemon behind `link`: the ring whose completions go up to a position now, and that is to be
-/// [roused](State::rouse) for them. `NONE`, and the step is not brief: that was seen to.
+/// [roused](State::rouse) for them. Nothing, and the step is not brief: that was seen to.
 #[inline(always)]
-pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) -> (u32, u32) {
+pub fn take<'s>(s: &'s State, link_id: u32, link: &Link, words: [u64; 2]) -> Option<(&'s Ring, u32)> {
     let Some(read) = PlainRead::find(s, link, words) else {
         cold_path();
         s.step.measure(&s.memory.machine);
         take_other(s, link_id, link, words);
-        return (NONE, 0);
+        return None;
     };
-    let client = read.op.ring.get();
-    let ring = s.rings.at(client);
+    let ring = s.rings.at(read.op.ring.get());
     s.note_latency(Opcode::Read, read.op.started.get(), 1);
     s.idle_ops.set(s.idle_ops.get().wrapping_add(1));
     let file = read.end(link, ring, ring.memory.get().cq().slot(ring.cq.position()));
@@ -41,7 +40,7 @@ pub fn take(s: &State, link_id: u32, link: &Link, words: [u64; 2]) -> (u32, u32)
     if s.files.at(file).let_go() {
         close(s, file);
     }
-    (client, position)
+    Some((ring, position))
 }
 
 /// Closes a file that nobody holds any more.
@@ -124,8 +123,7 @@ fn next_reply(daemon: &Ring) -> [u64; 2] {
 #[cold]
 #[inline(never)]
 fn take_next(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
-    let (ring, position) = take(s, link_id, link, words);
-    if let Some(ring) = s.rings.get(ring) {
+    if let Some((ring, position)) = take(s, link_id, link, words) {
         s.rouse_at(ring, position);
     }
 }

@@ -26,9 +26,12 @@ pub(super) unsafe fn copy(from: *const u8, to: *mut u8, length: usize) {
 /// As [`copy`], if `length <= 16`.
 #[inline(always)]
 pub(super) unsafe fn copy_short(from: *const u8, to: *mut u8, length: usize) -> bool {
-    match length {
+    if length == 1 {
         // SAFETY: one byte is within the promise.
-        1 => unsafe { copy_ends::<u8>(from, to, length) },
+        unsafe { copy_ends::<u8>(from, to, length) }
+        return true;
+    }
+    match length {
         // SAFETY: both accesses lie within `length` bytes, as our caller promised them.
         8..=16 => unsafe { copy_ends::<u64>(from, to, length) },
         // SAFETY: as above.
