@@ -122,7 +122,7 @@ fn guessed_tags_end_nothing_else() {
         game.take_results();
         assert!(game.open.is_empty(), "seed {seed}: {:?} never end", game.open);
         game.world.check();
-        assert_eq!(game.world.kernel.state.idle_ops.get(), 1, "seed {seed}: a record stayed at a dead link");
+        assert_eq!(game.world.kernel.state.idle_ops(), 1, "seed {seed}: a record stayed at a dead link");
     }
 }
 

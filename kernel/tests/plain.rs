@@ -55,7 +55,7 @@ fn answer(world: &mut World, disk: Daemon, app: Program, asked: (Vec<Ticket>, Ve
 /// Records that links keep for their next requests.
 fn kept(world: &World) -> u32 {
     // One more record is nobody's.
-    world.kernel.state.idle_ops.get() - 1
+    world.kernel.state.idle_ops() - 1
 }
 
 fn stale_tags(world: &World) -> u64 {

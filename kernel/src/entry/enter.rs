@@ -132,9 +132,12 @@ pub fn alone(s: &State, cpu: &Cpu, single: Single<'_>) -> Left {
         && daemon.waits_alone_for(enter::REQUESTS)
         && choose::may_hand_over(cpu)
     {
+        count(&s.stats.asked);
         return change_places(ring, enter::COMPLETIONS, daemon);
     }
     cold_path();
+    s.stats.start(Opcode::Read as u8);
+    s.took_idle(1);
     s.hand_any(s.rouse(daemon, enter::REQUESTS));
     Left::Rest(wait_for_completions(s, ring, ONE_COMPLETION))
 }
@@ -214,9 +217,11 @@ pub fn serve(s: &State, cpu: &Cpu, ring: &Ring) -> Left {
         && client.waits_alone_for(enter::COMPLETIONS)
         && choose::may_hand_over(cpu)
     {
+        count(&s.stats.answered);
         return change_places(ring, enter::REQUESTS, client);
     }
     cold_path();
+    s.gave_idle(1);
     s.rouse_at(client, position);
     Left::Rest(wait(s, ring, REQUESTS))
 }

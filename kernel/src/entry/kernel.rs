@@ -143,7 +143,6 @@ impl Kernel {
         let s = &self.state;
         let then = match left {
             Left::HandOver(next) => {
-                count(&s.stats.exchanges);
                 choose::hand_over(cpu, next);
                 return end.end(Resume::Waiter(next));
             }

@@ -380,7 +380,7 @@ pub fn slice_links(s: &State, budget: &Budget) -> bool {
         }
     }
     while let Some(op_id) = link.pop_record(&s.slots, s) {
-        s.idle_ops.set(s.idle_ops.get().wrapping_sub(1));
+        s.took_idle(1);
         s.ops.give(op_id);
         if !budget.spend(ENTRY) {
             return true;

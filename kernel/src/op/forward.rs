@@ -235,7 +235,7 @@ fn send(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<b
     let op = asked.op;
     let (tag, spare) = link.bind(&s.slots, s, asked.id);
     if let Some(spare) = spare {
-        s.idle_ops.set(s.idle_ops.get().wrapping_sub(1));
+        s.took_idle(1);
         s.ops.give(spare);
     }
     let (buffer, length) = match payload(s, asked, link, tag, request) {

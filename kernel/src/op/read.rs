@@ -109,7 +109,7 @@ impl Target {
             return 0;
         }
         s.stats.start_many(Opcode::Read as u8, count);
-        s.idle_ops.set(s.idle_ops.get().wrapping_sub(count));
+        s.took_idle(count);
         s.files.at(self.file).hold(count);
         let daemon = s.rings.at(self.daemon);
         daemon.rq.publish(&daemon.memory.get().service_requests());
@@ -131,10 +131,10 @@ const _: () = assert!(is_odd(0, CURSOR));
 /// [roused](State::rouse). Nothing, and the step is not brief: it took the general road, and may be answered already.
 #[inline(always)]
 pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Words) -> Option<u32> {
-    s.stats.start(Opcode::Read as u8);
     let Asked { fd, buffer, length, offset } = Asked::of(&entry);
     if is_odd(buffer, offset) {
         cold_path();
+        s.stats.start(Opcode::Read as u8);
         start_slowly(s, ring, tag, fd, buffer, length, offset);
         return None;
     }
@@ -143,11 +143,11 @@ pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Wo
     {
         let daemon = s.rings.at(target.daemon);
         target.ask(s, &Asker::new(s, context, ring), tag, Asked { fd, buffer, length, offset });
-        s.idle_ops.set(s.idle_ops.get().wrapping_sub(1));
         s.files.at(target.file).hold(1);
         forward::publish(daemon, 1);
         return Some(target.daemon);
     }
+    s.stats.start(Opcode::Read as u8);
     start_slowly(s, ring, tag, fd, buffer, length, offset);
     None
 }
@@ -231,7 +231,7 @@ fn start_registered(s: &State, ring: &Ring, tag: u32, asked: Asked) -> Option<()
         return None;
     }
     target.ask(s, &Asker::new(s, context, ring), tag, asked);
-    s.idle_ops.set(s.idle_ops.get().wrapping_sub(1));
+    s.took_idle(1);
     s.files.at(target.file).hold(1);
     forward::publish(daemon, 1);
     s.hand_any(s.rouse(daemon, enter::REQUESTS));
@@ -251,7 +251,7 @@ pub fn start_marked(cx: &Cx<'_>, file: u32, mark: u64, length: u64, offset: u64)
     let id = target.ask(s, &Asker::new(s, cx.context, cx.ring), cx.tag, asked);
     // There is no room for an answer until it has come.
     s.ops.at(id).set_arg(2, 0);
-    s.idle_ops.set(s.idle_ops.get().wrapping_sub(1));
+    s.took_idle(1);
     s.files.at(file).hold(1);
     forward::publish(daemon, 1);
     s.hand_any(s.rouse(daemon, enter::REQUESTS));

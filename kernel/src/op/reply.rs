@@ -23,7 +23,8 @@ use ring_abi::ring;
 use ring_abi::{Cqe, CqeKind, Errno, Opcode, errno};
 
 /// Takes one reply of the daemon behind `link`: the ring whose completions go up to a position now, and that is to be
-/// [roused](State::rouse) for them. Nothing, and the step is not brief: that was seen to.
+/// [roused](State::rouse) for them; its record waits at the link again and is not [counted](State::gave_idle) as that.
+/// Nothing, and the step is not brief: that was seen to.
 #[inline(always)]
 pub fn take<'s>(s: &'s State, link_id: u32, link: &Link, words: [u64; 2]) -> Option<(&'s Ring, u32)> {
     let Some(read) = PlainRead::find(s, link, words) else {
@@ -34,7 +35,6 @@ pub fn take<'s>(s: &'s State, link_id: u32, link: &Link, words: [u64; 2]) -> Opt
     };
     let ring = s.rings.at(read.op.ring.get());
     s.note_latency(Opcode::Read, read.op.started.get(), 1);
-    s.idle_ops.set(s.idle_ops.get().wrapping_add(1));
     let file = read.end(link, ring, ring.memory.get().cq().slot(ring.cq.position()));
     let position = ring.show(1);
     if s.files.at(file).let_go() {
@@ -94,7 +94,7 @@ pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Bu
     };
     note_run(s, ring, started, counted);
     let ended = daemon.rp.position().wrapping_sub(from);
-    s.idle_ops.set(s.idle_ops.get().wrapping_add(ended));
+    s.gave_idle(ended);
     s.show(ring, 0);
     if let Some(words) = next {
         daemon.rp.advance(1);
@@ -124,6 +124,7 @@ fn next_reply(daemon: &Ring) -> [u64; 2] {
 #[inline(never)]
 fn take_next(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
     if let Some((ring, position)) = take(s, link_id, link, words) {
+        s.gave_idle(1);
         s.rouse_at(ring, position);
     }
 }

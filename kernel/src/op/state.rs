@@ -376,9 +376,27 @@ impl State {
         flight::push(self, ring, ring_id, id, &op.of_ring);
     }
 
+    /// Number of records that wait at links for the next operation.
+    pub fn idle_ops(&self) -> u32 {
+        let exchanged = self.stats.answered.get().wrapping_sub(self.stats.asked.get());
+        self.idle_ops.get().wrapping_add(exchanged as u32)
+    }
+
+    /// So many records were taken that waited at links.
+    #[inline(always)]
+    pub fn took_idle(&self, count: u32) {
+        self.idle_ops.set(self.idle_ops.get().wrapping_sub(count));
+    }
+
+    /// So many records wait at links again.
+    #[inline(always)]
+    pub fn gave_idle(&self, count: u32) {
+        self.idle_ops.set(self.idle_ops.get().wrapping_add(count));
+    }
+
     /// Number of operations.
     pub fn live_ops(&self) -> u32 {
-        self.ops.live().wrapping_sub(self.idle_ops.get())
+        self.ops.live().wrapping_sub(self.idle_ops())
     }
 
     /// Ends an operation that is filed nowhere but in its ring: completes it, if anybody still waits for

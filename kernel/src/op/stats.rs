@@ -13,7 +13,7 @@ pub const OPCODES: usize = 128;
 
 /// Counters of the whole system; they only grow, and wrap around.
 pub struct Stats {
-    /// Operations started, by opcode, but for lone nops.
+    /// Operations started, by opcode, but for lone nops and reads that another counter has.
     pub started: [Cell<u64>; OPCODES],
     /// Operations that waited and completed, by opcode.
     pub latency: Slab<Latency>,
@@ -27,10 +27,14 @@ pub struct Stats {
     pub stale_tags: Cell<u64>,
     /// Entries into a ring that the context does not have.
     pub refused: Cell<u64>,
-    /// Switches from one context to another, but for exchanges.
+    /// Switches from one context to another, but for exchanges of places.
     pub switches: Cell<u64>,
-    /// Entries that ended in a brief exchange of places.
-    pub exchanges: Cell<u64>,
+    /// Entries that were a read and nothing else, and ended in an exchange of places with the daemon. Each took a record
+    /// that waited at a link.
+    pub asked: Cell<u64>,
+    /// Entries that were the reply to a read and nothing else, and ended in an exchange of places with the client. Each
+    /// gave such a record back.
+    pub answered: Cell<u64>,
     /// Longest step, in ticks of the processor.
     pub longest_step: Cell<u64>,
     /// What kind of event the longest step was.
@@ -65,7 +69,8 @@ impl Stats {
             stale_tags: Cell::new(0),
             refused: Cell::new(0),
             switches: Cell::new(0),
-            exchanges: Cell::new(0),
+            asked: Cell::new(0),
+            answered: Cell::new(0),
             longest_step: Cell::new(0),
             longest_kind: Cell::new(0),
             killed: Cell::new(0),
@@ -82,19 +87,27 @@ pub fn count(counter: &Cell<u64>) {
 impl Stats {
     /// All entries into the kernel through `ring_enter`.
     pub fn all_enters(&self) -> u64 {
-        let short = self.lone_nops.get().wrapping_add(self.exchanges.get());
+        let short = self.lone_nops.get().wrapping_add(self.exchanges());
         self.enters.get().wrapping_add(short).wrapping_add(self.refused.get())
     }
 
     /// All switches from one context to another.
     pub fn all_switches(&self) -> u64 {
-        self.switches.get().wrapping_add(self.exchanges.get())
+        self.switches.get().wrapping_add(self.exchanges())
+    }
+
+    fn exchanges(&self) -> u64 {
+        self.asked.get().wrapping_add(self.answered.get())
     }
 
     /// How many operations with this number were started.
     pub fn all_started(&self, opcode: Opcode) -> u64 {
         let counted = self.started.get(usize::from(opcode.raw())).map_or(0, Cell::get);
-        if opcode == Opcode::Nop { counted.wrapping_add(self.lone_nops.get()) } else { counted }
+        counted.wrapping_add(match opcode {
+            Opcode::Nop => self.lone_nops.get(),
+            Opcode::Read => self.asked.get(),
+            _ => 0,
+        })
     }
 
     /// Notes that a step, or what matters of it, took so many ticks.
