@@ -96,13 +96,7 @@ impl Bench {
 
     /// Measures an operation with a number of samples.
     #[inline(always)]
-    pub(crate) fn time_some(
-        &self,
-        name: &str,
-        per: u64,
-        samples: usize,
-        mut round: impl Round,
-    ) -> Outcome {
+    pub(crate) fn time_some(&self, name: &str, per: u64, samples: usize, mut round: impl Round) -> Outcome {
         let mut readings = vec![0; WARM_UP.saturating_add(samples)];
         for reading in &mut readings {
             let start = ticks();

@@ -5,6 +5,7 @@
 
 use crate::harness::{Bench, Outcome, Round, ensure};
 use alloc::vec;
+use posix::Fd;
 use posix::file::close;
 use posix::flags::O_RDONLY;
 use posix::open::open;
@@ -13,7 +14,6 @@ use uring::op::batch::Batch;
 use uring::op::file::{At, read};
 use uring::op::provided::BufferGroup;
 use uring::op::registered::{FixedBuffer, FixedFile};
-use posix::Fd;
 
 const ZERO: &[u8] = b"/scheme/null/zero";
 const DEPTH: usize = 32;

@@ -19,7 +19,7 @@ use crate::op::multishot::{self, Relief};
 use crate::op::state::State;
 use crate::op::stats::count;
 use crate::op::{dispatch, forward, futex, nop, read, reply, tracer};
-use crate::ring::duplex::{ODD, Ring};
+use crate::ring::duplex::{NEXT, ODD, Ring};
 use core::hint::cold_path;
 use ring_abi::enter::Control;
 use ring_abi::ring::{self, Entry, PushError};
@@ -128,12 +128,12 @@ pub fn alone(s: &State, cpu: &Cpu, single: Single<'_>) -> Left {
     let memory = ring.memory.get();
     ring.sq.publish(&memory.sq());
     if s.step.is_brief()
-        && ring.aim_next(&memory.cq())
+        && ring.is_drained(&memory.cq())
         && daemon.waits_alone_for(enter::REQUESTS)
         && choose::may_hand_over(cpu)
     {
         count(&s.stats.asked);
-        return change_places(ring, enter::COMPLETIONS, daemon);
+        return change_places(ring, enter::COMPLETIONS as u8 | NEXT, daemon);
     }
     cold_path();
     s.stats.start(Opcode::Read as u8);
@@ -157,9 +157,9 @@ fn start_alone(s: &State, ring: &Ring, head: Head, entry: Entry<'_, 8>) -> Then 
 /// The end of a [brief](crate::op::step::Step::is_brief) step: a context that runs waits in its ring, without a
 /// deadline, and the owner of another one goes on, which waits there for what has come.
 #[inline(always)]
-fn change_places(ring: &Ring, flags: u64, other: &Ring) -> Left {
+fn change_places(ring: &Ring, waits: u8, other: &Ring) -> Left {
     other.waits.set(0);
-    ring.waits.set(flags as u8);
+    ring.waits.set(waits);
     Left::HandOver(other.owner.get())
 }
 
@@ -213,12 +213,11 @@ pub fn serve(s: &State, cpu: &Cpu, ring: &Ring) -> Left {
     forward::refill(s, link_id, link);
     if s.step.is_brief()
         && ring.rq.lag(&ring.memory.get().service_requests()) == 0
-        && client.reaches(position)
-        && client.waits_alone_for(enter::COMPLETIONS)
+        && client.waits_for_next()
         && choose::may_hand_over(cpu)
     {
         count(&s.stats.answered);
-        return change_places(ring, enter::REQUESTS, client);
+        return change_places(ring, enter::REQUESTS as u8, client);
     }
     cold_path();
     s.gave_idle(1);
@@ -585,7 +584,7 @@ fn wait(s: &State, ring: &Ring, then: Wait) -> Then {
     if then.flags & enter::COMPLETIONS != 0 {
         return wait_for_completions(s, ring, then);
     }
-    if then.flags & WAITS == 0 { Then::Go(0) } else { park(s, ring, then) }
+    if then.flags & WAITS == 0 { Then::Go(0) } else { park(s, ring, then, 0) }
 }
 
 #[cold]
@@ -600,14 +599,14 @@ fn requests_are_there(s: &State, ring: &Ring) -> Then {
 #[inline(always)]
 fn wait_for_completions(s: &State, ring: &Ring, then: Wait) -> Then {
     match ring.aim(then.min_complete, then.flags & enter::REQUESTS == 0) {
-        Ok(true) => Then::Go(0),
-        Ok(false) => park(s, ring, then),
+        Ok(0) => Then::Go(0),
+        Ok(missing) => park(s, ring, then, u8::from(missing == 1).wrapping_mul(NEXT)),
         Err(_) => condemn(s, ring.owner.get()),
     }
 }
 
 #[inline(always)]
-fn park(s: &State, ring: &Ring, then: Wait) -> Then {
+fn park(s: &State, ring: &Ring, then: Wait, next: u8) -> Then {
     let context = s.contexts.at(ring.owner.get());
     if context.state.get() != Run::Active {
         // It was ended by what it just did.
@@ -619,7 +618,7 @@ fn park(s: &State, ring: &Ring, then: Wait) -> Then {
         return fail(error);
     }
     let is_odd = context.stop.get() || !is_none(context.timer.get());
-    ring.waits.set((then.flags & WAITS) as u8 | if is_odd { ODD } else { 0 });
+    ring.waits.set((then.flags & WAITS) as u8 | next | if is_odd { ODD } else { 0 });
     Then::Wait
 }
 

@@ -274,9 +274,15 @@ impl State {
     /// Wakes the owner of a ring if it waited for completions up to this position.
     #[inline(always)]
     pub fn rouse_at(&self, ring: &Ring, position: u32) {
-        if ring.reaches(position) {
-            self.hand_any(self.rouse(ring, enter::COMPLETIONS));
-        }
+        let woken = if ring.waits_for_next() {
+            ring.waits.set(0);
+            ring.owner.get()
+        } else if ring.reaches(position) {
+            self.rouse(ring, enter::COMPLETIONS)
+        } else {
+            return;
+        };
+        self.hand_any(woken);
     }
 
     /// The ring that a context waits in, if it does.

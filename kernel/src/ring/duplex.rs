@@ -14,6 +14,7 @@ use crate::base::name::{Named, Room};
 use crate::mem::arena::Record;
 use crate::mem::user::PageCache;
 use core::cell::Cell;
+use ring_abi::enter;
 use ring_abi::layout::{flags, word};
 use ring_abi::map::{self, CqeQueue};
 use ring_abi::ring::{Consumer, Corrupt, Producer, Promiser};
@@ -21,6 +22,8 @@ use ring_abi::sync::Ordering::Relaxed;
 
 /// Flag in [`Ring::waits`]: the owner has a deadline, or is to stop when it wakes.
 pub const ODD: u8 = 1 << 7;
+/// Flag in [`Ring::waits`], beside that of completions: the next one ends the wait, whatever [`Ring::wake_at`] is.
+pub const NEXT: u8 = 1 << 6;
 
 /// A ring of a context.
 #[derive(Debug)]
@@ -43,9 +46,9 @@ pub struct Ring {
     pub owner: Cell<u32>,
     /// The owner's address space.
     pub space: Cell<u32>,
-    /// [`ring_abi::enter`] flags that the owner waits with, and [`ODD`]; zero when it does not wait.
+    /// [`ring_abi::enter`] flags that the owner waits with, [`NEXT`] and [`ODD`]; zero when it does not wait.
     pub waits: Cell<u8>,
-    /// Position of the completion queue at which the wait ends.
+    /// Position of the completion queue at which the wait ends, unless the next completion ends it.
     pub wake_at: Cell<u32>,
     /// The link that is served through it.
     pub link: Cell<u32>,
@@ -129,41 +132,41 @@ impl Ring {
         u64::from(self.waits.get()) == flag
     }
 
-    /// Sets the wait for completions to end with the next one, which is promised. `false` if the program has one that it
-    /// did not take yet.
+    /// Whether the program has taken every completion that it was given, so that it can wait for the next one.
     #[inline(always)]
-    #[must_use = "a program that has a completion does not wait"]
-    pub fn aim_next(&self, completions: &CqeQueue<'_>) -> bool {
-        let position = self.cq.position();
-        if !self.cq.is_drained(completions, position) {
-            return false;
-        }
-        self.wake_at.set(position.wrapping_add(1));
-        true
+    pub fn is_drained(&self, completions: &CqeQueue<'_>) -> bool {
+        self.cq.is_drained(completions, self.cq.position())
     }
 
-    /// Whether the completion that the owner waits for comes before a position of the completion queue.
+    /// Whether the owner waits for the next completion and nothing else, and nothing is [odd](ODD) about that.
+    #[inline(always)]
+    pub fn waits_for_next(&self) -> bool {
+        self.waits.get() == enter::COMPLETIONS as u8 | NEXT
+    }
+
+    /// Whether the completion that the owner waits for comes before a position of the completion queue, behind which
+    /// there is a new one.
     #[inline(always)]
     pub fn reaches(&self, position: u32) -> bool {
-        (position.wrapping_sub(self.wake_at.get()) as i32) >= 0
+        self.waits.get() & NEXT != 0 || (position.wrapping_sub(self.wake_at.get()) as i32) >= 0
     }
 
     /// Sets the position at which a wait for `min_complete` completions ends, counted from what the program
-    /// has taken. `true` if it has come already.
+    /// has taken. How many are missing.
     ///
     /// A wait that only completions can end (`alone`) is clamped to what can still come. An index that cannot be
     /// is found when it matters: here if it says that there is enough, otherwise when room is looked for.
     #[inline(always)]
-    pub fn aim(&self, min_complete: u64, alone: bool) -> Result<bool, Corrupt> {
+    pub fn aim(&self, min_complete: u64, alone: bool) -> Result<u32, Corrupt> {
         let memory = self.memory.get();
         let untaken = u64::from(self.cq.lag(&memory.cq()));
         if untaken >= min_complete {
-            return self.cq.untaken(&memory.cq()).map(|_| true);
+            return self.cq.untaken(&memory.cq()).map(|_| 0);
         }
         let most = if alone { self.cq.held() } else { i32::MAX as u32 };
         let missing = min_complete.wrapping_sub(untaken).min(u64::from(most)) as u32;
         self.wake_at.set(self.cq.position().wrapping_add(missing));
-        Ok(missing == 0)
+        Ok(missing)
     }
 
     /// Tells the program whether submissions stay for lack of room.
