@@ -201,8 +201,7 @@ impl World {
                     return;
                 }
                 Resume::Waiter(id) => {
-                    let regs = &self.kernel.state.contexts.at(id).regs;
-                    assert!(regs.returns_zero(), "context {id} waits in no ring: {regs:?}");
+                    self.expect_waiter(id);
                     return self.resume(id);
                 }
                 Resume::Context(id) => return self.resume(id),
@@ -227,6 +226,12 @@ impl World {
                 }
             }
         }
+    }
+
+    /// All that comes back to this context is a zero.
+    fn expect_waiter(&self, id: u32) {
+        let regs = &self.kernel.state.contexts.at(id).regs;
+        assert!(regs.returns_zero(), "context {id} waits in no ring: {regs:?}");
     }
 
     fn runs_nobody(&mut self) {
