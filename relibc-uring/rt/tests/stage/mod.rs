@@ -150,7 +150,7 @@ impl Stage {
         for _ in 0..PATIENCE {
             match state.kernel.step(kernel::arch::Only, event) {
                 Resume::Same(value) => return Some(i64::from(value).cast_unsigned()),
-                Resume::Context(id) => {
+                Resume::Context(id) | Resume::Waiter(id) => {
                     self.resume(state, id);
                     return None;
                 }
