@@ -200,10 +200,7 @@ impl World {
                     self.came_back(program, Some(value as i64 as u64));
                     return;
                 }
-                Resume::Waiter(id) => {
-                    self.expect_waiter(id);
-                    return self.resume(id);
-                }
+                Resume::Waiter(id) => return self.resume_waiter(id),
                 Resume::Context(id) => return self.resume(id),
                 Resume::Again if self.cpus() > 1 => {
                     // It comes back, but others may be quicker.
@@ -229,9 +226,10 @@ impl World {
     }
 
     /// All that comes back to this context is a zero.
-    fn expect_waiter(&self, id: u32) {
+    fn resume_waiter(&mut self, id: u32) {
         let regs = &self.kernel.state.contexts.at(id).regs;
         assert!(regs.returns_zero(), "context {id} waits in no ring: {regs:?}");
+        self.resume(id);
     }
 
     fn runs_nobody(&mut self) {
