@@ -54,7 +54,7 @@ fn submission(sqe: Sqe, words: [u64; 8]) {
         Interval TimeoutUpdate TimeoutRemove CancelHandle CancelAll FutexWaitMany
         SpaceWrite ExecCommit ContextCreate ContextRegs ContextStart ContextStop ContextKill ContextWait
         ContextIdentity Exit TableCreate HandleDup HandleFlags SchemeRegister RingCreate ObtainFd
-        CallHandler EndWord Seek RegisterFiles RegisterBuffer RegisterGroup);
+        CallHandler EndWord Seek RegisterFiles RegisterBuffer RegisterGroup ContextAffinity);
     match decoded {
         None => assert!(matches!(opcode.origin(), Origin::Reserved | Origin::KernelOnly), "{opcode:?}"),
         Some(Err(error)) => assert_eq!(error, Errno::INVAL),

@@ -235,7 +235,7 @@ fn a_context_stopped_in_a_later_slice_does_not_go_on() {
     for _ in 0..20 {
         world.advance(10_000_000);
         let contexts = &world.kernel.state.contexts;
-        let stopped = contexts.names().any(|id| contexts.at(id).stop.get());
+        let stopped = contexts.names().any(|id| contexts.at(id).marks.stop());
         assert!(!stopped || world.on_cpu() != Some(app), "it runs on");
     }
 }

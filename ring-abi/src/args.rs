@@ -490,6 +490,16 @@ arguments! {
         /// The capability, a handle.
         capability: u64 = 4,
     }
+    /// Limits a context to some processors, which are numbered from zero. One that runs on another one moves as soon as that
+    /// enters the kernel. Contexts that it makes are limited like it.
+    ///
+    /// Processors that are not there are passed over. `EINVAL` if none is left.
+    ContextAffinity {
+        /// The context, or [`CURRENT`].
+        context: u64 = 0,
+        /// The processors, as bits.
+        cpus: u64 = 1,
+    }
     /// Ends the caller, or with [`exit::SPACE`] every context of its address space.
     Exit {
         /// Exit code, 0 to 255.

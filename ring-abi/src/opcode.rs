@@ -221,6 +221,8 @@ opcodes! {
     RegisterGroup = 106, Kernel, None;
     /// Reserved for tracing a context.
     Trace = 112, Reserved, None;
+    /// Limits a context to some processors.
+    ContextAffinity = 121, Kernel, None;
 }
 
 impl Opcode {

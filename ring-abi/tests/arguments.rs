@@ -134,6 +134,7 @@ golden! {
     ContextStop { context: u64 = 0 }
     ContextKill { context: u64 = 0 }
     ContextWait { context: u64 = 0 }
+    ContextAffinity { context: u64 = 0, cpus: u64 = 1 }
     ContextIdentity { context: u64 = 0, pid: u32 = 1, uid: u32 = 2, gid: u32 = 3, capability: u64 = 4 }
     Exit { code: u32 = 0, flags: u64 = 1 }
     TableCreate { copy: u32 = 0 }

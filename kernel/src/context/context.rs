@@ -47,6 +47,38 @@ pub enum Fate {
     Awaited,
 }
 
+/// All processors, those that are not there too.
+pub const ANY: u16 = u16::MAX;
+
+/// What is looked at before a context runs again. While it has a mark its waits are [odd](crate::ring::duplex::ODD).
+#[derive(Debug, Default)]
+pub struct Marks(Cell<u8>);
+
+const STOP: u8 = 1;
+const LIMITED: u8 = 2;
+
+impl Marks {
+    /// Whether it has a mark.
+    #[inline(always)]
+    pub fn any(&self) -> bool {
+        self.0.get() != 0
+    }
+
+    /// Whether it is to stop instead of running again.
+    pub fn stop(&self) -> bool {
+        self.0.get() & STOP != 0
+    }
+
+    /// It is to stop, or not.
+    pub fn set_stop(&self, on: bool) {
+        self.set(STOP, on);
+    }
+
+    fn set(&self, mark: u8, on: bool) {
+        self.0.set(self.0.get() & !mark | if on { mark } else { 0 });
+    }
+}
+
 /// A thread of control.
 ///
 /// In this order, so that its registers, which exits load, begin where it does.
@@ -57,12 +89,14 @@ pub struct Context {
     pub regs: Regs,
     /// What it does.
     pub state: Cell<State>,
-    /// It is to stop instead of running again.
-    pub stop: Cell<bool>,
+    /// What is looked at before it runs again.
+    pub marks: Marks,
     /// It is to end; how is in `end` already.
     pub fate: Cell<Fate>,
     /// The processor in whose queue it is, or was last.
     pub cpu: Cell<u8>,
+    /// The processors that it may run on, as bits; all of them unless it is marked as limited.
+    pub cpus: Cell<u16>,
     /// What is left of a `ring_enter` that ran out of budget: its flags, or `None` if nothing is.
     pub unfinished: Cell<Option<Unfinished>>,
     /// Place in the ready queue.
@@ -109,9 +143,10 @@ impl Default for Context {
         Context {
             regs: Regs::default(),
             state: Cell::default(),
-            stop: Cell::new(false),
+            marks: Marks::default(),
             fate: Cell::new(Fate::None),
             cpu: Cell::new(0),
+            cpus: Cell::new(ANY),
             unfinished: Cell::new(None),
             link: Link::default(),
             space: Cell::new(NONE),
@@ -172,6 +207,12 @@ impl Context {
     /// Takes the ring of this number away: its name, or [`ABSENT`].
     pub fn take_ring(&self, number: usize) -> u32 {
         self.regs.rings.get(number).map_or(ABSENT, |cell| cell.replace(ABSENT))
+    }
+
+    /// Limits it to these processors, or to [`ANY`].
+    pub fn limit(&self, cpus: u16) {
+        self.cpus.set(cpus);
+        self.marks.set(LIMITED, cpus != ANY);
     }
 
     /// Whether it has not ended.

@@ -11,6 +11,7 @@ use crate::op::incoming;
 use crate::op::inflight::Wait;
 use crate::op::several;
 use crate::op::state::{ByDoom, ByTable, ByTurn, State};
+use crate::op::turns::bit;
 use crate::ring::flight;
 use ring_abi::Opcode;
 use std::collections::{HashMap, HashSet};
@@ -247,7 +248,8 @@ fn contexts(s: &State) -> Result<(), String> {
         let mut at = cpu.ready.first();
         while at != NONE {
             let is_here = usize::from(s.contexts.at(at).cpu.get()) == number;
-            if s.contexts.at(at).state.get() != Run::Ready || !seen.insert(at) || !is_here {
+            let may_be_here = s.contexts.at(at).cpus.get() & bit(number) != 0;
+            if s.contexts.at(at).state.get() != Run::Ready || !seen.insert(at) || !is_here || !may_be_here {
                 return Err(format!(
                     "context {at} is in the ready queue: {:?}",
                     s.contexts.at(at).state.get()

@@ -42,10 +42,16 @@ pub fn hand_over(cpu: &Cpu, next: u32) {
 pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then) -> Resume {
     match then {
         Then::Go(value) if s.halt.get().is_none() => {
-            if s.contexts.at(current).stop.get() {
+            if s.contexts.at(current).marks.stop() {
                 s.contexts.at(current).regs.set_result(value);
                 cpu.current.set(NONE);
                 s.stand_still(current, s.contexts.at(current));
+                return next(s, cpu, &s.memory.budget);
+            }
+            if !s.may_run_here(s.contexts.at(current)) {
+                s.contexts.at(current).regs.set_result(value);
+                cpu.current.set(NONE);
+                move_on(s, current);
                 return next(s, cpu, &s.memory.budget);
             }
             queue_handoff(s);
@@ -74,8 +80,18 @@ pub fn pause(s: &State, cpu: &Cpu) {
     let id = cpu.current.replace(NONE);
     let context = s.contexts.at(id);
     context.regs.attach(cpu.spare.replace(NONE));
+    if !s.may_run_here(context) {
+        return move_on(s, id);
+    }
     context.state.set(Run::Ready);
     s.put_first(cpu, id);
+}
+
+/// A context that may not run here any more takes its turn elsewhere.
+#[cold]
+fn move_on(s: &State, id: u32) {
+    s.contexts.at(id).state.set(Run::Ready);
+    s.make_ready(id);
 }
 
 /// Sees to what a context needs that is handed the processor from one that was preempted: a spare block for its own
@@ -118,6 +134,10 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
         let id = if handed != NONE { Some(handed) } else { cpu.ready.pop_front(&ByTurn(&s.contexts)) };
         let Some(id) = id.or_else(|| steal(s)) else { break };
         let context = s.contexts.at(id);
+        if !s.may_run_here(context) {
+            move_on(s, id);
+            continue;
+        }
         if s.is_doomed(context) {
             if budget.spend(ENTRY) {
                 s.end_doomed(id, context);
@@ -127,7 +147,7 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
             set_timer(s, cpu);
             return Resume::Again;
         }
-        if context.stop.get() {
+        if context.marks.stop() {
             s.stand_still(id, context);
             continue;
         }
@@ -194,11 +214,14 @@ fn go_on(s: &State, cpu: &Cpu, id: u32, left: crate::context::context::Unfinishe
     match super::enter::long(s, s.rings.at(left.ring), u64::from(left.to_submit), then) {
         Then::Go(value) if context.state.get() == Run::Active => {
             context.regs.set_result(value);
-            if !context.stop.get() {
+            if context.marks.stop() {
+                s.stand_still(id, context);
+            } else if s.may_run_here(context) {
                 queue_handoff(s);
                 return Some(run(s, cpu, id));
+            } else {
+                move_on(s, id);
             }
-            s.stand_still(id, context);
         }
         Then::Later => {
             context.state.set(Run::Ready);

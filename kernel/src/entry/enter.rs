@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 use super::choose;
+use crate::arch::Which;
 use crate::base::budget::STEP;
 use crate::base::{NONE, is_none};
 use crate::context::context::{Context, State as Run, Unfinished};
@@ -111,7 +112,7 @@ fn long_or_refused(ring: &Ring) -> Road<'_> {
 
 /// Takes the one submission that [`look`] has seen, and waits for a completion.
 #[inline(always)]
-pub fn alone(s: &State, cpu: &Cpu, single: Single<'_>) -> Left {
+pub fn alone<W: Which>(s: &State, _: W, cpu: &Cpu, single: Single<'_>) -> Left {
     let Single { ring, head, entry } = single;
     if head.shape() != dispatch::READ {
         return Left::Rest(start_alone(s, ring, head, entry));
@@ -130,6 +131,7 @@ pub fn alone(s: &State, cpu: &Cpu, single: Single<'_>) -> Left {
     if s.step.is_brief()
         && ring.is_drained(&memory.cq())
         && daemon.waits_alone_for(enter::REQUESTS)
+        && !waits_oddly::<W>(s, ring)
         && choose::may_hand_over(cpu)
     {
         count(&s.stats.asked);
@@ -152,6 +154,13 @@ fn start_alone(s: &State, ring: &Ring, head: Head, entry: Entry<'_, 8>) -> Then 
     }
     ring.sq.publish(&ring.memory.get().sq());
     wait_for_completions(s, ring, ONE_COMPLETION)
+}
+
+/// Whether the wait of a ring's owner would be odd. In a [brief](crate::op::step::Step::is_brief) step that is so only if it
+/// is limited to some processors.
+#[inline(always)]
+fn waits_oddly<W: Which>(s: &State, ring: &Ring) -> bool {
+    W::MANY && s.contexts.at(ring.owner.get()).marks.any()
 }
 
 /// The end of a [brief](crate::op::step::Step::is_brief) step: a context that runs waits in its ring, without a
@@ -194,7 +203,7 @@ impl Wait {
 
 /// Takes the reply of a daemon that waits for requests, if there is one and nothing else to do.
 #[inline(always)]
-pub fn serve(s: &State, cpu: &Cpu, ring: &Ring) -> Left {
+pub fn serve<W: Which>(s: &State, _: W, cpu: &Cpu, ring: &Ring) -> Left {
     let memory = ring.memory.get();
     let replies = memory.service_replies();
     if !ring.rp.has_one(&replies) {
@@ -214,6 +223,7 @@ pub fn serve(s: &State, cpu: &Cpu, ring: &Ring) -> Left {
     if s.step.is_brief()
         && ring.rq.lag(&ring.memory.get().service_requests()) == 0
         && client.waits_for_next()
+        && !waits_oddly::<W>(s, ring)
         && choose::may_hand_over(cpu)
     {
         count(&s.stats.answered);
@@ -617,7 +627,7 @@ fn park(s: &State, ring: &Ring, then: Wait, next: u8) -> Then {
     {
         return fail(error);
     }
-    let is_odd = context.stop.get() || !is_none(context.timer.get());
+    let is_odd = context.marks.any() || !is_none(context.timer.get());
     ring.waits.set((then.flags & WAITS) as u8 | next | if is_odd { ODD } else { 0 });
     Then::Wait
 }

@@ -85,16 +85,16 @@ impl Kernel {
 
     /// Second part, for a single submission and a wait for a completion.
     #[inline(always)]
-    pub fn alone<E: End>(&self, cpu: impl Which, single: Single<'_>, end: E) -> E::Outcome {
-        let cpu = self.begin(cpu);
-        self.finish(cpu, enter::alone(&self.state, cpu, single), end)
+    pub fn alone<E: End>(&self, which: impl Which, single: Single<'_>, end: E) -> E::Outcome {
+        let cpu = self.begin(which);
+        self.finish(cpu, enter::alone(&self.state, which, cpu, single), end)
     }
 
     /// Second part, for a daemon's replies and a wait for requests.
     #[inline(always)]
-    pub fn serve<E: End>(&self, cpu: impl Which, ring: &Ring, end: E) -> E::Outcome {
-        let cpu = self.begin(cpu);
-        self.finish(cpu, enter::serve(&self.state, cpu, ring), end)
+    pub fn serve<E: End>(&self, which: impl Which, ring: &Ring, end: E) -> E::Outcome {
+        let cpu = self.begin(which);
+        self.finish(cpu, enter::serve(&self.state, which, cpu, ring), end)
     }
 
     /// Second part, for anything.

@@ -9,7 +9,7 @@ use crate::arch::{Regs, Start};
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use crate::base::trace::What;
-use crate::context::context::{Context, Fate, State as Run};
+use crate::context::context::{ANY, Context, Fate, State as Run};
 use crate::context::file::Kind;
 use crate::context::handles::Place;
 use crate::mem::user;
@@ -121,6 +121,7 @@ impl Fresh {
         let context = s.contexts.at(self.id);
         context.pid.set(asker.pid.get());
         context.owner.set(asker.owner.get());
+        context.limit(asker.cpus.get());
         s.note(What::Created, [u64::from(self.id), u64::from(self.space)]);
         s.files.at(file).open(Kind::Context, self.id, 0);
         context.refs.set(2);
@@ -166,7 +167,8 @@ impl Fresh {
 pub fn set_up(s: &State, id: u32, ring_id: u32, space: u32, table: u32) {
     let context = s.contexts.at(id);
     context.state.set(Run::Stopped);
-    context.stop.set(false);
+    context.marks.set_stop(false);
+    context.limit(ANY);
     context.fate.set(Fate::None);
     context.unfinished.set(None);
     context.set_rings(ring_id);
@@ -203,7 +205,7 @@ fn target<'a>(cx: &Cx<'a>, fd: u64) -> Result<(u32, &'a Context), Errno> {
 }
 
 /// A handle's context, which must not have ended. `ESRCH`.
-fn living<'a>(cx: &Cx<'a>, fd: u64) -> Result<(u32, &'a Context), Errno> {
+pub(super) fn living<'a>(cx: &Cx<'a>, fd: u64) -> Result<(u32, &'a Context), Errno> {
     let (id, context) = target(cx, fd)?;
     let goes_on = context.lives() && context.fate.get() == Fate::None && !cx.s.is_doomed(context);
     if goes_on { Ok((id, context)) } else { Err(Errno::SRCH) }
@@ -255,10 +257,10 @@ pub fn run(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let args = ContextStart::decode(entry)?;
     let (id, context) = living(cx, args.context)?;
     if context.state.get() == Run::Stopped {
-        context.stop.set(false);
+        context.marks.set_stop(false);
         let_run(cx.s, id, context);
-    } else if context.stop.get() {
-        context.stop.set(false);
+    } else if context.marks.stop() {
+        context.marks.set_stop(false);
     } else {
         return Err(Errno::INVAL);
     }
@@ -284,7 +286,7 @@ pub fn stop(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
             s.stand_still(id, context);
         }
         _ => {
-            context.stop.set(true);
+            context.marks.set_stop(true);
             if let Some(ring) = s.waits_in(context) {
                 ring.be_odd();
             }

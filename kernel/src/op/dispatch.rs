@@ -9,8 +9,8 @@
 use super::cx::Cx;
 use super::state::State;
 use super::{
-    OpResult, Outcome, cancel, context, exec, forward, futex, handle, incoming, interval, memory, nop, open,
-    pass, poll, provided, register, registered, several, space, timeout,
+    OpResult, Outcome, affinity, cancel, context, exec, forward, futex, handle, incoming, interval, memory,
+    nop, open, pass, poll, provided, register, registered, several, space, timeout,
 };
 use crate::context::context::State as Run;
 use crate::ring::duplex::Ring;
@@ -133,6 +133,7 @@ fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpR
         Opcode::ContextStop => context::stop(cx, entry),
         Opcode::ContextKill => context::kill(cx, entry),
         Opcode::ContextWait => context::wait(cx, entry),
+        Opcode::ContextAffinity => affinity::limit(cx, entry),
         Opcode::ContextIdentity => context::identity(cx, entry),
         Opcode::Exit => context::exit(cx, entry),
         Opcode::EndWord => context::end_word(cx, entry),

@@ -24,6 +24,7 @@ pub enum Outcome {
 /// An outcome, or the error to complete with.
 pub type OpResult = Result<Outcome, Errno>;
 
+pub mod affinity;
 pub mod cancel;
 pub mod channel;
 pub mod context;

@@ -310,11 +310,21 @@ impl State {
         if !is_none(context.timer.get()) {
             self.timers.remove(self, id | CONTEXT);
         }
-        if context.stop.get() {
-            return self.stand_still(id, context);
+        if context.marks.any() {
+            return self.wake_marked(id, context);
         }
         context.state.set(Run::Ready);
         self.hand(id);
+    }
+
+    /// The same for one that is to stop, or may run on some processors only.
+    #[cold]
+    fn wake_marked(&self, id: u32, context: &Context) {
+        if context.marks.stop() {
+            return self.stand_still(id, context);
+        }
+        context.state.set(Run::Ready);
+        if self.may_run_here(context) { self.hand(id) } else { self.make_ready(id) }
     }
 
     /// Lets a context whose state is `Ready` run at once after this step if it is the first one, otherwise in its turn.

@@ -51,7 +51,7 @@ pub fn answer(s: &State, cpu: &Cpu, id: u32) -> bool {
     }
     let context = s.contexts.at(id);
     if context.fate.get() == Fate::None {
-        if !context.stop.get() {
+        if !context.marks.stop() {
             // Somebody started it again meanwhile.
             s.tell_stopper(context);
         }
@@ -64,7 +64,7 @@ pub fn answer(s: &State, cpu: &Cpu, id: u32) -> bool {
 /// A context that was summoned and is to stop does so before anything else runs, if it was taken off its processor.
 pub fn stop_now(s: &State, id: u32) {
     let context = s.contexts.at(id);
-    if context.stop.get() {
+    if context.marks.stop() {
         match context.state.get() {
             Run::Ready => {
                 s.take_out(id);
@@ -90,12 +90,12 @@ pub fn kill(cx: &Cx<'_>, fd: u64, target: u32, cpu: usize, end: End) -> OpResult
 /// about to stop it.
 pub fn stop(cx: &Cx<'_>, fd: u64, target: u32, cpu: usize) -> OpResult {
     let context = cx.s.contexts.at(target);
-    if context.stop.get() {
+    if context.marks.stop() {
         return Err(Errno::BUSY);
     }
     let id = wait(cx, fd, target, Opcode::ContextStop)?;
     context.watchers.push_front(&ByWait(&cx.s.ops), id);
-    context.stop.set(true);
+    context.marks.set_stop(true);
     cx.s.summon(cpu);
     Ok(Outcome::Parked)
 }

@@ -2,16 +2,19 @@
 //!
 //! A context that becomes ready goes to a processor that sleeps: to the one that it waited at last before all others, and that
 //! one is poked. If nobody sleeps it waits here. A processor that has nobody left looks into the queues of others before it
-//! sleeps ([`State::steal`]).
+//! sleeps ([`State::steal`]). All of this is among the processors that the context may run on (`op/affinity.rs`).
 #![forbid(unsafe_code)]
 
 use super::state::{ByTurn, State};
-use crate::base::NONE;
-use crate::base::list::List;
+use crate::base::list::{Chain as _, List};
+use crate::base::{NONE, is_none};
 use crate::context::context::{Context, State as Run};
 use crate::context::cpu::Cpu;
 use crate::mem::shoot::cpus_of;
 use core::cell::Cell;
+
+/// So many contexts of a queue are looked at for one that another processor may run.
+const FEW: usize = 8;
 
 /// What the processors do, if there are several.
 #[derive(Debug)]
@@ -52,13 +55,18 @@ impl State {
         let context = self.contexts.at(id);
         let here = self.cpu.get();
         let last = usize::from(context.cpu.get());
-        let sleeping = self.several.sleeping.get();
+        let allowed = context.cpus.get();
+        let sleeping = self.several.sleeping.get() & allowed;
         let target = if sleeping & bit(last) != 0 {
             last
         } else if sleeping != 0 {
             sleeping.trailing_zeros() as usize
-        } else {
+        } else if allowed & bit(here) != 0 {
             here
+        } else if allowed & bit(last) != 0 {
+            last
+        } else {
+            allowed.trailing_zeros() as usize
         };
         let Some(cpu) = self.cpus.get(target) else { crate::bug!("no such cpu") };
         context.cpu.set(target as u8);
@@ -87,23 +95,40 @@ impl State {
         cpu.ready.remove(&ByTurn(&self.contexts), id);
     }
 
-    /// Takes a context out of another processor's queue, or `NONE`.
+    /// Takes a context that may run here out of another processor's queue, or `NONE`.
     pub fn steal(&self) -> u32 {
+        let here = bit(self.cpu.get());
         for cpu in self.cpus.iter().take(self.memory.machine.cpus()) {
-            if let Some(id) = cpu.ready.pop_front(&ByTurn(&self.contexts)) {
+            let found = self.first_ready(cpu).find(|id| self.contexts.at(*id).cpus.get() & here != 0);
+            if let Some(id) = found {
+                cpu.ready.remove(&ByTurn(&self.contexts), id);
                 return id;
             }
         }
         NONE
     }
 
+    /// Whether this processor may run a context.
+    pub fn may_run_here(&self, context: &Context) -> bool {
+        context.cpus.get() & bit(self.cpu.get()) != 0
+    }
+
+    /// The first few of a queue: who is limited to other processors is passed over, but not for ever.
+    fn first_ready(&self, cpu: &Cpu) -> impl Iterator<Item = u32> {
+        let chain = ByTurn(&self.contexts);
+        let there = |id: u32| (!is_none(id)).then_some(id);
+        let all = core::iter::successors(there(cpu.ready.first()), move |id| there(chain.link(*id).next()));
+        all.take(FEW)
+    }
+
     /// If somebody waits in this processor's queue while others sleep, one of them comes and helps.
     pub fn invite(&self, cpu: &Cpu) {
         let sleeping = self.several.sleeping.get();
-        if sleeping != 0
-            && !cpu.ready.is_empty()
-            && let Some(helper) = cpus_of(sleeping).next()
-        {
+        if sleeping == 0 || cpu.ready.is_empty() {
+            return;
+        }
+        let wanted = self.first_ready(cpu).fold(0, |wanted, id| wanted | self.contexts.at(id).cpus.get());
+        if let Some(helper) = cpus_of(sleeping & wanted).next() {
             self.poke(helper);
         }
     }

@@ -20,7 +20,7 @@ use ring_abi::map::{self, CqeQueue};
 use ring_abi::ring::{Consumer, Corrupt, Producer, Promiser};
 use ring_abi::sync::Ordering::Relaxed;
 
-/// Flag in [`Ring::waits`]: the owner has a deadline, or is to stop when it wakes.
+/// Flag in [`Ring::waits`]: the owner has a deadline, is to stop when it wakes, or is limited to some processors.
 pub const ODD: u8 = 1 << 7;
 /// Flag in [`Ring::waits`], beside that of completions: the next one ends the wait, whatever [`Ring::wake_at`] is.
 pub const NEXT: u8 = 1 << 6;

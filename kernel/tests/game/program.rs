@@ -1,7 +1,7 @@
 //! A program's turn.
 
 use super::{Game, Made, pattern};
-use crate::world::{DATA, Program, Ticket};
+use crate::world::{DATA, Dice, Program, Ticket};
 use ring_abi::args::{self, CURRENT, CURSOR, LOWEST, Strength, cancel, handle, map};
 use ring_abi::layout::{Sizes, word};
 use ring_abi::sync::Ordering::Relaxed;
@@ -417,12 +417,14 @@ impl Game {
         let leaves_unborn = self.minds.get(&program).is_some_and(|mind| mind.leaves_unborn);
         let makes = self.minds.get(&program).into_iter().flat_map(|mind| mind.makes.values());
         let has_ring_to_come = makes.into_iter().any(|made| *made == Made::Ring);
+        // Where there is one processor there is nothing to limit anybody to.
+        let kinds = if self.world.cpus() > 1 { 21 } else { 20 };
         let dice = &mut self.dice;
         let address = ARENA + dice.roll(32) * 4096;
         let length = 4096 * (1 + dice.roll(8));
         let flags =
             map::READ | map::WRITE | map::FIXED | if dice.one_in(3) { map::SHARED } else { map::PRIVATE };
-        let sqe = match dice.roll(20) {
+        let sqe = match dice.roll(kinds) {
             0..=3 => args::Map { space: CURRENT, address, length, flags }.encode(0),
             4..=5 => args::Unmap { space: CURRENT, address, length }.encode(0),
             6 => args::Protect { space: CURRENT, address, length, rights: map::READ }.encode(0),
@@ -455,6 +457,7 @@ impl Game {
             18 if has_ring_to_come => args::Nop {}.encode(0),
             18 => return (args::RingCreate { sizes: RING.packed() }.encode(0), Note::Makes(Made::Ring)),
             14 => args::EndWord { address: WORDS }.encode(0),
+            19 => some_limit(dice, object),
             _ => {
                 self.minds.entry(program).or_default().objects.retain(|other| *other != object);
                 args::Close { fd: object }.encode(0)
@@ -486,4 +489,10 @@ impl Game {
         }
         .encode(0)
     }
+}
+
+/// Limits the asker or another context to some processors, of which some are not there.
+fn some_limit(dice: &mut Dice, other: u64) -> Sqe {
+    let context = if dice.one_in(2) { CURRENT } else { other };
+    args::ContextAffinity { context, cpus: dice.roll(64) }.encode(0)
 }

@@ -4,8 +4,8 @@
 use super::page::{Page, describe};
 use crate::Sqe;
 use crate::args::{
-    CURRENT, CallHandler, ContextCreate, ContextIdentity, ContextKill, ContextRegs, ContextStart,
-    ContextStop, ContextWait, EndWord, Exit, context, exit,
+    CURRENT, CallHandler, ContextAffinity, ContextCreate, ContextIdentity, ContextKill, ContextRegs,
+    ContextStart, ContextStop, ContextWait, EndWord, Exit, context, exit,
 };
 use crate::context::Registers;
 
@@ -96,6 +96,21 @@ pub(super) const CONTEXT_WAIT: Page = describe!(
 
 fn context_wait() -> Sqe {
     ContextWait { context: 5 }.encode(1)
+}
+
+pub(super) const CONTEXT_AFFINITY: Page = describe!(
+    ContextAffinity,
+    context_affinity,
+    "Zero.",
+    [
+        INVAL: "no bit of `cpus` stands for a processor that is there",
+        BADF: "`context` is no context",
+        SRCH: "it has ended",
+    ]
+);
+
+fn context_affinity() -> Sqe {
+    ContextAffinity { context: CURRENT, cpus: 0b110 }.encode(1)
 }
 
 pub(super) const CONTEXT_IDENTITY: Page = describe!(

@@ -122,6 +122,7 @@ pub const fn page(opcode: Opcode) -> Page {
         Opcode::ContextStop => contexts::CONTEXT_STOP,
         Opcode::ContextKill => contexts::CONTEXT_KILL,
         Opcode::ContextWait => contexts::CONTEXT_WAIT,
+        Opcode::ContextAffinity => contexts::CONTEXT_AFFINITY,
         Opcode::ContextIdentity => contexts::CONTEXT_IDENTITY,
         Opcode::Exit => contexts::EXIT,
         Opcode::TableCreate => handles::TABLE_CREATE,

@@ -1,4 +1,4 @@
-//! The time-stamp counter, and how far it moves in an instruction.
+//! The time-stamp counter, how far it moves in an instruction, and whose it is.
 #![allow(unsafe_code, reason = "single instructions")]
 
 /// The counter now.
@@ -22,4 +22,9 @@ pub fn thousand_nops() -> u64 {
     // SAFETY: `nop` does nothing, a thousand times.
     unsafe { core::arch::asm!(".rept 1000", "nop", ".endr", options(nomem, nostack, preserves_flags)) };
     ticks().wrapping_sub(start)
+}
+
+/// The number under which the interrupt controller of the processor that runs this is known: under QEMU its own.
+pub fn processor() -> u64 {
+    u64::from(core::arch::x86_64::__cpuid(1).ebx >> 24)
 }

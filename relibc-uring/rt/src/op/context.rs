@@ -18,6 +18,7 @@ plain! {
     ContextStart -> () = done;
     ContextStop -> () = done;
     ContextKill -> () = done;
+    ContextAffinity -> () = done;
     ContextWait -> End = ended;
     ContextIdentity -> () = done;
     Exit -> () = done;
@@ -50,6 +51,11 @@ pub fn stop(context: Fd) -> Op<args::ContextStop> {
 /// Ends a context.
 pub fn kill(context: Fd) -> Op<args::ContextKill> {
     Op::new(args::ContextKill { context: context.0 })
+}
+
+/// Limits a context to some processors, as bits.
+pub fn limit(context: Fd, cpus: u64) -> Op<args::ContextAffinity> {
+    Op::new(args::ContextAffinity { context: context.0, cpus })
 }
 
 /// Waits until a context has ended; how.

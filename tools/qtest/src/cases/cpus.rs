@@ -10,12 +10,15 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use bare::Ring;
+use bare::clock::processor;
 use core::ptr;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
-use ring_abi::args::{CURRENT, Nop, Protect, map};
+use ring_abi::Errno;
+use ring_abi::args::{CURRENT, ContextAffinity, Nop, Protect, map};
 use ring_abi::context::{End, Reason};
 use ring_abi::layout::Sizes;
+use uring::op::context::limit;
 
 tests! {
     the_lock_is_counted_if_there_is_one,
@@ -23,6 +26,8 @@ tests! {
     a_right_that_was_taken_is_gone_on_every_processor: 120,
     threads_are_killed_wherever_they_run_on_a_processor: 120,
     more_threads_than_processors_all_get_on: 120,
+    a_thread_runs_on_the_processors_that_it_is_limited_to: 120,
+    a_thread_is_limited_to_processors_that_are_there,
 }
 
 /// A page of its own, whose rights a test takes and gives back.
@@ -139,4 +144,49 @@ fn more_threads_than_processors_all_get_on(guest: &Guest) -> Verdict {
         equal(running.end()?, End::Ended(Reason::Killed))?;
     }
     Ok(())
+}
+
+/// Tells for ever on which processor it runs, as a bit, and enters the kernel each time.
+fn teller(here: &'static AtomicU64) -> impl Fn(&Ring) -> Check + Send + Sync + 'static {
+    move |ring| loop {
+        here.store(1 << processor(), Relaxed);
+        call(1, ring, Nop {}.encode(1), Ok(0))?;
+    }
+}
+
+fn a_thread_runs_on_the_processors_that_it_is_limited_to(guest: &Guest) -> Verdict {
+    let cpus = lock("cpus")?;
+    let here: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(0)));
+    let running = start(Sizes::SMALLEST, teller(here))?;
+    // Others that keep all processors busy, so that who may be moved is.
+    let mut others = vec![];
+    for _ in 0..cpus {
+        let counter: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(0)));
+        others.push(start(Sizes::SMALLEST, spinner(counter))?);
+    }
+    for cpu in 0..cpus.min(4) {
+        let only = 1 << cpu;
+        limit(running.handle(), only).wait()?;
+        guest.until("it moves", || here.load(Relaxed) == only)?;
+        for _ in 0..LOOKS {
+            equal(here.load(Relaxed), only)?;
+        }
+    }
+    for other in others.into_iter().chain([running]) {
+        other.kill()?;
+        equal(other.end()?, End::Ended(Reason::Killed))?;
+    }
+    Ok(())
+}
+
+fn a_thread_is_limited_to_processors_that_are_there(_: &Guest) -> Verdict {
+    let all = (1_u64 << lock("cpus")?).wrapping_sub(1);
+    on_ring(move |ring| {
+        let limited = |cpus| ContextAffinity { context: CURRENT, cpus }.encode(1);
+        call(1, ring, limited(0), Err(Errno::INVAL))?;
+        call(2, ring, limited(!all), Err(Errno::INVAL))?;
+        call(3, ring, limited(1), Ok(0))?;
+        same(4, processor(), 0)?;
+        call(5, ring, limited(u64::MAX), Ok(0))
+    })
 }
