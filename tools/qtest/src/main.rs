@@ -17,6 +17,7 @@ mod guest;
 mod on_ring;
 mod roles;
 mod runner;
+mod scale;
 mod verdict;
 
 use alloc::vec::Vec;
@@ -36,6 +37,13 @@ fn run() -> u8 {
         }
         ["--one", name] => one(name),
         ["--role", role @ ..] => roles::play(role),
+        ["--scale", tasks] => match scale::measure(tasks.parse().unwrap_or(1)) {
+            Ok(()) => 0,
+            Err(why) => {
+                eprintln!("qtest: scale: {why}");
+                runner::FAILED
+            }
+        },
         names => runner::run(
             all().filter(|test| names.is_empty() || names.iter().any(|name| test.name.contains(name))),
         ),

@@ -30,6 +30,7 @@ mod progress;
 mod qemu;
 mod rows;
 mod run;
+mod scale;
 mod serial;
 mod setup;
 mod source;
@@ -63,6 +64,8 @@ enum Command {
     Run(run::Options),
     /// Measure what operations and contexts cost, and print the table.
     Bench(bench::Options),
+    /// Measure what a second processor brings: a report, on a host that does other things too.
+    Scale(scale::Options),
     /// Show where the instructions of one bench case go.
     Profile(profile::Options),
     /// Stop at the kernel's first instruction, debugger attached.
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         // Beside the statuses of programs, as `env` and `timeout` do it.
         Command::Run(options) => (run::run(&options), 125),
         Command::Bench(options) => (bench::run(&options), 1),
+        Command::Scale(options) => (scale::run(&options), 1),
         Command::Profile(options) => (profile::run(&options), 1),
         Command::Gdb(options) => (gdb::run(&options), 1),
         Command::Image(options) => (image::run(&options), 1),

@@ -1,5 +1,5 @@
 //! `null`: the smallest daemon. Scheme `null` has two files: `null`, which is empty, and `zero`, which is full of
-//! zeros without end. Both swallow what is written.
+//! zeros without end. Both swallow what is written. `null NAME` serves another scheme.
 //!
 //! It is the template for new daemons: name the files, answer what can be asked of them.
 #![cfg_attr(target_os = "redox", no_std, no_main)]
@@ -7,6 +7,7 @@
 
 use syscall::flag::{MODE_CHR, MODE_DIR, O_CREAT, O_DIRECTORY};
 use uring::scheme::{Answer, Body, Dirent, Dirents, Handler, Open, Request, Scheme};
+use uring::start::env::args;
 use uring::{Errno, eprintln};
 
 uring::main!(run);
@@ -19,7 +20,7 @@ const FILES: [(&str, u64); 2] = [("zero", ZERO), ("null", NULL)];
 
 /// Serves until the system ends.
 fn run() -> u8 {
-    match Scheme::register("null").and_then(|scheme| scheme.run_now(Null)) {
+    match Scheme::register(args().nth(1).unwrap_or("null")).and_then(|scheme| scheme.run_now(Null)) {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("null: cannot serve: {error}");

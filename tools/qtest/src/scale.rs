@@ -1,0 +1,95 @@
+//! `qtest --scale TASKS`: how much so many tasks get done, for `cargo xtask scale`.
+//!
+//! Two kinds of work, one after the other: contexts that compute, and contexts that read from daemons, each with a daemon of
+//! its own. Each prints one line: `scale: WORK count=N ticks=N`, with what was done in between two readings of the clock.
+#![forbid(unsafe_code)]
+
+use crate::guest::Guest;
+use crate::on_ring::{Check, Running, call, start};
+use crate::verdict::{Failed, Verdict};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+use bare::Ring;
+use bare::clock::ticks;
+use core::hint::black_box;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
+use posix::flags::O_RDONLY;
+use posix::open::open;
+use ring_abi::args::Read;
+use ring_abi::layout::Sizes;
+use uring::println;
+
+/// Milliseconds before the first reading, in which tasks spread over processors and records come into use.
+const WARM: u64 = 300;
+/// Milliseconds between the two readings.
+const WINDOW: u64 = 1000;
+/// Rounds of computation that count as one.
+const ROUNDS: u64 = 1000;
+
+/// A task's count: on a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Count(AtomicU64);
+
+/// Measures both kinds of work.
+pub(crate) fn measure(tasks: u64) -> Verdict {
+    let guest = Guest::new("scale");
+    one(&guest, "compute", tasks, |_, count| start(Sizes::SMALLEST, computes(count)))?;
+    one(&guest, "rings", tasks, |index, count| {
+        let name = format!("scale{index}");
+        guest.daemon(&["null", &name])?;
+        let file = open(format!("/scheme/{name}/zero").as_bytes(), O_RDONLY, 0)?;
+        start(Sizes::SMALLEST, reads(file.0, count))
+    })
+}
+
+fn one(
+    guest: &Guest,
+    work: &str,
+    tasks: u64,
+    begin: impl Fn(u64, &'static Count) -> Result<Running, Failed>,
+) -> Verdict {
+    let mut all = Vec::new();
+    for index in 0..tasks {
+        let count: &'static Count = Box::leak(Box::default());
+        all.push((begin(index, count)?, count));
+    }
+    let sum = || all.iter().fold(0_u64, |sum, (_, count)| sum.wrapping_add(count.0.load(Relaxed)));
+    guest.sleep(WARM)?;
+    let (before, began) = (sum(), ticks());
+    guest.sleep(WINDOW)?;
+    let (after, ended) = (sum(), ticks());
+    println!("scale: {work} count={} ticks={}", after.wrapping_sub(before), ended.wrapping_sub(began));
+    for (running, _) in all {
+        running.kill()?;
+        running.end()?;
+    }
+    Ok(())
+}
+
+/// Computes for ever, and counts.
+fn computes(count: &'static Count) -> impl Fn(&Ring) -> Check + Send + Sync + 'static {
+    move |_| {
+        let mut number = 1_u64;
+        loop {
+            for _ in 0..ROUNDS {
+                number = black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+            }
+            count.0.store(count.0.load(Relaxed).wrapping_add(1), Relaxed);
+        }
+    }
+}
+
+/// Reads a byte for ever, each time with a call of its own, and counts.
+fn reads(file: u64, count: &'static Count) -> impl Fn(&Ring) -> Check + Send + Sync + 'static {
+    move |ring| {
+        let byte = [1_u8];
+        let buffer = byte.as_ptr().addr() as u64;
+        loop {
+            call(1, ring, Read { fd: file, buffer, length: 1, offset: 0 }.encode(1), Ok(1))?;
+            count.0.store(count.0.load(Relaxed).wrapping_add(1), Relaxed);
+        }
+    }
+}
