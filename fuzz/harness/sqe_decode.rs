@@ -53,7 +53,7 @@ fn submission(sqe: Sqe, words: [u64; 8]) {
         Nop Probe Timeout CancelTag Poll FutexWait FutexWake Map Unmap Protect SpaceCreate SpaceFork
         Interval TimeoutUpdate TimeoutRemove CancelHandle CancelAll FutexWaitMany
         SpaceWrite ExecCommit ContextCreate ContextRegs ContextStart ContextStop ContextKill ContextWait
-        ContextIdentity Exit TableCreate HandleDup HandleFlags SchemeRegister RingCreate ObtainFd
+        ContextIdentity ContextWeight Exit TableCreate HandleDup HandleFlags SchemeRegister RingCreate ObtainFd
         CallHandler EndWord Seek RegisterFiles RegisterBuffer RegisterGroup ContextAffinity);
     match decoded {
         None => assert!(matches!(opcode.origin(), Origin::Reserved | Origin::KernelOnly), "{opcode:?}"),

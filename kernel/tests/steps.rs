@@ -137,9 +137,13 @@ fn a_program_with_many_contexts_is_replaced() {
 fn a_space_that_is_being_ended_takes_no_further_context() {
     let mut world = world();
     let app = world.program();
+    // Nothing of the crowd comes before the first program has its turn.
+    world.weigh(app, 1);
     let thread = world.thread(app, Sizes::SMALLEST);
     let [space, table] = world.home(thread);
     let make = args::ContextCreate { space, table, entry: 0x1000, stack: 0, argument: 0, sizes_flags: 0 };
+    world.give_cpu(app);
+    world.advance(100_000);
     crowd(&mut world, app, 2000);
     exit(&mut world, app);
     assert_eq!(FIRST.call(&mut world, make.encode(0)), Err(Errno::BUSY));

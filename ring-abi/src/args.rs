@@ -490,6 +490,20 @@ arguments! {
         /// The capability, a handle.
         capability: u64 = 4,
     }
+    /// Sets a context's [weight](crate::context::weight): how much of a processor it gets while others want it too.
+    /// Contexts that it makes from then on have the same. Result: the weight that it had.
+    ///
+    /// Whoever holds a handle may set up to as much as it has itself, so weight can be given and taken but not made;
+    /// for more it takes the identity capability. `EINVAL` if there is no such weight, `EPERM` if it is more than the
+    /// caller may give, `ESRCH` if the context has ended.
+    ContextWeight {
+        /// The context, or [`CURRENT`].
+        context: u64 = 0,
+        /// The weight.
+        weight: u32 = 1,
+        /// The identity capability, a handle; or [`CURRENT`] for none.
+        capability: u64 = 2,
+    }
     /// Limits a context to some processors, which are numbered from zero. One that runs on another one moves as soon as that
     /// enters the kernel. Contexts that it makes are limited like it.
     ///

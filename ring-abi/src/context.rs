@@ -196,3 +196,13 @@ impl End {
         }
     }
 }
+
+/// Weights: how a processor is divided between contexts that want all of it. One of 200 gets twice what one of 100 gets.
+pub mod weight {
+    /// The least.
+    pub const LEAST: u16 = 1;
+    /// What the first context has.
+    pub const DEFAULT: u16 = 100;
+    /// The greatest.
+    pub const MOST: u16 = 1000;
+}

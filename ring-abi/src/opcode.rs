@@ -221,6 +221,8 @@ opcodes! {
     RegisterGroup = 106, Kernel, None;
     /// Reserved for tracing a context.
     Trace = 112, Reserved, None;
+    /// Sets the weight of a context: how much of a processor it gets beside others.
+    ContextWeight = 120, Kernel, None;
     /// Limits a context to some processors.
     ContextAffinity = 121, Kernel, None;
 }

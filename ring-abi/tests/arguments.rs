@@ -136,6 +136,7 @@ golden! {
     ContextWait { context: u64 = 0 }
     ContextAffinity { context: u64 = 0, cpus: u64 = 1 }
     ContextIdentity { context: u64 = 0, pid: u32 = 1, uid: u32 = 2, gid: u32 = 3, capability: u64 = 4 }
+    ContextWeight { context: u64 = 0, weight: u32 = 1, capability: u64 = 2 }
     Exit { code: u32 = 0, flags: u64 = 1 }
     TableCreate { copy: u32 = 0 }
     HandleDup { fd: u64 = 0, table: u64 = 1, target: u64 = 2, flags: u64 = 3 }

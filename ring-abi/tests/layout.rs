@@ -370,6 +370,7 @@ const OPCODES: &[(u8, &str, Origin, Payload)] = {
         (105, "RegisterBuffer", Kernel, None),
         (106, "RegisterGroup", Kernel, None),
         (112, "Trace", Reserved, None),
+        (120, "ContextWeight", Kernel, None),
         (121, "ContextAffinity", Kernel, None),
     ]
 };

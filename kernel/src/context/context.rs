@@ -2,18 +2,20 @@
 //!
 //! Invariants:
 //!
-//! - a context is in the ready queue exactly while its state is `Ready`;
+//! - a context waits for its turn ([`super::cpu`] says where) exactly while its state is `Ready`;
 //! - while it waits in `ring_enter`, `waits` of one of its rings is set, otherwise of none;
 //! - its full registers exist only between a preemption (or fault, or reflected call) and its next turn;
 //! - its record lives as long as it runs or a file leads to it (`refs`).
 #![forbid(unsafe_code)]
 
+use super::share::Share;
 use crate::arch::Regs;
 use crate::base::list::{Link, List};
 use crate::base::name::{Named, Room};
 use crate::base::{ABSENT, NONE};
 use crate::mem::arena::Record;
 use core::cell::Cell;
+use core::num::NonZeroU64;
 use ring_abi::Errno;
 use ring_abi::context::End;
 
@@ -93,32 +95,34 @@ pub struct Context {
     pub marks: Marks,
     /// It is to end; how is in `end` already.
     pub fate: Cell<Fate>,
-    /// The processor in whose queue it is, or was last.
+    /// The processor in whose queue it is, or was last; its share's time is one of that queue.
     pub cpu: Cell<u8>,
     /// The processors that it may run on, as bits; all of them unless it is marked as limited.
     pub cpus: Cell<u16>,
-    /// What is left of a `ring_enter` that ran out of budget: its flags, or `None` if nothing is.
-    pub unfinished: Cell<Option<Unfinished>>,
-    /// Place in the ready queue.
-    pub link: Link,
+    /// How it ended.
+    pub end: Cell<End>,
+    /// Position of its wait's deadline in the timer heap, or `NONE`.
+    pub timer: Cell<u32>,
     /// Its address space.
     pub space: Cell<u32>,
     /// Its handle table.
     pub table: Cell<u32>,
     /// Process id that is stamped on its requests.
     pub pid: Cell<u32>,
-    /// User and group that are stamped on its requests: uid | gid << 32.
-    pub owner: Cell<u64>,
-    /// Place in the list of its address space's contexts.
-    pub of_space: Link,
-    /// Position of its wait's deadline in the timer heap, or `NONE`.
-    pub timer: Cell<u32>,
     /// Files that lead to it, plus one while it lives.
     pub refs: Cell<u32>,
+    /// User and group that are stamped on its requests: uid | gid << 32.
+    pub owner: Cell<u64>,
+    /// Place in a run queue.
+    pub link: Link,
+    /// Its share of the processor.
+    pub share: Cell<Share>,
+    /// What is left of a `ring_enter` that ran out of budget: its flags, or `None` if nothing is.
+    pub unfinished: Cell<Option<Unfinished>>,
+    /// Place in the list of its address space's contexts.
+    pub of_space: Link,
     /// Operations that wait for its end.
     pub watchers: List,
-    /// How it ended.
-    pub end: Cell<End>,
     /// Address of the word that is zeroed and woken when it ends, or zero.
     pub end_word: Cell<u64>,
 }
@@ -134,8 +138,8 @@ pub struct Unfinished {
     pub to_submit: u32,
     /// Completions to wait for.
     pub min_complete: u32,
-    /// When the wait ends.
-    pub deadline: u64,
+    /// When the wait ends; never zero, so that none of it left is no bytes more.
+    pub deadline: NonZeroU64,
 }
 
 impl Default for Context {
@@ -149,6 +153,7 @@ impl Default for Context {
             cpus: Cell::new(ANY),
             unfinished: Cell::new(None),
             link: Link::default(),
+            share: Cell::default(),
             space: Cell::new(NONE),
             table: Cell::new(NONE),
             pid: Cell::new(0),
@@ -162,6 +167,9 @@ impl Default for Context {
         }
     }
 }
+
+// There may be 100,000 of them.
+const _: () = assert!(size_of::<Context>() <= 224);
 
 impl Named for Context {
     const ROOM: Room = Room::Near(0);

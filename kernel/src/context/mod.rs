@@ -3,6 +3,7 @@
 //! - [`context`]: a thread of control: kept registers, rings, address space, handle table.
 //! - [`handles`]: numbers that a program uses for what it may reach; [`file`]: what they lead to.
 //! - [`cpu`]: one processor: who runs on it and who is ready.
+//! - [`share`]: how much of a processor is a context's; [`queue`]: who is next by that.
 //! - [`timers`]: deadlines, soonest first.
 #![forbid(unsafe_code)]
 
@@ -11,4 +12,6 @@ pub mod context;
 pub mod cpu;
 pub mod file;
 pub mod handles;
+pub mod queue;
+pub mod share;
 pub mod timers;

@@ -5,7 +5,8 @@ use super::kernel::Kernel;
 use crate::base::NONE;
 use crate::base::budget::STEP;
 use crate::base::list::Chain;
-use crate::context::context::{Fate, State as Run};
+use crate::context::context::{Context, Fate, State as Run};
+use crate::context::cpu::Cpu;
 use crate::op::channel::{self, Key};
 use crate::op::incoming;
 use crate::op::inflight::Wait;
@@ -232,9 +233,11 @@ fn places(s: &State) -> Result<(), String> {
     Ok(())
 }
 
-/// Contexts: those that are ready are in the queue, each once.
+/// Contexts: those that are ready wait for their turn, each in one place, and whoever runs is paid for by somebody whose
+/// time is one of that processor's queue.
 fn contexts(s: &State) -> Result<(), String> {
     let mut running = HashSet::new();
+    let mut queued = 0_usize;
     for (number, cpu) in s.cpus.iter().enumerate() {
         let current = cpu.current.get();
         if current != NONE && (s.contexts.at(current).state.get() != Run::Active || !running.insert(current))
@@ -245,26 +248,38 @@ fn contexts(s: &State) -> Result<(), String> {
             ));
         }
         let mut seen = HashSet::new();
-        let mut at = cpu.ready.first();
-        while at != NONE {
+        let held = s.contexts.get(cpu.held.get()).map(|_| cpu.held.get());
+        for at in cpu.queue.audit(&ByTurn(&s.contexts))?.into_iter().chain(held) {
             let is_here = usize::from(s.contexts.at(at).cpu.get()) == number;
             let may_be_here = s.contexts.at(at).cpus.get() & bit(number) != 0;
             if s.contexts.at(at).state.get() != Run::Ready || !seen.insert(at) || !is_here || !may_be_here {
-                return Err(format!(
-                    "context {at} is in the ready queue: {:?}",
-                    s.contexts.at(at).state.get()
-                ));
+                return Err(format!("context {at} waits for its turn: {:?}", s.contexts.at(at).state.get()));
             }
-            at = ByTurn(&s.contexts).link(at).next();
         }
+        queued = queued.wrapping_add(seen.len());
+        pays(s, number, cpu)?;
     }
     marks(s, &running)?;
     if s.step.handoff() != NONE {
         return Err(format!("context {} was woken and forgotten", s.step.handoff()));
     }
     let ready = s.contexts.names().filter(|&id| s.contexts.at(id).state.get() == Run::Ready).count();
-    let queued: usize = s.cpus.iter().map(|cpu| length(s, cpu.ready.first())).sum();
     if ready == queued { Ok(()) } else { Err(format!("{ready} contexts are ready, {queued} are in queues")) }
+}
+
+/// Who pays for a processor lives, is not in a queue, and pays for no other one; somebody does exactly while somebody runs.
+fn pays(s: &State, number: usize, cpu: &Cpu) -> Result<(), String> {
+    let id = cpu.payer.get();
+    let payer = s.contexts.get(id);
+    let is_queued = |payer: &Context| payer.state.get() == Run::Ready && cpu.held.get() != id;
+    if payer.is_some_and(|payer| !payer.lives() || is_queued(payer) || usize::from(payer.cpu.get()) != number)
+    {
+        return Err(format!("context {id} pays for processor {number}: {payer:?}"));
+    }
+    if (cpu.current.get() == NONE) != payer.is_none() {
+        return Err(format!("{} runs on processor {number} and {id} pays", cpu.current.get()));
+    }
+    Ok(())
 }
 
 /// Marks of contexts that are to end: they run on a processor that was summoned for it.
@@ -277,14 +292,4 @@ fn marks(s: &State, running: &HashSet<u32>) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn length(s: &State, first: u32) -> usize {
-    let mut number = 0_usize;
-    let mut at = first;
-    while at != NONE {
-        number = number.wrapping_add(1);
-        at = ByTurn(&s.contexts).link(at).next();
-    }
-    number
 }

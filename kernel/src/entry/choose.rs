@@ -1,29 +1,27 @@
 //! Who runs next.
 //!
 //! A context that was woken by the one that now waits runs at once, on the slice that is left
-//! (direct handoff); everybody else waits in a queue, first come first served. The timer is set only while
-//! there is somebody to give a turn to or a deadline to meet.
+//! (direct handoff); everybody else waits in a queue, in which who has used least is first (`super::turns`). The timer is
+//! set only while there is somebody to give a turn to or a deadline to meet.
 #![forbid(unsafe_code)]
 
 use super::enter::{Then, Wait};
 use super::event::Resume;
+use super::turns::{self, DONATIONS};
 use crate::base::budget::{Budget, ENTRY};
 use crate::base::{NONE, is_none};
-use crate::context::context::State as Run;
+use crate::context::context::{State as Run, Unfinished};
 use crate::context::cpu::{Cpu, SLICE};
-use crate::op::state::{ByTurn, State};
+use crate::op::state::State;
 use crate::op::stats::count;
 use crate::op::turns::bit;
 use crate::op::{death, graph, work};
 use core::hint::cold_path;
 
-/// Handoffs in a row before the run queue is looked at.
-const DONATIONS: u32 = 64;
-
 /// Whether a context may be handed the processor: nobody in the queue has waited too long for it. Counts it if so.
 #[inline(always)]
 pub fn may_hand_over(cpu: &Cpu) -> bool {
-    if cpu.ready.is_empty() {
+    if cpu.queue.is_empty() {
         return true;
     }
     cold_path();
@@ -40,51 +38,72 @@ pub fn hand_over(cpu: &Cpu, next: u32) {
 
 /// The general road after a `ring_enter`.
 pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then) -> Resume {
-    match then {
-        Then::Go(value) if s.halt.get().is_none() => {
-            if s.contexts.at(current).marks.stop() {
-                s.contexts.at(current).regs.set_result(value);
-                cpu.current.set(NONE);
-                s.stand_still(current, s.contexts.at(current));
-                return next(s, cpu, &s.memory.budget);
-            }
-            if !s.may_run_here(s.contexts.at(current)) {
-                s.contexts.at(current).regs.set_result(value);
-                cpu.current.set(NONE);
-                move_on(s, current);
-                return next(s, cpu, &s.memory.budget);
-            }
+    let context = s.contexts.at(current);
+    if let Then::Go(value) = then
+        && s.halt.get().is_none()
+    {
+        if !context.marks.stop() && s.may_run_here(context) {
+            turns::pay_oneself(s, cpu, current);
+            queue_held(s, cpu);
             queue_handoff(s);
             set_timer(s, cpu);
             if s.reload.replace(false) {
-                s.contexts.at(current).regs.set_result(value);
+                context.regs.set_result(value);
                 return Resume::Context(current);
             }
             return Resume::Same(value);
         }
-        Then::Go(_) | Then::Wait | Then::Gone => {}
-        Then::Later => {
-            let context = s.contexts.at(current);
-            context.state.set(Run::Ready);
-            s.make_ready(current);
-        }
+        context.regs.set_result(value);
+        cpu.current.set(NONE);
+        stay_away(s, current);
     }
     cpu.current.set(NONE);
-    next(s, cpu, &s.memory.budget)
+    s.settle(cpu);
+    let gives = leave(s, cpu, current, then);
+    next(s, cpu, &s.memory.budget, gives)
+}
+
+/// A context does not run on. Whether it gives what is left of its slice to whom it has woken.
+fn leave(s: &State, cpu: &Cpu, id: u32, then: Then) -> bool {
+    let context = s.contexts.at(id);
+    match then {
+        Then::Wait => turns::waits_for_answers(s, context),
+        Then::Later => {
+            context.state.set(Run::Ready);
+            if s.may_run_here(context) {
+                s.queue(cpu, id);
+            } else {
+                s.make_ready(id);
+            }
+            false
+        }
+        Then::Go(_) | Then::Gone => false,
+    }
 }
 
 /// Takes the running context off its processor; its full registers were saved in the spare block.
-/// It stays first in line: only the end of its slice sends it to the end.
+/// It stays first in line: only the end of its slice, or somebody who deserves it more, sends it into the queue.
 #[inline(always)]
 pub fn pause(s: &State, cpu: &Cpu) {
     let id = cpu.current.replace(NONE);
     let context = s.contexts.at(id);
     context.regs.attach(cpu.spare.replace(NONE));
-    if !s.may_run_here(context) {
-        return move_on(s, id);
-    }
     context.state.set(Run::Ready);
-    s.put_first(cpu, id);
+    if s.memory.machine.cpus() > 1 || !is_none(cpu.held.get()) {
+        return hold_instead(s, cpu, id);
+    }
+    cpu.held.set(id);
+}
+
+/// A context that would go on does not, since it is to stop or may not run here any more.
+#[cold]
+fn stay_away(s: &State, id: u32) {
+    let context = s.contexts.at(id);
+    if context.marks.stop() {
+        s.stand_still(id, context);
+    } else {
+        move_on(s, id);
+    }
 }
 
 /// A context that may not run here any more takes its turn elsewhere.
@@ -94,14 +113,36 @@ fn move_on(s: &State, id: u32) {
     s.make_ready(id);
 }
 
-/// Sees to what a context needs that is handed the processor from one that was preempted: a spare block for its own
-/// preemption, and the end of the slice. `false`: there is no block.
+/// The same where its time may be another processor's, or where somebody is first in line who was interrupted before.
+#[cold]
+#[inline(never)]
+fn hold_instead(s: &State, cpu: &Cpu, id: u32) {
+    queue_held(s, cpu);
+    s.hold(cpu, id);
+}
+
+/// Whoever was interrupted and is first in line takes its turn like others. What was used so far is paid.
+fn queue_held(s: &State, cpu: &Cpu) {
+    let held = cpu.held.replace(NONE);
+    if !is_none(held) {
+        s.settle(cpu);
+        s.queue(cpu, held);
+        cpu.woken.set(true);
+    }
+}
+
+/// Sees to what a context needs that is handed the processor by an interrupt: a spare block for its own preemption, somebody
+/// who pays, and the end of the slice. `false`: there is no block.
 #[inline(always)]
 pub fn is_prepared(s: &State, cpu: &Cpu) -> bool {
     if is_none(cpu.spare.get()) && !refill_spare(s, cpu) {
         return false;
     }
-    if !cpu.ready.is_empty() {
+    if is_none(cpu.payer.get()) {
+        cpu.since.set(s.memory.machine.now());
+        turns::pay(s, cpu, s.step.handoff());
+    }
+    if cpu.has_ready() {
         start_slice(s, cpu);
     }
     true
@@ -116,23 +157,30 @@ fn queue_handoff(s: &State) {
 }
 
 /// Chooses somebody to run; does a slice of pending work on the way.
-pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
+/// `gives` is as [`turns::arrange`] has it.
+pub fn next(s: &State, cpu: &Cpu, budget: &Budget, gives: bool) -> Resume {
     if let Some(status) = s.halt.get() {
+        cpu.payer.set(NONE);
         return Resume::Halt(status);
     }
     if cpu.spare.get() == NONE && !refill_spare(s, cpu) {
         // Without memory for a preemption nobody may enter user mode: end who asked last, and try again.
         death::no_memory(s);
+        cpu.payer.set(NONE);
         return Resume::Again;
     }
-    if cpu.donated.replace(0) >= DONATIONS {
-        queue_handoff(s);
+    let held = cpu.held.get();
+    if !is_none(held) && !s.may_run_here(s.contexts.at(held)) {
+        s.take_out(held);
+        s.make_ready(held);
     }
+    turns::arrange(s, cpu, gives);
     let worked = work::slice(s, budget);
-    loop {
-        let handed = s.step.take_handoff();
-        let id = if handed != NONE { Some(handed) } else { cpu.ready.pop_front(&ByTurn(&s.contexts)) };
-        let Some(id) = id.or_else(|| steal(s)) else { break };
+    if worked {
+        queue_handoff(s);
+        cpu.since.set(s.memory.machine.now());
+    }
+    while let Some(id) = turns::take_first(s, cpu).or_else(|| steal(s, cpu)) {
         let context = s.contexts.at(id);
         if !s.may_run_here(context) {
             move_on(s, id);
@@ -143,9 +191,7 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
                 s.end_doomed(id, context);
                 continue;
             }
-            s.put_first(cpu, id);
-            set_timer(s, cpu);
-            return Resume::Again;
+            return again(s, cpu, id);
         }
         if context.marks.stop() {
             s.stand_still(id, context);
@@ -156,9 +202,7 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget) -> Resume {
         };
         if !budget.has(crate::base::budget::STEP / 2) || !budget.spend(ENTRY) {
             context.unfinished.set(Some(left));
-            s.put_first(cpu, id);
-            set_timer(s, cpu);
-            return Resume::Again;
+            return again(s, cpu, id);
         }
         if let Some(resume) = go_on(s, cpu, id, left) {
             return resume;
@@ -184,10 +228,17 @@ fn rest(s: &State, cpu: &Cpu, worked: bool) -> Resume {
     Resume::Idle
 }
 
+/// The budget does not suffice for what a context is to do before it runs: that is first in the next step.
+fn again(s: &State, cpu: &Cpu, id: u32) -> Resume {
+    s.hold(cpu, id);
+    cpu.payer.set(NONE);
+    set_timer(s, cpu);
+    Resume::Again
+}
+
 /// Takes a context out of another processor's queue.
-fn steal(s: &State) -> Option<u32> {
-    let id = if s.memory.machine.cpus() > 1 { s.steal() } else { NONE };
-    (id != NONE).then_some(id)
+fn steal(s: &State, cpu: &Cpu) -> Option<u32> {
+    if s.memory.machine.cpus() > 1 { s.steal(cpu) } else { None }
 }
 
 /// Whether this processor is the one that goes on with work while it has nobody to run: one is enough.
@@ -202,45 +253,48 @@ fn may_work(s: &State) -> bool {
 }
 
 /// Goes on with a `ring_enter` that ran out of budget.
-fn go_on(s: &State, cpu: &Cpu, id: u32, left: crate::context::context::Unfinished) -> Option<Resume> {
+fn go_on(s: &State, cpu: &Cpu, id: u32, left: Unfinished) -> Option<Resume> {
+    turns::pay(s, cpu, id);
     cpu.current.set(id);
     let context = s.contexts.at(id);
     context.state.set(Run::Active);
     let then = Wait {
         min_complete: u64::from(left.min_complete),
         flags: u64::from(left.flags),
-        deadline: left.deadline,
+        deadline: left.deadline.get(),
     };
-    match super::enter::long(s, s.rings.at(left.ring), u64::from(left.to_submit), then) {
-        Then::Go(value) if context.state.get() == Run::Active => {
-            context.regs.set_result(value);
-            if context.marks.stop() {
-                s.stand_still(id, context);
-            } else if s.may_run_here(context) {
-                queue_handoff(s);
-                return Some(run(s, cpu, id));
-            } else {
-                move_on(s, id);
-            }
+    let then = super::enter::long(s, s.rings.at(left.ring), u64::from(left.to_submit), then);
+    if let Then::Go(value) = then
+        && context.state.get() == Run::Active
+    {
+        context.regs.set_result(value);
+        if !context.marks.stop() && s.may_run_here(context) {
+            return Some(run(s, cpu, id));
         }
-        Then::Later => {
-            context.state.set(Run::Ready);
-            s.make_ready(id);
-        }
-        Then::Go(_) | Then::Wait | Then::Gone => {}
+        cpu.current.set(NONE);
+        stay_away(s, id);
     }
     cpu.current.set(NONE);
+    s.settle(cpu);
+    let gives = leave(s, cpu, id, then);
+    turns::arrange(s, cpu, gives);
     None
 }
 
-/// Runs a context: a fresh slice, and the timer if somebody else waits.
+/// Runs a context, on its own time unless it was given some.
 fn run(s: &State, cpu: &Cpu, id: u32) -> Resume {
     queue_handoff(s);
+    let begins = turns::pay(s, cpu, id);
+    let context = s.contexts.at(id);
     cpu.current.set(id);
-    s.contexts.at(id).state.set(Run::Active);
+    context.state.set(Run::Active);
     count(&s.stats.switches);
     set_timer(s, cpu);
     s.invite(cpu);
+    if begins && turns::serves(s, context) {
+        // Whom it answers runs on its own time: its next step is not a brief handoff.
+        s.look_next(cpu);
+    }
     Resume::Context(id)
 }
 
@@ -252,12 +306,8 @@ fn set_timer(s: &State, cpu: &Cpu) {
     if s.memory.machine.cpus() > 1 && s.others_look_before(wanted) {
         wanted = u64::MAX;
     }
-    if !cpu.ready.is_empty() || !s.work_is_done() {
-        let now = s.memory.machine.now();
-        if cpu.slice_end.get() <= now {
-            cpu.slice_end.set(now.wrapping_add(SLICE));
-        }
-        wanted = wanted.min(cpu.slice_end.get());
+    if cpu.has_ready() || !s.work_is_done() {
+        wanted = wanted.min(turns::slice_end(s, cpu));
     }
     if cpu.timer.replace(wanted) != wanted {
         s.memory.machine.set_timer(wanted);

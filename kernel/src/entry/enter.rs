@@ -22,6 +22,7 @@ use crate::op::stats::count;
 use crate::op::{dispatch, forward, futex, nop, read, reply, tracer};
 use crate::ring::duplex::{NEXT, ODD, Ring};
 use core::hint::cold_path;
+use core::num::NonZeroU64;
 use ring_abi::enter::Control;
 use ring_abi::ring::{self, Entry, PushError};
 use ring_abi::sqe::{Head, Words};
@@ -322,7 +323,7 @@ fn stop(s: &State, ring: &Ring, taken: Taken, to_submit: u64, then: Wait) -> The
         flags: then.flags as u8,
         to_submit: to_submit.saturating_sub(u64::from(taken)) as u32,
         min_complete: then.min_complete as u32,
-        deadline: then.deadline,
+        deadline: NonZeroU64::new(then.deadline).unwrap_or(NonZeroU64::MIN),
     }));
     Then::Later
 }

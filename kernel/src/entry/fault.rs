@@ -16,7 +16,7 @@ const PAGE_FAULT: u8 = 14;
 
 /// An exception in user mode: the context dies alone, with a line on the console.
 pub fn fault(s: &State, cpu: &Cpu, fault: Fault) {
-    let id = cpu.ready.first();
+    let id = cpu.held.get();
     if id == NONE {
         crate::bug!("fault {fault:?} while nobody ran");
     }
@@ -45,7 +45,7 @@ pub fn fault(s: &State, cpu: &Cpu, fault: Fault) {
 
 /// A system call that is not `ring_enter`: goes to the handler that the address space named.
 pub fn call(s: &State, cpu: &Cpu) {
-    let id = cpu.ready.first();
+    let id = cpu.held.get();
     if id == NONE {
         crate::bug!("a system call while nobody ran");
     }

@@ -1,15 +1,15 @@
-//! Interrupts: the timer, and devices' lines.
+//! Interrupts: the timer, and devices' lines. That a slice has ended is seen where it is chosen who goes on.
 #![forbid(unsafe_code)]
 
 use crate::base::budget::{Budget, ENTRY};
 use crate::base::trace::What;
 use crate::context::cpu::Cpu;
 use crate::context::timers::CONTEXT;
-use crate::op::state::{ByTurn, State};
+use crate::op::state::State;
 use crate::op::{irq, timeout};
 use ring_abi::Errno;
 
-/// The timer: deadlines that have come, and the end of a slice.
+/// The timer: deadlines that have come.
 pub fn timer(s: &State, cpu: &Cpu, budget: &Budget) {
     cpu.timer.set(u64::MAX);
     s.step.rearm();
@@ -22,12 +22,6 @@ pub fn timer(s: &State, cpu: &Cpu, budget: &Budget) {
             }
         } else {
             timeout::expired(s, item);
-        }
-    }
-    if cpu.slice_end.get() <= now {
-        // The one that ran is first in line (`choose::pause`): it goes to the end.
-        if let Some(id) = cpu.ready.pop_front(&ByTurn(&s.contexts)) {
-            cpu.ready.push_back(&ByTurn(&s.contexts), id);
         }
     }
 }

@@ -200,7 +200,10 @@ impl Kernel {
             choose::pause(s, cpu);
         }
         super::interrupt::line(s, line);
-        if s.step.is_handed_briefly() && choose::may_hand_over(cpu) && choose::is_prepared(s, cpu) {
+        // Whoever was interrupted waits where no other processor would find it.
+        let may_wait = !W::MANY || is_none(cpu.held.get());
+        if may_wait && s.step.is_handed_briefly() && choose::may_hand_over(cpu) && choose::is_prepared(s, cpu)
+        {
             s.memory.budget.refill();
             let next = s.step.take_handoff();
             count(&s.stats.switches);
@@ -217,7 +220,8 @@ impl Kernel {
     fn interrupted(&self, cpu: &Cpu) -> Resume {
         let s = &self.state;
         s.step.measure(&s.memory.machine);
-        let resume = choose::next(s, cpu, &s.memory.budget);
+        s.settle(cpu);
+        let resume = choose::next(s, cpu, &s.memory.budget, false);
         self.end(3);
         resume
     }
@@ -259,7 +263,8 @@ impl Kernel {
         if is_summoned && !is_gone {
             summon::stop_now(s, current);
         }
-        let resume = choose::next(s, cpu, &s.memory.budget);
+        s.settle(cpu);
+        let resume = choose::next(s, cpu, &s.memory.budget, false);
         self.end(kind);
         resume
     }
@@ -283,6 +288,9 @@ impl Kernel {
             s.several.worker.set(None);
         }
         s.memory.collect();
+        if s.this_cpu().looks.replace(false) {
+            s.step.rearm();
+        }
         let block = s.this_cpu().lent.replace(NONE);
         if block != NONE {
             s.blocks.give(block);

@@ -4,7 +4,7 @@
 //! - [`event`]: what can enter the kernel, and what a step can answer.
 //! - [`enter`]: a ring was entered: replies, submissions, the wait.
 //! - [`interrupt`], [`fault`]: the other events.
-//! - [`choose`]: who runs next.
+//! - [`choose`]: who runs next; [`turns`]: whose turn that is, and who pays.
 //! - [`machine`]: what the entry stubs call.
 #![forbid(unsafe_code)]
 
@@ -18,3 +18,4 @@ pub mod interrupt;
 pub mod kernel;
 #[cfg(target_os = "none")]
 pub mod machine;
+pub mod turns;

@@ -12,6 +12,7 @@ use crate::base::trace::What;
 use crate::context::context::{ANY, Context, Fate, State as Run};
 use crate::context::file::Kind;
 use crate::context::handles::Place;
+use crate::context::share::Share;
 use crate::mem::user;
 use crate::mem::wired::Making;
 use crate::ring::place;
@@ -119,6 +120,10 @@ impl Fresh {
 
         set_up(s, self.id, self.ring, self.space, self.table);
         let context = s.contexts.at(self.id);
+        // With what its maker owes: otherwise a program would get more by making ever new contexts.
+        s.settle(s.home(asker));
+        context.share.set(asker.share.get().lifted(0));
+        context.cpu.set(asker.cpu.get());
         context.pid.set(asker.pid.get());
         context.owner.set(asker.owner.get());
         context.limit(asker.cpus.get());
@@ -171,6 +176,7 @@ pub fn set_up(s: &State, id: u32, ring_id: u32, space: u32, table: u32) {
     context.limit(ANY);
     context.fate.set(Fate::None);
     context.unfinished.set(None);
+    context.share.set(Share::default());
     context.set_rings(ring_id);
     context.space.set(space);
     context.table.set(table);
@@ -278,11 +284,7 @@ pub fn stop(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     match context.state.get() {
         Run::Stopped => return Err(Errno::INVAL),
         Run::Ready => {
-            if s.step.handoff() == id {
-                s.step.take_handoff();
-            } else {
-                s.take_out(id);
-            }
+            s.take_out(id);
             s.stand_still(id, context);
         }
         _ => {

@@ -44,7 +44,6 @@ impl State {
         let fate = context.fate.replace(Fate::None);
         self.note(What::Ended, [u64::from(id), end.to_raw()]);
         match context.state.get() {
-            Run::Ready if self.step.handoff() == id => _ = self.step.take_handoff(),
             Run::Ready => self.take_out(id),
             Run::Active => {
                 if let Some(ring) = self.waits_in(context) {
@@ -57,6 +56,7 @@ impl State {
         if context.timer.get() != NONE {
             self.timers.remove(self, id | CONTEXT);
         }
+        self.forget_payer(id);
         context.unfinished.set(None);
         context.end.set(end);
         context.state.set(Run::Ending);
@@ -214,9 +214,9 @@ impl State {
 /// Nobody may enter user mode because there is no memory for a preemption: ends the context that is first
 /// in line, which gives memory back.
 pub fn no_memory(s: &State) {
-    let first = s.this_cpu().ready.first();
-    let id = if first == NONE { s.step.handoff() } else { first };
-    if id != NONE {
+    let cpu = s.this_cpu();
+    let line = [cpu.held.get(), cpu.queue.peek(), s.step.handoff()];
+    if let Some(id) = line.into_iter().find(|&id| id != NONE) {
         s.note(What::OutOfMemory, [u64::from(id), 0]);
         count(&s.stats.killed);
         s.end_context(id, End::Ended(Reason::OutOfMemory));

@@ -135,6 +135,7 @@ fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpR
         Opcode::ContextWait => context::wait(cx, entry),
         Opcode::ContextAffinity => affinity::limit(cx, entry),
         Opcode::ContextIdentity => context::identity(cx, entry),
+        Opcode::ContextWeight => super::weight::weigh(cx, entry),
         Opcode::Exit => context::exit(cx, entry),
         Opcode::EndWord => context::end_word(cx, entry),
         Opcode::CallHandler => context::call_handler(cx, entry),

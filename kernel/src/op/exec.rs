@@ -77,7 +77,7 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     cx.context.regs.start(&start);
     if taken.rest.run(s, cx.table(), taken.ring, cx.budget) {
         cx.context.state.set(Run::Ready);
-        s.put_first(s.this_cpu(), cx.context_id);
+        s.hold(s.this_cpu(), cx.context_id);
     } else {
         wait(cx, taken.ring, &taken.rest);
     }

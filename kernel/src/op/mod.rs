@@ -68,5 +68,6 @@ pub mod timeout;
 pub mod tracer;
 pub mod turns;
 pub mod walk;
+pub mod weight;
 pub mod word;
 pub mod work;

@@ -174,7 +174,7 @@ macro_rules! chains {
 }
 
 chains! {
-    /// Contexts in a ready queue.
+    /// Contexts in a run queue.
     ByTurn: Context, link;
     /// Contexts of an address space.
     BySpace: Context, of_space;

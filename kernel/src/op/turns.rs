@@ -1,4 +1,4 @@
-//! Where contexts wait for their turn: each processor has a queue, first come first served.
+//! Where contexts wait for their turn: each processor has a queue, in which who has used least is first.
 //!
 //! A context that becomes ready goes to a processor that sleeps: to the one that it waited at last before all others, and that
 //! one is poked. If nobody sleeps it waits here. A processor that has nobody left looks into the queues of others before it
@@ -6,14 +6,18 @@
 #![forbid(unsafe_code)]
 
 use super::state::{ByTurn, State};
-use crate::base::list::{Chain as _, List};
+use crate::base::list::List;
 use crate::base::{NONE, is_none};
 use crate::context::context::{Context, State as Run};
 use crate::context::cpu::Cpu;
+use crate::context::queue::{self, Turns};
+use crate::context::share::Time;
 use crate::mem::shoot::cpus_of;
 use core::cell::Cell;
+use core::ptr;
 
-/// So many contexts of a queue are looked at for one that another processor may run.
+/// So many contexts of a queue are looked at for one that another processor may run: who is limited to others is passed
+/// over, but not for ever.
 const FEW: usize = 8;
 
 /// What the processors do, if there are several.
@@ -40,20 +44,30 @@ pub fn bit(cpu: usize) -> u16 {
     1_u16.wrapping_shl(cpu as u32)
 }
 
+impl Turns for ByTurn<'_> {
+    fn time(&self, node: u32) -> Time {
+        self.0.at(node).share.get().time()
+    }
+}
+
 impl State {
-    /// Puts a context whose state is `Ready` at the end of a queue.
+    /// Lets a context whose state is `Ready` wait for its turn: it was woken, or it is new.
+    #[cold]
+    #[inline(never)]
     pub fn make_ready(&self, id: u32) {
         self.step.rearm();
-        if self.memory.machine.cpus() > 1 {
-            return self.make_ready_somewhere(id);
+        let cpu = if self.memory.machine.cpus() > 1 { self.choose_queue(id) } else { self.this_cpu() };
+        if cpu.payer.get() == id {
+            self.settle(cpu);
         }
-        self.this_cpu().ready.push_back(&ByTurn(&self.contexts), id);
+        self.queue(cpu, id);
+        cpu.woken.set(true);
     }
 
-    #[cold]
-    fn make_ready_somewhere(&self, id: u32) {
-        let context = self.contexts.at(id);
+    /// The processor on which a context that becomes ready is to wait. If it sleeps it is poked.
+    fn choose_queue(&self, id: u32) -> &Cpu {
         let here = self.cpu.get();
+        let context = self.contexts.at(id);
         let last = usize::from(context.cpu.get());
         let allowed = context.cpus.get();
         let sleeping = self.several.sleeping.get() & allowed;
@@ -68,11 +82,138 @@ impl State {
         } else {
             allowed.trailing_zeros() as usize
         };
-        let Some(cpu) = self.cpus.get(target) else { crate::bug!("no such cpu") };
-        context.cpu.set(target as u8);
-        cpu.ready.push_back(&ByTurn(&self.contexts), id);
         if target != here {
             self.poke(target);
+        }
+        match self.cpus.get(target) {
+            Some(cpu) => cpu,
+            None => crate::bug!("no such cpu"),
+        }
+    }
+
+    /// Puts a context whose state is `Ready` into a queue. It pays for nothing meanwhile.
+    pub fn queue(&self, cpu: &Cpu, id: u32) {
+        if cpu.payer.get() == id {
+            self.pay_no_more(cpu);
+        }
+        self.admit(cpu, id);
+        cpu.queue.push(&ByTurn(&self.contexts), id);
+    }
+
+    /// Sees to it that the time of a context, which is in no queue, is one that may be in a processor's.
+    pub fn admit(&self, cpu: &Cpu, id: u32) {
+        let context = self.contexts.at(id);
+        if self.memory.machine.cpus() > 1 && !ptr::eq(self.home(context), cpu) {
+            return self.move_here(cpu, id);
+        }
+        let share = context.share.get();
+        context.share.set(share.at(cpu.queue.admit(share.time())));
+    }
+
+    /// The same for one whose time is another processor's: its distance from the time of the queue stays. Whoever it pays
+    /// for there pays from now on, and so comes to that processor with its time as well.
+    #[cold]
+    fn move_here(&self, cpu: &Cpu, id: u32) {
+        let (mut to, mut id) = (cpu, id);
+        // Each round sets a processor right for good.
+        for _ in &self.cpus {
+            let context = self.contexts.at(id);
+            let from = self.home(context);
+            if ptr::eq(from, to) {
+                return;
+            }
+            let pays = from.payer.get() == id;
+            if pays {
+                self.settle(from);
+            }
+            let share = context.share.get();
+            context.share.set(share.at(queue::carry(share.time(), &from.queue, &to.queue)));
+            context.cpu.set(self.number(to));
+            if !pays {
+                return;
+            }
+            let heir = from.current.get();
+            from.payer.set(heir);
+            if is_none(heir) {
+                return;
+            }
+            (to, id) = (from, heir);
+        }
+    }
+
+    /// The processor in whose queue a context is, or was last, or for which it pays.
+    pub fn home(&self, context: &Context) -> &Cpu {
+        match self.cpus.get(usize::from(context.cpu.get())) {
+            Some(cpu) => cpu,
+            None => crate::bug!("no such cpu"),
+        }
+    }
+
+    fn number(&self, cpu: &Cpu) -> u8 {
+        self.cpus.iter().position(|other| ptr::eq(other, cpu)).unwrap_or(0) as u8
+    }
+
+    /// Lets a context whose state is `Ready` go on before all others, if nobody else is to.
+    pub fn hold(&self, cpu: &Cpu, id: u32) {
+        if is_none(cpu.held.get()) {
+            self.admit(cpu, id);
+            cpu.held.set(id);
+        } else {
+            self.queue(cpu, id);
+        }
+    }
+
+    /// Takes a context whose state is `Ready` out of where it waits for its turn.
+    pub fn take_out(&self, id: u32) {
+        let cpu = self.home(self.contexts.at(id));
+        if self.step.handoff() == id {
+            self.step.take_handoff();
+        } else if cpu.held.get() == id {
+            cpu.held.set(NONE);
+        } else {
+            cpu.queue.remove(&ByTurn(&self.contexts), id);
+        }
+    }
+
+    /// A context ends, and so pays for nobody.
+    pub fn forget_payer(&self, id: u32) {
+        let cpu = self.home(self.contexts.at(id));
+        if cpu.payer.get() == id {
+            self.settle(cpu);
+            self.pay_no_more(cpu);
+        }
+    }
+
+    /// Who pays for a processor does so no more. Whoever runs on another one pays from now on; who runs on this one is seen to
+    /// when the step ends.
+    fn pay_no_more(&self, cpu: &Cpu) {
+        cpu.payer.set(NONE);
+        let heir = cpu.current.get();
+        if !is_none(heir) && !ptr::eq(cpu, self.this_cpu()) {
+            self.admit(cpu, heir);
+            cpu.payer.set(heir);
+        }
+    }
+
+    /// Charges the payer of a processor with the time that nobody has paid for yet. It is not in a queue.
+    #[inline(never)]
+    pub fn settle(&self, cpu: &Cpu) {
+        let now = self.memory.machine.now();
+        // Processors' clocks may differ a little.
+        let used = now.saturating_sub(cpu.since.get());
+        cpu.since.set(now);
+        let Some(payer) = self.contexts.get(cpu.payer.get()) else { return };
+        let share = payer.share.get().charged(used);
+        payer.share.set(share);
+        cpu.queue.advance(&ByTurn(&self.contexts), share.time());
+    }
+
+    /// At the end of the next step of this processor it is looked who is ready.
+    pub fn look_next(&self, cpu: &Cpu) {
+        if self.memory.machine.cpus() > 1 {
+            cpu.looks.set(true);
+        } else {
+            self.step.rearm();
         }
     }
 
@@ -82,30 +223,19 @@ impl State {
         self.memory.machine.poke(cpu);
     }
 
-    /// Puts a context at the front of this processor's queue.
-    pub fn put_first(&self, cpu: &Cpu, id: u32) {
-        self.contexts.at(id).cpu.set(self.cpu.get() as u8);
-        cpu.ready.push_front(&ByTurn(&self.contexts), id);
-    }
-
-    /// Takes a context whose state is `Ready` out of the queue that it is in.
-    pub fn take_out(&self, id: u32) {
-        let cpu = usize::from(self.contexts.at(id).cpu.get());
-        let Some(cpu) = self.cpus.get(cpu) else { crate::bug!("no such cpu") };
-        cpu.ready.remove(&ByTurn(&self.contexts), id);
-    }
-
-    /// Takes a context that may run here out of another processor's queue, or `NONE`.
-    pub fn steal(&self) -> u32 {
-        let here = bit(self.cpu.get());
+    /// Takes a context that may run here out of another processor's queue: of the first few there the first one.
+    pub fn steal(&self, here: &Cpu) -> Option<u32> {
+        let bit = bit(self.cpu.get());
+        let chain = ByTurn(&self.contexts);
         for cpu in self.cpus.iter().take(self.memory.machine.cpus()) {
-            let found = self.first_ready(cpu).find(|id| self.contexts.at(*id).cpus.get() & here != 0);
-            if let Some(id) = found {
-                cpu.ready.remove(&ByTurn(&self.contexts), id);
-                return id;
+            let id = cpu.queue.find(&chain, FEW, |id| self.contexts.at(id).cpus.get() & bit != 0);
+            if !is_none(id) {
+                cpu.queue.remove(&chain, id);
+                self.admit(here, id);
+                return Some(id);
             }
         }
-        NONE
+        None
     }
 
     /// Whether this processor may run a context.
@@ -113,21 +243,17 @@ impl State {
         context.cpus.get() & bit(self.cpu.get()) != 0
     }
 
-    /// The first few of a queue: who is limited to other processors is passed over, but not for ever.
-    fn first_ready(&self, cpu: &Cpu) -> impl Iterator<Item = u32> {
-        let chain = ByTurn(&self.contexts);
-        let there = |id: u32| (!is_none(id)).then_some(id);
-        let all = core::iter::successors(there(cpu.ready.first()), move |id| there(chain.link(*id).next()));
-        all.take(FEW)
-    }
-
     /// If somebody waits in this processor's queue while others sleep, one of them comes and helps.
     pub fn invite(&self, cpu: &Cpu) {
         let sleeping = self.several.sleeping.get();
-        if sleeping == 0 || cpu.ready.is_empty() {
+        if sleeping == 0 || cpu.queue.is_empty() {
             return;
         }
-        let wanted = self.first_ready(cpu).fold(0, |wanted, id| wanted | self.contexts.at(id).cpus.get());
+        let mut wanted = 0;
+        _ = cpu.queue.find(&ByTurn(&self.contexts), FEW, |id| {
+            wanted |= self.contexts.at(id).cpus.get();
+            false
+        });
         if let Some(helper) = cpus_of(sleeping & wanted).next() {
             self.poke(helper);
         }

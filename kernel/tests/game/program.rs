@@ -418,13 +418,13 @@ impl Game {
         let makes = self.minds.get(&program).into_iter().flat_map(|mind| mind.makes.values());
         let has_ring_to_come = makes.into_iter().any(|made| *made == Made::Ring);
         // Where there is one processor there is nothing to limit anybody to.
-        let kinds = if self.world.cpus() > 1 { 21 } else { 20 };
+        let has_several = self.world.cpus() > 1;
         let dice = &mut self.dice;
         let address = ARENA + dice.roll(32) * 4096;
         let length = 4096 * (1 + dice.roll(8));
         let flags =
             map::READ | map::WRITE | map::FIXED | if dice.one_in(3) { map::SHARED } else { map::PRIVATE };
-        let sqe = match dice.roll(kinds) {
+        let sqe = match dice.roll(if has_several { 22 } else { 21 }) {
             0..=3 => args::Map { space: CURRENT, address, length, flags }.encode(0),
             4..=5 => args::Unmap { space: CURRENT, address, length }.encode(0),
             6 => args::Protect { space: CURRENT, address, length, rights: map::READ }.encode(0),
@@ -457,13 +457,21 @@ impl Game {
             18 if has_ring_to_come => args::Nop {}.encode(0),
             18 => return (args::RingCreate { sizes: RING.packed() }.encode(0), Note::Makes(Made::Ring)),
             14 => args::EndWord { address: WORDS }.encode(0),
-            19 => some_limit(dice, object),
+            20 if has_several => some_limit(dice, object),
+            19 => self.some_weight(object),
             _ => {
                 self.minds.entry(program).or_default().objects.retain(|other| *other != object);
                 args::Close { fd: object }.encode(0)
             }
         };
         (sqe, Note::Nothing)
+    }
+
+    /// A weight for itself or another context. Nobody gets one back that it gave away.
+    fn some_weight(&mut self, object: u64) -> Sqe {
+        let context = if self.dice.one_in(2) { CURRENT } else { object };
+        let weight = self.dice.roll(400) as u32;
+        args::ContextWeight { context, weight, capability: CURRENT }.encode(0)
     }
 
     /// A context that no mind belongs to: it runs into its first instruction and ends.

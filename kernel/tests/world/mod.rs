@@ -179,6 +179,13 @@ impl World {
         FIRST.call(self, identity.encode(0)).expect("it has the capability");
     }
 
+    /// Sets the weight of a program that the first one made.
+    pub fn weigh(&mut self, program: Program, weight: u32) {
+        let context = self.state(program).context;
+        let weigh = args::ContextWeight { context, weight, capability: IDENTITY };
+        FIRST.call(self, weigh.encode(0)).expect("it has the capability");
+    }
+
     /// Ends a program from outside, unless it has ended.
     pub fn kill(&mut self, program: Program) {
         if self.has_ended(program) {
@@ -212,9 +219,17 @@ impl World {
 impl World {
     /// Preempts others until this program runs.
     pub fn give_cpu(&mut self, program: Program) {
+        assert!(self.reach(program), "{program:?} has ended");
+    }
+
+    /// The same; `false` if it ends before its turn, as it may if it was marked for that.
+    fn reach(&mut self, program: Program) -> bool {
         for _ in 0..PATIENCE {
             if self.find(program) {
-                return;
+                return true;
+            }
+            if self.has_ended(program) {
+                return false;
             }
             let mode = self.mode(program);
             assert!(matches!(mode, Mode::Own | Mode::Fresh), "{program:?} cannot run: {mode:?}");
@@ -287,6 +302,9 @@ impl World {
         let first = self.on_cpu().filter(wants);
         let Some(program) = first.or_else(|| all.find(wants)) else { return false };
         let ring = self.touched(program).expect("it was just found");
+        if !self.reach(program) {
+            return true;
+        }
         program.enter(self, ring, u64::from(u32::MAX), 0, 0, enter::NO_DEADLINE);
         true
     }
@@ -347,6 +365,11 @@ impl World {
     /// Programs that have not ended.
     pub fn live_programs(&mut self) -> usize {
         (0..self.programs.len()).filter(|number| !self.has_ended(Program(*number))).count()
+    }
+
+    /// The kernel's name of a program that has run.
+    pub fn context_of(&self, program: Program) -> u32 {
+        self.programs[program.0].id.expect("it has run")
     }
 
     /// How many rings a program has.

@@ -5,7 +5,7 @@ use super::page::{Page, describe};
 use crate::Sqe;
 use crate::args::{
     CURRENT, CallHandler, ContextAffinity, ContextCreate, ContextIdentity, ContextKill, ContextRegs,
-    ContextStart, ContextStop, ContextWait, EndWord, Exit, context, exit,
+    ContextStart, ContextStop, ContextWait, ContextWeight, EndWord, Exit, context, exit,
 };
 use crate::context::Registers;
 
@@ -152,4 +152,21 @@ pub(super) const END_WORD: Page =
 fn end_word() -> Sqe {
     let joined = 1_u32;
     EndWord { address: &raw const joined as u64 }.encode(1)
+}
+
+pub(super) const CONTEXT_WEIGHT: Page = describe!(
+    ContextWeight,
+    context_weight,
+    "The weight that it had.",
+    [
+        INVAL: "there is no such weight",
+        BADF: "`context` is no context",
+        SRCH: "it has ended",
+        PERM: "the weight is more than the caller has, or `capability` is not the identity capability",
+    ]
+);
+
+fn context_weight() -> Sqe {
+    // Half of what contexts have at first.
+    ContextWeight { context: 5, weight: 50, capability: CURRENT }.encode(1)
 }

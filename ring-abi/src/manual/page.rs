@@ -142,6 +142,7 @@ pub const fn page(opcode: Opcode) -> Page {
         Opcode::RegisterFiles => registered::REGISTER_FILES,
         Opcode::RegisterBuffer => registered::REGISTER_BUFFER,
         Opcode::RegisterGroup => registered::REGISTER_GROUP,
+        Opcode::ContextWeight => contexts::CONTEXT_WEIGHT,
         Opcode::FutexWaitMany => waits::FUTEX_WAIT_MANY,
     }
 }

@@ -21,8 +21,13 @@ plain! {
     ContextAffinity -> () = done;
     ContextWait -> End = ended;
     ContextIdentity -> () = done;
+    ContextWeight -> u16 = weighed;
     Exit -> () = done;
     EndWord -> () = done;
+}
+
+fn weighed(answer: Answer) -> Result<u16, Errno> {
+    u16::try_from(number(answer)?).map_err(|_| Errno::IO)
 }
 
 fn ended(answer: Answer) -> Result<End, Errno> {
@@ -78,6 +83,18 @@ pub struct Identity {
 pub fn identify(context: Fd, who: Identity, capability: Fd) -> Op<args::ContextIdentity> {
     let Identity { pid, uid, gid } = who;
     Op::new(args::ContextIdentity { context: context.0, pid, uid, gid, capability: capability.0 })
+}
+
+/// Sets how much of a processor a context gets beside others, up to as much as the caller has; what it had. See
+/// [`ring_abi::context::weight`].
+pub fn weigh(context: Fd, weight: u16) -> Op<args::ContextWeight> {
+    weigh_with(context, weight, Fd::CURRENT)
+}
+
+/// The same up to the greatest, with the identity capability.
+pub fn weigh_with(context: Fd, weight: u16, capability: Fd) -> Op<args::ContextWeight> {
+    let weight = u32::from(weight);
+    Op::new(args::ContextWeight { context: context.0, weight, capability: capability.0 })
 }
 
 /// Ends this context, or with [`ring_abi::args::exit::SPACE`] the whole program.

@@ -6,6 +6,7 @@ use crate::guest::Guest;
 use crate::on_ring::{Check, bump, call, on_ring, same, start};
 use crate::verdict::{Failed, Verdict, ensure, equal};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use bare::control::{START, Words};
 use bare::{Ring, context};
 use core::ptr;
@@ -15,12 +16,14 @@ use ring_abi::Errno;
 use ring_abi::args::{EndWord, FutexWait, FutexWake, Timeout};
 use ring_abi::context::{End, Reason};
 use ring_abi::layout::Sizes;
+use uring::Fd;
 use uring::op::context as op;
 use uring::op::sync::{futex_wait, futex_wake};
 
 tests! {
     a_context_ends_with_its_code,
     contexts_that_never_enter_the_kernel_share_the_processor,
+    a_heavy_context_gets_more_than_a_light_one,
     a_stopped_context_stands_still,
     a_killed_context_says_so,
     an_end_zeroes_and_wakes_the_word_it_was_told,
@@ -96,6 +99,35 @@ fn contexts_that_never_enter_the_kernel_share_the_processor(guest: &Guest) -> Ve
         counters.iter().all(|count| count.load(Relaxed) > 1000)
     })?;
     for one in running {
+        one.kill()?;
+        equal(one.end()?, End::Ended(Reason::Killed))?;
+    }
+    Ok(())
+}
+
+/// Here time is the host's, which takes the processor away as it likes, so this only tells that weights matter; how exact
+/// that is, the bench measures.
+fn a_heavy_context_gets_more_than_a_light_one(guest: &Guest) -> Verdict {
+    let weights = [20, 40, 80];
+    let mut running = alloc::vec![];
+    for weight in weights {
+        let counter = counter();
+        let one = start(Sizes::SMALLEST, spinner(counter))?;
+        equal(op::weigh(one.handle(), weight).wait(), Ok(100))?;
+        running.push((one, counter));
+    }
+    equal(op::weigh(Fd::CURRENT, 101).wait(), Err(Errno::PERM))?;
+    equal(op::weigh(Fd::CURRENT, 0).wait(), Err(Errno::INVAL))?;
+    let counts = || running.iter().map(|(_, counter)| counter.load(Relaxed)).collect::<Vec<_>>();
+    let before = counts();
+    guest.sleep(1500)?;
+    let ran: Vec<u64> = counts().iter().zip(before).map(|(now, before)| now.wrapping_sub(before)).collect();
+    for pair in ran.windows(2) {
+        let [light, heavy] = pair else { continue };
+        let twice = (light.saturating_mul(3) / 2..light.saturating_mul(8) / 3).contains(heavy);
+        ensure(twice, "twice the weight is not about twice the time")?;
+    }
+    for (one, _) in running {
         one.kill()?;
         equal(one.end()?, End::Ended(Reason::Killed))?;
     }
