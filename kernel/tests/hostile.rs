@@ -14,7 +14,7 @@ use ring_abi::context::{End, Reason};
 use ring_abi::layout::{Sizes, word};
 use ring_abi::opcode::Origin;
 use ring_abi::sync::Ordering::Relaxed;
-use ring_abi::{Cqe, CqeKind, Errno, Opcode, Sqe, enter};
+use ring_abi::{Cqe, CqeKind, Errno, Opcode, Sqe, SqeFlags, enter};
 use world::{DATA, Dice, FIRST, Mode, Program, World, read};
 
 /// Numbers like those that have broken other kernels.
@@ -308,10 +308,13 @@ fn random_entries_never_stop_the_kernel() {
             if dice.roll(2) == 0 {
                 args[0] = dice.roll(6);
             }
-            let sqe = Sqe { opcode, flags: 0, group: 0, tag: 0, args, caller: odd(&mut dice) };
+            let order = if dice.roll(3) == 0 { dice.roll(256) as u8 & SqeFlags::ORDER.bits() } else { 0 };
+            let group = if dice.roll(8) == 0 { dice.roll(9) as u16 } else { 0 };
+            let sqe = Sqe { opcode, flags: order, group, tag: 0, args, caller: odd(&mut dice) };
             if app.try_submit_on(&mut world, 0, sqe).is_none() || dice.roll(4) == 0 {
                 app.push(&mut world);
-                while app.completion(&mut world).is_some() {}
+                // Its rings are gone if one of them put another program in its place.
+                while !world.has_ended(app) && app.completion(&mut world).is_some() {}
             }
         }
     }

@@ -352,7 +352,11 @@ fn only_what_counts_its_bytes_chooses_a_buffer() {
         app.write(&mut world, BUFFERS, &[0; 8]);
     }
     let flags = |opcode: Opcode| args::Probe { opcode: u32::from(opcode.raw()) }.encode(0);
-    for (opcode, answer) in [(Opcode::Read, 1 | 0x40 << 8), (Opcode::Write, 1), (Opcode::RegisterGroup, 1)] {
+    for (opcode, answer) in [
+        (Opcode::Read, 1 | 0xdc << 8),
+        (Opcode::Write, 1 | 0x9c << 8),
+        (Opcode::RegisterGroup, 1 | 0x9c << 8),
+    ] {
         assert_eq!(app.call(&mut world, flags(opcode)), Ok(answer));
     }
 }

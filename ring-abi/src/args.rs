@@ -296,8 +296,8 @@ arguments! {
         /// The tag.
         tag: u32 = 0,
     }
-    /// Cancels this ring's operations that have a tag and started before this one. Result: how many it asked to end;
-    /// none: `ENOENT`.
+    /// Cancels this ring's operations that have a tag and were submitted before. Result: how many it asked to end; none:
+    /// `ENOENT`.
     CancelTag {
         /// The tag.
         tag: u32 = 0,
@@ -581,6 +581,31 @@ arguments! {
     EndWord {
         /// Address of the word, a multiple of four; zero for none.
         address: u64 = 0,
+    }
+    /// Bounds the entry before it, which must be linked to it and not be such a one itself (`EINVAL`).
+    ///
+    /// Its time runs from the start of that entry. When it comes, that entry is cancelled as with [`Strength::Ask`], and this
+    /// one completes with `ETIMEDOUT`. If that entry ends first, this one completes with `ECANCELED`, and with
+    /// [`SKIP_SUCCESS`](crate::SqeFlags::SKIP_SUCCESS) not at all. What is linked behind this one follows the entry before
+    /// it, under that one's link.
+    LinkTimeout {
+        /// Nanoseconds: absolute on the monotonic clock, or from the start of the entry before.
+        nanoseconds: u64 = 0,
+        /// [`timeout`] flags.
+        flags: u64 = 1,
+        /// Nanoseconds after which what a daemon was asked to cancel is forced.
+        grace: u64 = 2,
+    }
+    /// Keeps a handle's number: no new handle gets it but one whose entry names it, as often as it is free; see
+    /// [`Sqe::group`]. So the entries of a chain can use a handle that an earlier one makes. Result: the number.
+    ///
+    /// `EBUSY` if there is a handle or it is reserved, `EMFILE` if all are taken. A copy of a handle table has the same
+    /// numbers reserved; `ExecCommit` gives them back.
+    HandleReserve {
+        /// The number, or [`LOWEST`] for the lowest free one.
+        fd: u64 = 0,
+        /// One to reserve, zero to give it back (`EBADF` if it is not reserved); a handle that is there stays.
+        reserve: u32 = 1,
     }
     /// Moves the cursor of a file description. Result: the new cursor.
     Seek {

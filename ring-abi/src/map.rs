@@ -119,7 +119,9 @@ impl<'m> Settled<'m> {
 /// One end's view of a ring's memory.
 ///
 /// Holds no right to free the memory: whoever made it keeps the memory mapped as long as the view lives.
+/// Packed, since the kernel keeps one for each ring and has a use for the four bytes.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, packed(4))]
 pub struct Ring {
     base: NonNull<u8>,
     sq_mask: u16,

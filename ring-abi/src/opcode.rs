@@ -201,6 +201,10 @@ opcodes! {
     EndWord = 93, Kernel, None;
     /// Moves a description's cursor.
     Seek = 94, Kernel, None;
+    /// Bounds the entry before it in its chain: when the time comes, that is cancelled.
+    LinkTimeout = 95, Kernel, None;
+    /// Keeps a handle's number for entries that name it, or gives it back.
+    HandleReserve = 96, Kernel, None;
     /// Completes again and again, a period apart.
     Interval = 98, Kernel, None;
     /// Changes the deadline of a timeout or interval of this ring.
@@ -228,6 +232,34 @@ opcodes! {
 }
 
 impl Opcode {
+    /// Whether it ends or changes other operations, and so waits for no barrier unless it has a flag of its own.
+    pub const fn passes_barriers(self) -> bool {
+        matches!(
+            self,
+            Opcode::CancelTag
+                | Opcode::CancelHandle
+                | Opcode::CancelAll
+                | Opcode::TimeoutUpdate
+                | Opcode::TimeoutRemove
+        )
+    }
+
+    /// Whether success may make a handle, so that the entry may say where it goes; see [`Sqe::group`](crate::Sqe::group).
+    pub const fn makes_handle(self) -> bool {
+        matches!(
+            self,
+            Opcode::Dup
+                | Opcode::Call
+                | Opcode::OpenAt
+                | Opcode::Recvfd
+                | Opcode::SpaceCreate
+                | Opcode::SpaceFork
+                | Opcode::ContextCreate
+                | Opcode::TableCreate
+                | Opcode::ObtainFd
+        )
+    }
+
     /// The number.
     #[inline(always)]
     pub const fn raw(self) -> u8 {
@@ -237,9 +269,11 @@ impl Opcode {
     /// The flags that a submission of it may have; any other is `EINVAL`.
     pub const fn flags(self) -> SqeFlags {
         match self {
-            Opcode::Interval | Opcode::Poll | Opcode::Dup | Opcode::Recvfd => SqeFlags::MULTISHOT,
-            Opcode::Read | Opcode::Getdents | Opcode::Fpath => SqeFlags::BUFFER_SELECT,
-            _ => SqeFlags::empty(),
+            Opcode::Interval | Opcode::Poll | Opcode::Dup | Opcode::Recvfd => {
+                SqeFlags::MULTISHOT.union(SqeFlags::ORDER)
+            }
+            Opcode::Read | Opcode::Getdents | Opcode::Fpath => SqeFlags::BUFFER_SELECT.union(SqeFlags::ORDER),
+            _ => SqeFlags::ORDER,
         }
     }
 }

@@ -336,6 +336,15 @@ impl Promiser {
         self.claimed.set(self.claimed.get().wrapping_add(count));
     }
 
+    /// Takes a promise back: that completion will not come. The slot counts as free only when the peer's index is looked
+    /// at again.
+    #[inline]
+    pub fn give_back(&self) {
+        debug_assert!(self.held() != 0, "no more places than are promised");
+        self.claimed.set(self.claimed.get().wrapping_sub(1));
+        self.out.end.set(self.out.end.get().wrapping_sub(1));
+    }
+
     /// Takes promises of places back, which will not be filled.
     pub fn release(&self, count: u32) {
         debug_assert!(self.held() >= count, "no more places than are promised");

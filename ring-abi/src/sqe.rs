@@ -15,7 +15,9 @@ pub struct Sqe {
     pub opcode: u8,
     /// [`SqeFlags`].
     pub flags: u8,
-    /// Buffer group where a flag selects buffers, otherwise zero.
+    /// Buffer group where a flag selects buffers. Of an operation that [makes a handle](crate::Opcode::makes_handle): zero
+    /// for the lowest free number, or a number that was [reserved](crate::args::HandleReserve), plus one. `EBADF` if it is
+    /// not reserved, `EBUSY` if a handle is there. Otherwise zero.
     pub group: u16,
     /// Chosen by the author of the entry; comes back in its completion.
     pub tag: u32,
@@ -45,17 +47,31 @@ bitflags! {
         const ONEWAY = 1;
         /// `args[0]` and `args[1]` are a buffer of file ids.
         const MULTIPLE_IDS = 1 << 1;
-        /// The next entry starts when this one has succeeded.
+        /// The next entry of the batch starts when this one has succeeded: the two are of one chain.
+        ///
+        /// If it fails, all that are left of the chain complete with `ECANCELED`, in order. A read or write that moves
+        /// fewer bytes than it was asked to counts as failed here. A chain ends with the first entry without this flag and
+        /// [`HARD_LINK`](Self::HARD_LINK), or with the batch (`to_submit`, or the queue's end). Nothing of it starts
+        /// before all of it has places in the completion queue; one that is longer than that queue is refused (`EINVAL`
+        /// for the first, `ECANCELED` for the others). Handles and addresses are looked at when an entry starts. A held
+        /// entry can be cancelled by its tag and counts as failed then, and what it was linked to by
+        /// [`HARD_LINK`](Self::HARD_LINK) takes its turn.
         const LINK = 1 << 2;
-        /// The next entry starts when this one has ended, however.
+        /// The same, but the next entry starts however this one has ended.
         const HARD_LINK = 1 << 3;
-        /// This entry starts when all before it have ended.
+        /// This entry starts when all that were submitted to the ring before it have ended, and what is submitted after it
+        /// does not start before it has started (or ended without that). In a chain it holds for the chain as a whole, and
+        /// what follows waits for all of that. What cancels others
+        /// waits for no barrier ([`passes_barriers`](crate::Opcode::passes_barriers)) unless it has one of these flags.
         const DRAIN = 1 << 4;
         /// More than one completion may follow.
         const MULTISHOT = 1 << 5;
         /// The buffer is taken from group `group` when bytes come; see [`crate::args::RegisterGroup`].
         const BUFFER_SELECT = 1 << 6;
-        /// Post a completion only on failure.
+        /// Post a completion only on failure; for a read or write also if it moves fewer bytes than it was asked to.
+        ///
+        /// The completion's place is promised all the same, and given back on success. A wait that this leaves nothing to
+        /// wait for ends.
         const SKIP_SUCCESS = 1 << 7;
     }
 }
@@ -149,6 +165,12 @@ impl Sqe {
             caller,
         }
     }
+}
+
+impl SqeFlags {
+    /// Flags that say when an entry starts, and whether its success is told.
+    pub const ORDER: SqeFlags =
+        SqeFlags::LINK.union(SqeFlags::HARD_LINK).union(SqeFlags::DRAIN).union(SqeFlags::SKIP_SUCCESS);
 }
 
 impl Words for Sqe {

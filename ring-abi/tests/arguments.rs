@@ -150,6 +150,8 @@ golden! {
     RegisterFiles { slot: u32 = 0, buffer: u64 = 1, count: u32 = 2 }
     RegisterBuffer { slot: u32 = 0, address: u64 = 1, length: u64 = 2 }
     RegisterGroup { group: u32 = 0, address: u64 = 1, entries: u32 = 2, size: u32 = 3, flags: u64 = 4 }
+    LinkTimeout { nanoseconds: u64 = 0, flags: u64 = 1, grace: u64 = 2 }
+    HandleReserve { fd: u64 = 0, reserve: u32 = 1 }
 }
 
 /// Words of any width, with the edges of 32 bits among them.

@@ -360,6 +360,8 @@ const OPCODES: &[(u8, &str, Origin, Payload)] = {
         (92, "CallHandler", Kernel, None),
         (93, "EndWord", Kernel, None),
         (94, "Seek", Kernel, None),
+        (95, "LinkTimeout", Kernel, None),
+        (96, "HandleReserve", Kernel, None),
         (98, "Interval", Kernel, None),
         (99, "TimeoutUpdate", Kernel, None),
         (100, "TimeoutRemove", Kernel, None),
@@ -379,11 +381,11 @@ const OPCODES: &[(u8, &str, Origin, Payload)] = {
 fn flags_of_opcodes() {
     for &opcode in Opcode::ALL {
         let expected = match opcode {
-            Opcode::Interval | Opcode::Poll | Opcode::Dup | Opcode::Recvfd => SqeFlags::MULTISHOT,
-            Opcode::Read | Opcode::Getdents | Opcode::Fpath => SqeFlags::BUFFER_SELECT,
-            _ => SqeFlags::empty(),
+            Opcode::Interval | Opcode::Poll | Opcode::Dup | Opcode::Recvfd => 0b1011_1100,
+            Opcode::Read | Opcode::Getdents | Opcode::Fpath => 0b1101_1100,
+            _ => 0b1001_1100,
         };
-        assert_eq!(opcode.flags(), expected, "{opcode:?}");
+        assert_eq!(opcode.flags().bits(), expected, "{opcode:?}");
     }
 }
 

@@ -14,11 +14,13 @@ use uring::Fd;
 use uring::op::file::{At, fstat as fstat_op, open_at, read};
 use uring::op::handle;
 
-const PATH: &str = "/scheme/ram/bench";
-const SIZE: usize = 4096;
+/// A file of the cases.
+pub(crate) const PATH: &str = "/scheme/ram/bench";
+/// Its bytes.
+pub(crate) const SIZE: usize = 4096;
 
 /// Does something with a file of 4096 bytes that is there as long as that takes.
-fn with_file(act: impl FnOnce() -> Outcome) -> Outcome {
+pub(crate) fn with_file(act: impl FnOnce() -> Outcome) -> Outcome {
     let fd = open(PATH.as_bytes(), O_WRONLY | O_CREAT | O_TRUNC, 0o644)?;
     write_all(fd, &[7; SIZE])?;
     close(fd)?;

@@ -1,6 +1,7 @@
 //! The cases, in the order in which they run: cheap ones first, those that fill memory last.
 #![forbid(unsafe_code)]
 
+mod chain;
 mod contexts;
 mod files;
 mod futex;
@@ -79,6 +80,13 @@ pub(crate) const CASES: &[Case] = &[
     case("read16.kernel", "16-byte read of the clock, which the kernel serves", read::kernel),
     case("open_close", "open and close of a file in `ramfs`", files::open_close),
     case("open_close.null", "open and close of a file of `null`", files::open_close_null),
+    case("chain.nop8", "8 nops, each linked to the one before it, each", chain::nops),
+    case(
+        "chain.open_read_close",
+        "open, 4096-byte read and close of a file in `ramfs`, as a chain",
+        chain::open_read_close,
+    ),
+    case("open_read_close", "the same, one after the other", chain::apart),
     case("stat", "stat of a file in `ramfs` by path", files::stat),
     case("fstat", "stat of an open file in `ramfs`", files::fstat),
     case("read4096.ram", "4096-byte read of a file in `ramfs`", files::read_page),

@@ -149,6 +149,23 @@ impl List {
         link.prev.set(NONE);
     }
 
+    /// Puts a record that is in no list into the place of one that is in this one.
+    pub fn replace(&self, chain: &impl Chain, old: u32, new: u32) {
+        let link = chain.link(old);
+        let (next, prev) = (link.next.replace(NONE), link.prev.replace(NONE));
+        chain.link(new).set(next, prev);
+        if is_none(prev) {
+            self.head.set(new);
+        } else {
+            chain.link(prev).next.set(new);
+        }
+        if is_none(next) {
+            self.tail.set(new);
+        } else {
+            chain.link(next).prev.set(new);
+        }
+    }
+
     /// Takes the first record out.
     #[inline(always)]
     pub fn pop_front(&self, chain: &impl Chain) -> Option<u32> {
@@ -193,7 +210,7 @@ mod tests {
         for _ in 0..10_000 {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let node = (state >> 8) % 64;
-            match (state >> 20) % 4 {
+            match (state >> 20) % 5 {
                 0 if !model.contains(&node) => {
                     list.push_back(&links, node);
                     model.push_back(node);
@@ -205,6 +222,10 @@ mod tests {
                 2 if model.contains(&node) => {
                     list.remove(&links, node);
                     model.retain(|&other| other != node);
+                }
+                4 if !model.is_empty() && !model.contains(&node) => {
+                    let at = (state >> 3) as usize % model.len();
+                    list.replace(&links, std::mem::replace(&mut model[at], node), node);
                 }
                 3 => assert_eq!(list.pop_front(&links), model.pop_front()),
                 _ => {}

@@ -36,6 +36,7 @@ const MOST_OPS: u32 = 1 << 22;
 const MOST_OTHERS: u32 = 1 << 16;
 
 /// An empty kernel over a machine's memory. `ENOMEM` if not even the counters fit.
+#[expect(clippy::too_many_lines, reason = "a line for each part of the state")]
 pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
     let state = State {
         contexts: Arena::new(&memory, MOST_CONTEXTS),
@@ -45,6 +46,8 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         groups: Arena::new(&memory, MOST_CONTEXTS),
         ops: Arena::new(&memory, MOST_OPS),
         idle_ops: Cell::new(0),
+        ties: Arena::new(&memory, MOST_OPS),
+        lines: Arena::new(&memory, MOST_CONTEXTS),
         tables: Arena::new(&memory, MOST_OTHERS),
         chunks: Arena::new(&memory, MOST_CONTEXTS),
         files: Arena::new(&memory, MOST_OPS),
@@ -54,7 +57,7 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         name_list: List::new(),
         channels: Arena::new(&memory, MOST_OPS),
         channel_tree: Tree::new(),
-        lines: [const { Cell::new(NONE) }; crate::arch::IRQ_LINES as usize],
+        irq_channels: [const { Cell::new(NONE) }; crate::arch::IRQ_LINES as usize],
         seats: Seats::default(),
         channel_work: List::new(),
         to_refill: List::new(),
@@ -65,6 +68,8 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         suspects: List::new(),
         dying_tables: List::new(),
         work: List::new(),
+        due: List::new(),
+        held: Cell::new(NONE),
         work_turn: Cell::new(0),
         first_context: Cell::new(NONE),
         reload: Cell::new(false),

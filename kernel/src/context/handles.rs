@@ -55,8 +55,12 @@ impl Entry {
 #[derive(Debug)]
 pub struct Chunk {
     entries: [Entry; CHUNK],
-    /// One bit for each free entry.
+    /// One bit for each number that is free for any handle.
     free: Cell<u64>,
+    /// One bit for each number that a handle has.
+    used: Cell<u64>,
+    /// One bit for each number that is reserved, whether a handle has it or not.
+    reserved: Cell<u64>,
     link: Cell<u32>,
 }
 
@@ -65,6 +69,8 @@ impl Default for Chunk {
         Chunk {
             entries: core::array::from_fn(|_| Entry::default()),
             free: Cell::new(u64::MAX),
+            used: Cell::new(0),
+            reserved: Cell::new(0),
             link: Cell::new(NONE),
         }
     }
@@ -213,7 +219,10 @@ impl Table {
         let cell = self.chunks.get(index).ok_or(Errno::MFILE)?;
         if cell.get() == ABSENT {
             let fresh = chunks.take(memory)?;
-            chunks.at(fresh).free.set(u64::MAX);
+            let chunk = chunks.at(fresh);
+            chunk.free.set(u64::MAX);
+            chunk.used.set(0);
+            chunk.reserved.set(0);
             cell.set(fresh);
         }
         Ok(cell.get())
@@ -233,11 +242,91 @@ impl Table {
         if before == NONE {
             self.count.set(self.count.get().wrapping_add(1));
         }
-        chunk.free.set(chunk.free.get() & !(1 << bit));
-        if chunk.free.get() == 0 {
-            self.room.set(self.room.get() & !(1 << (place.number >> 6)));
-        }
+        chunk.used.set(chunk.used.get() | 1 << bit);
+        self.take_number(chunk, place.number);
         before
+    }
+
+    /// A number is not free any more.
+    fn take_number(&self, chunk: &Chunk, number: u32) {
+        chunk.free.set(chunk.free.get() & !(1 << (number & 63)));
+        if chunk.free.get() == 0 {
+            self.room.set(self.room.get() & !(1 << (number >> 6)));
+        }
+    }
+
+    /// A number is free for any handle.
+    fn free_number(&self, chunk: &Chunk, number: u64) {
+        chunk.free.set(chunk.free.get() | 1 << (number & 63));
+        self.room.set(self.room.get() | 1 << (number >> 6));
+    }
+
+    /// Reserves a number, whose memory was seen to. `EBUSY` if it is not free.
+    pub fn reserve(&self, chunks: &Arena<Chunk>, place: Place) -> Result<(), Errno> {
+        let chunk = chunks.at(place.chunk);
+        let bit = 1 << (place.number & 63);
+        if chunk.free.get() & bit == 0 {
+            return Err(Errno::BUSY);
+        }
+        chunk.reserved.set(chunk.reserved.get() | bit);
+        self.take_number(chunk, place.number);
+        Ok(())
+    }
+
+    /// The chunk of a reserved number, and the number's bit. `EBADF` if it is not reserved.
+    fn reserved(&self, chunks: &Arena<Chunk>, number: u64) -> Result<(u32, u64), Errno> {
+        let cell = self.chunks.get((number >> 6) as usize).ok_or(Errno::BADF)?;
+        let chunk = chunks.get(cell.get()).ok_or(Errno::BADF)?;
+        let bit = 1 << (number & 63);
+        if chunk.reserved.get() & bit == 0 { Err(Errno::BADF) } else { Ok((cell.get(), bit)) }
+    }
+
+    /// Gives a reserved number back. `EBADF` if it is not reserved.
+    pub fn unreserve(&self, chunks: &Arena<Chunk>, number: u64) -> Result<(), Errno> {
+        let (name, bit) = self.reserved(chunks, number)?;
+        let chunk = chunks.at(name);
+        chunk.reserved.set(chunk.reserved.get() & !bit);
+        if chunk.used.get() & bit == 0 {
+            self.free_number(chunk, number);
+        }
+        Ok(())
+    }
+
+    /// A reserved number that no handle has. `EBADF` if it is not reserved, `EBUSY` if a handle has it.
+    pub fn vacant_reserved(&self, chunks: &Arena<Chunk>, number: u64) -> Result<Place, Errno> {
+        let (chunk, bit) = self.reserved(chunks, number)?;
+        if chunks.at(chunk).used.get() & bit != 0 {
+            return Err(Errno::BUSY);
+        }
+        Ok(Place { chunk, number: number as u32 })
+    }
+
+    /// Reserves the same numbers as another table, which has no others than this one.
+    pub fn reserve_like(&self, memory: &Memory, chunks: &Arena<Chunk>, other: &Table) -> Result<(), Errno> {
+        for (index, cell) in other.chunks.iter().enumerate() {
+            let reserved = chunks.get(cell.get()).map_or(0, |chunk| chunk.reserved.get());
+            if reserved != 0 {
+                let chunk = chunks.at(self.chunk(memory, chunks, index)?);
+                chunk.reserved.set(reserved);
+                chunk.free.set(!reserved);
+                if reserved == u64::MAX {
+                    self.room.set(self.room.get() & !(1 << index));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives all reserved numbers back.
+    pub fn unreserve_all(&self, chunks: &Arena<Chunk>) {
+        for (index, cell) in self.chunks.iter().enumerate() {
+            let Some(chunk) = chunks.get(cell.get()) else { continue };
+            chunk.reserved.set(0);
+            chunk.free.set(!chunk.used.get());
+            if chunk.free.get() != 0 {
+                self.room.set(self.room.get() | 1 << index);
+            }
+        }
     }
 
     /// Takes a handle away; its file's hold passes to the caller.
@@ -246,8 +335,11 @@ impl Table {
         let file = entry.file.replace(ABSENT);
         let cell = self.chunks.get((number >> 6) as usize).ok_or(Errno::BADF)?;
         let chunk = chunks.at(cell.get());
-        chunk.free.set(chunk.free.get() | 1 << (number & 63));
-        self.room.set(self.room.get() | 1 << (number >> 6));
+        let bit = 1 << (number & 63);
+        chunk.used.set(chunk.used.get() & !bit);
+        if chunk.reserved.get() & bit == 0 {
+            self.free_number(chunk, number);
+        }
         self.count.set(self.count.get().wrapping_sub(1));
         Ok(file)
     }
@@ -257,7 +349,7 @@ impl Table {
         let mut at = number;
         while at < (CHUNK * CHUNKS) as u64 {
             let cell = self.chunks.get((at >> 6) as usize)?;
-            let used = !chunks.at(cell.get()).free.get() >> (at & 63);
+            let used = chunks.at(cell.get()).used.get() >> (at & 63);
             if used == 0 {
                 at = (at | 63).wrapping_add(1);
                 continue;

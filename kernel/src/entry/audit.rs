@@ -43,6 +43,7 @@ impl Kernel {
             return Err(String::from("the next step begins with less than a budget"));
         }
         paused(s)?;
+        super::audit_order::check(s)?;
         doomed(s)?;
         dormant(s)?;
         places(s)?;

@@ -19,7 +19,7 @@ use crate::context::timers::CONTEXT;
 use crate::op::multishot::{self, Relief};
 use crate::op::state::State;
 use crate::op::stats::count;
-use crate::op::{dispatch, forward, futex, nop, read, reply, tracer};
+use crate::op::{dispatch, forward, futex, nop, order, read, reply, tracer};
 use crate::ring::duplex::{NEXT, ODD, Ring};
 use core::hint::cold_path;
 use core::num::NonZeroU64;
@@ -154,6 +154,9 @@ fn start_alone(s: &State, ring: &Ring, head: Head, entry: Entry<'_, 8>) -> Then 
         return Then::Gone;
     }
     ring.sq.publish(&ring.memory.get().sq());
+    if !is_none(ring.line.get()) && !order::cut(s, ring) {
+        return Then::Gone;
+    }
     wait_for_completions(s, ring, ONE_COMPLETION)
 }
 
@@ -284,6 +287,7 @@ pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
 fn relieve(s: &State, ring: &Ring) -> Relief {
     s.step.measure(&s.memory.machine);
     let relief = multishot::relieve(s, ring);
+    ring.be_modest();
     if relief == Relief::All && ring.sq.is_empty(&ring.memory.get().sq()) {
         ring.starve(false);
     }
@@ -366,7 +370,7 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     let wanted = u64::from(ready).min(to_submit) as u32;
     let end = ring.sq.position().wrapping_add(wanted);
     let mut left = wanted;
-    if wanted <= FEW && !ring.starved.get() && has_room(ring, wanted) {
+    if wanted <= FEW && is_none(ring.line.get()) && !ring.starved.get() && has_room(ring, wanted) {
         left = match take_few(s, ring, end) {
             Few::All => return Taken::All,
             Few::Gone => return gone(ring),
@@ -377,6 +381,9 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     budget.begin(left);
     let began = s.memory.machine.ticks();
     let context = s.contexts.at(ring.owner.get());
+    if !is_none(ring.line.get()) {
+        return take_held(s, context, ring, end, wanted);
+    }
     // First word of the oldest submission, if it was read already: nothing is read twice.
     let mut seen = None;
     while budget.left() != 0 {
@@ -394,7 +401,8 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
             None => Head(ring.sq.peek(&sq, 0).word(0)),
         };
         let Some((done, next)) = take_some(s, context, ring, head, budget.left()) else {
-            return gone(ring);
+            budget.took(1);
+            return take_held(s, context, ring, end, wanted);
         };
         if context.state.get() != Run::Active {
             // One of them led to a mistake of the asker's own, as the daemon that it is too: it has ended.
@@ -411,14 +419,12 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     taken(ring, end, wanted)
 }
 
-/// The owner goes in the middle of its submissions, perhaps to come back. If operations of its ring are paused, they still
-/// come before whatever is submitted then.
+/// The owner goes in the middle of its submissions, perhaps to come back. If operations of its ring are paused or held,
+/// they still come before whatever is submitted then.
 #[cold]
 #[inline(never)]
 fn gone(ring: &Ring) -> Taken {
-    if ring.starved.get() {
-        ring.cq.forget_room();
-    }
+    ring.be_modest();
     Taken::Gone
 }
 
@@ -470,6 +476,7 @@ enum Few {
 fn take_few(s: &State, ring: &Ring, end: u32) -> Few {
     let memory = ring.memory.get();
     let sq = memory.sq();
+    let context = s.contexts.at(ring.owner.get());
     while ring.sq.position() != end {
         if ring.cq.known_room() == 0 {
             // One of them took more than its own place.
@@ -481,8 +488,12 @@ fn take_few(s: &State, ring: &Ring, end: u32) -> Few {
             ring.sq.advance(1);
             ring.cq.claim_known(1);
             futex::start(s, ring, head, &entry);
-        } else if !take_one(s, ring, head) {
-            return Few::Gone;
+        } else if !take_one(s, context, ring, head) {
+            if context.state.get() != Run::Active {
+                return Few::Gone;
+            }
+            // Some may have to wait for others.
+            return Few::Some(end.wrapping_sub(ring.sq.position()));
         } else if !s.memory.budget.has(LITTLE) {
             return Few::Some(end.wrapping_sub(ring.sq.position()));
         }
@@ -493,13 +504,53 @@ fn take_few(s: &State, ring: &Ring, end: u32) -> Few {
 
 /// Takes a submission, whose first word was read. `false`: the asker is gone, and with it its ring.
 #[inline(never)]
-fn take_one(s: &State, ring: &Ring, head: Head) -> bool {
-    let context = s.contexts.at(ring.owner.get());
+fn take_one(s: &State, context: &Context, ring: &Ring, head: Head) -> bool {
     take_some(s, context, ring, head, 1).is_some() && context.state.get() == Run::Active
 }
 
+/// Takes submissions one by one, where some may have to wait for others, or the asker is gone already.
+#[cold]
+#[inline(never)]
+fn take_held(s: &State, context: &Context, ring: &Ring, end: u32, wanted: u32) -> Taken {
+    if context.state.get() != Run::Active {
+        return gone(ring);
+    }
+    let memory = ring.memory.get();
+    let (sq, budget) = (memory.sq(), &s.memory.budget);
+    s.step.measure(&s.memory.machine);
+    while budget.left() != 0 {
+        match ring.cq.ensure_room(&memory.cq()) {
+            Ok(()) => {}
+            Err(PushError::Full) => {
+                order::starved(s, ring);
+                ring.starve(true);
+                ring.sq.publish(&sq);
+                return Taken::All;
+            }
+            Err(PushError::Corrupt) => return Taken::Corrupt,
+        }
+        let entry = ring.sq.peek(&sq, 0);
+        let head = Head(entry.word(0));
+        ring.sq.advance(1);
+        ring.cq.claim_known(1);
+        if !dispatch::start_other(s, ring, head, entry) {
+            return gone(ring);
+        }
+        budget.took(1);
+    }
+    if ring.sq.position() == end && !order::cut(s, ring) {
+        return gone(ring);
+    }
+    ring.sq.publish(&sq);
+    let taken =
+        if ring.starved.get() { relieve_taken(s, ring, end, wanted) } else { taken(ring, end, wanted) };
+    order::pause(s, ring);
+    taken
+}
+
 /// Takes a submission, whose first word was read, and perhaps those that follow it, but not more than `most`: how many.
-/// Also the first word of the next one if it was read. `None`: the asker is gone, and with it its ring.
+/// Also the first word of the next one if it was read. `None`: the asker is gone, and with it its ring; or it was one
+/// behind which no other is taken like this.
 #[inline(always)]
 fn take_some(
     s: &State,
@@ -516,7 +567,7 @@ fn take_some(
             let entry = ring.sq.peek(&memory.sq(), 0);
             ring.sq.advance(1);
             ring.cq.claim_known(1);
-            if !dispatch::start_other(s, ring, head, entry) {
+            if !dispatch::start_other(s, ring, head, entry) || !is_none(ring.line.get()) {
                 return None;
             }
             (1, None)
@@ -609,7 +660,8 @@ fn requests_are_there(s: &State, ring: &Ring) -> Then {
 
 #[inline(always)]
 fn wait_for_completions(s: &State, ring: &Ring, then: Wait) -> Then {
-    match ring.aim(then.min_complete, then.flags & enter::REQUESTS == 0) {
+    let stay = || order::gathered(s, ring);
+    match ring.aim(then.min_complete, then.flags & enter::REQUESTS == 0, stay) {
         Ok(0) => Then::Go(0),
         Ok(missing) => park(s, ring, then, u8::from(missing == 1).wrapping_mul(NEXT)),
         Err(_) => condemn(s, ring.owner.get()),

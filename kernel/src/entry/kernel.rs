@@ -8,6 +8,7 @@ use crate::arch::Which;
 use crate::base::{NONE, is_none};
 use crate::context::context::State as Run;
 use crate::context::cpu::Cpu;
+use crate::op::chain;
 use crate::op::state::State;
 use crate::op::stats::count;
 use crate::op::summon;
@@ -128,6 +129,7 @@ impl Kernel {
         } else {
             Then::Go(Errno::BADF.refusal())
         };
+        chain::run(s);
         summon::stop_now(s, current);
         let has_ended = s.contexts.at(current).state.get() != Run::Active;
         let then = if has_ended && matches!(then, Then::Go(_)) { Then::Gone } else { then };
@@ -170,6 +172,13 @@ impl Kernel {
     #[inline(never)]
     fn finish_slowly(&self, cpu: &Cpu, current: u32, then: Then) -> Resume {
         let s = &self.state;
+        let has_run = s.contexts.at(current).state.get() == Run::Active;
+        if chain::run(s) && has_run && s.contexts.at(current).state.get() != Run::Active {
+            // One of its own operations ended it, or put another program in its place.
+            let resume = choose::after_enter(s, cpu, current, Then::Gone);
+            self.end(0);
+            return resume;
+        }
         let has_ended = s.contexts.at(current).state.get() != Run::Active;
         let resume = match then {
             Then::Go(_) if has_ended => choose::after_enter(s, cpu, current, Then::Gone),
@@ -220,6 +229,7 @@ impl Kernel {
     fn interrupted(&self, cpu: &Cpu) -> Resume {
         let s = &self.state;
         s.step.measure(&s.memory.machine);
+        chain::run(s);
         s.settle(cpu);
         let resume = choose::next(s, cpu, &s.memory.budget, false);
         self.end(3);
@@ -263,6 +273,7 @@ impl Kernel {
         if is_summoned && !is_gone {
             summon::stop_now(s, current);
         }
+        chain::run(s);
         s.settle(cpu);
         let resume = choose::next(s, cpu, &s.memory.budget, false);
         self.end(kind);

@@ -10,6 +10,8 @@
 
 #[cfg(not(target_os = "none"))]
 pub mod audit;
+#[cfg(not(target_os = "none"))]
+mod audit_order;
 pub mod choose;
 pub mod enter;
 pub mod event;

@@ -6,12 +6,11 @@
 #![forbid(unsafe_code)]
 
 use super::cx::Cx;
-use super::inflight::{Notice, Wait};
+use super::inflight::{Notice, TIED, Wait};
 use super::state::{ByWait, State};
 use super::walk::{Deed, Extent, Walk, Which};
-use super::{OpResult, channel, cursor, forward, incoming, multishot, open, several, tell};
+use super::{OpResult, barrier, chain, channel, cursor, forward, incoming, multishot, open, several, tell};
 use crate::base::NONE;
-use crate::ring::flight;
 use crate::scheme::link::Link;
 use ring_abi::args::{CancelAll, CancelHandle, CancelTag, Strength, cancel::FIRST};
 use ring_abi::{Cqe, Errno, Opcode, Words};
@@ -104,6 +103,7 @@ pub fn force(s: &State, id: u32, error: Errno) {
             notify(s, id);
         }
         Wait::Work => super::work::cancel(s, id, error),
+        Wait::Chain | Wait::Barrier | Wait::Due => chain::cancel(s, id, error),
         _ => {
             leave(s, id);
             s.end_op(id, Err(error), 0);
@@ -122,6 +122,7 @@ fn leave(s: &State, id: u32) {
         Wait::End => s.contexts.at(op.object.get()).watchers.remove(&ByWait(&s.ops), id),
         Wait::Flush => s.several.flushes.remove(&ByWait(&s.ops), id),
         Wait::Time | Wait::Free | Wait::Reply | Wait::Work => {}
+        Wait::Chain | Wait::Barrier | Wait::Due => {}
     }
     cursor::release(s, id);
 }
@@ -134,7 +135,8 @@ pub fn detach(s: &State, id: u32, error: Option<Errno>) {
         return;
     }
     let ring = s.rings.at(ring_id);
-    flight::remove(s, &op.of_ring);
+    let whose = chain::untie(op);
+    barrier::unfile(s, ring, op);
     if op.timer.get() != NONE {
         s.timers.remove(s, id);
     }
@@ -143,13 +145,16 @@ pub fn detach(s: &State, id: u32, error: Option<Errno>) {
         multishot::release(ring);
     }
     if let Some(error) = error {
-        s.post(ring, Cqe::new(op.tag.get(), Err(error)));
+        chain::complete(s, ring, whose, Err(error), 0);
     }
 }
 
 /// Ends an operation of a context that ends: nobody waits for its completion.
 pub fn abandon(s: &State, id: u32) {
     let op = s.ops.at(id);
+    if op.is_marked(TIED) {
+        chain::abandon(s, op, id);
+    }
     match op.wait.get() {
         Wait::Reply => {
             detach(s, id, None);
@@ -159,8 +164,8 @@ pub fn abandon(s: &State, id: u32) {
         _ => {
             leave(s, id);
             let ring_id = op.ring.replace(NONE);
-            if ring_id != NONE {
-                flight::remove(s, &op.of_ring);
+            if let Some(ring) = s.rings.get(ring_id) {
+                barrier::unfile(s, ring, op);
             }
             s.drop_op(id);
         }

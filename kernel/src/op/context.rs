@@ -13,6 +13,7 @@ use crate::context::context::{ANY, Context, Fate, State as Run};
 use crate::context::file::Kind;
 use crate::context::handles::Place;
 use crate::context::share::Share;
+use crate::context::timers::CONTEXT;
 use crate::mem::user;
 use crate::mem::wired::Making;
 use crate::ring::place;
@@ -59,7 +60,7 @@ pub fn create(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
         let ring = place::make(&s.memory, &s.rings, space, sizes, fresh.id);
         fresh.ring = ring.inspect_err(|_| s.contexts.give(fresh.id))?;
         fresh.begin_at(s, &args, place::address(&s.memory, s.rings.at(fresh.ring)));
-        return fresh.finish(s, cx.context).map(Outcome::Done);
+        return fresh.finish(s, cx.context, cx.slot).map(Outcome::Done);
     }
     s.ops.ensure_one(&s.memory)?;
     fresh.id = s.contexts.take(&s.memory)?;
@@ -70,7 +71,7 @@ pub fn create(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     fresh.begin_at(s, &args, memory.address(&s.memory));
     if memory.run(&s.memory, cx.budget) {
         place::finish(&s.memory, s.rings.at(ring), &memory, sizes);
-        return fresh.finish(s, cx.context).map(Outcome::Done);
+        return fresh.finish(s, cx.context, cx.slot).map(Outcome::Done);
     }
     let Ok(id) = cx.start_op(Opcode::ContextCreate) else { crate::bug!("an operation's record was ensured") };
     hold_table(s, table);
@@ -91,7 +92,7 @@ pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
                 return true;
             }
             place::finish(&s.memory, s.rings.at(fresh.ring), &memory, sizes);
-            fresh.finish(s, s.contexts.at(asking.owner.get()))
+            fresh.finish(s, s.contexts.at(asking.owner.get()), s.slot_of(op))
         }
         _ => {
             place::abandon(&s.memory, &s.rings, fresh.ring, memory);
@@ -111,8 +112,8 @@ impl Fresh {
     }
 
     /// The ring is ready: the context comes to life, under a handle of the asker.
-    fn finish(&self, s: &State, asker: &Context) -> Result<u64, Errno> {
-        let taken = self.take_handle(s, asker);
+    fn finish(&self, s: &State, asker: &Context, slot: u16) -> Result<u64, Errno> {
+        let taken = self.take_handle(s, asker, slot);
         let (place, file) = taken.inspect_err(|_| {
             place::drop(&s.memory, &s.rings, self.ring);
             s.contexts.give(self.id);
@@ -138,11 +139,11 @@ impl Fresh {
         Ok(u64::from(place.number()))
     }
 
-    fn take_handle(&self, s: &State, asker: &Context) -> Result<(Place, u32), Errno> {
+    fn take_handle(&self, s: &State, asker: &Context, slot: u16) -> Result<(Place, u32), Errno> {
         if s.memory.space(self.space).doom.get().is_some() {
             return Err(Errno::BUSY);
         }
-        let place = s.tables.at(asker.table.get()).vacant(&s.memory, &s.chunks)?;
+        let place = s.vacant_for(slot, s.tables.at(asker.table.get()))?;
         Ok((place, s.files.take(&s.memory)?))
     }
 
@@ -247,6 +248,10 @@ pub fn registers(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     if args.context == CURRENT {
         if !Regs::valid_base(registers.fs_base) {
             return Err(Errno::INVAL);
+        }
+        if cx.s.elsewhere(cx.context_id, context).is_some() {
+            // Its turn in a chain came while the caller runs on another processor.
+            return Err(Errno::BUSY);
         }
         context.regs.set_fs_base(registers.fs_base);
         // The new base takes effect when the context is resumed as another one would be.
@@ -358,13 +363,44 @@ pub fn exit(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 fn end_space(cx: &Cx<'_>, end: End) {
     let s = cx.s;
     let space_id = cx.context.space.get();
+    if s.elsewhere(cx.context_id, cx.context).is_some() {
+        // Its turn in a chain came while the caller runs on another processor: it ends like the others.
+        return s.end_contexts(space_id, end, cx.budget);
+    }
     let contexts = &s.memory.space(space_id).contexts;
     contexts.remove(&BySpace(&s.contexts), cx.context_id);
     contexts.push_back(&BySpace(&s.contexts), cx.context_id);
     // It may have to wait for its end, in no ring, and does not run meanwhile.
-    debug_assert!(cx.context.state.get() == Run::Active, "only what runs can ask for its end");
+    s.set_aside(cx.context_id, cx.context);
     cx.context.state.set(Run::Held);
     s.end_contexts(space_id, end, cx.budget);
+}
+
+impl State {
+    /// Takes a context out of whatever it does, since an operation of its own changes what that is. Mostly it runs; but
+    /// the operation may have waited for another one, and the context may do anything now.
+    pub fn set_aside(&self, id: u32, context: &Context) {
+        match context.state.get() {
+            Run::Ready => self.take_out(id),
+            Run::Active => {
+                if let Some(ring) = self.waits_in(context) {
+                    ring.waits.set(0);
+                }
+            }
+            Run::Stopped => {
+                self.stir(context);
+                context.marks.set_stop(true);
+            }
+            _ => {}
+        }
+        if context.timer.get() != NONE {
+            self.timers.remove(self, id | CONTEXT);
+        }
+        context.unfinished.set(None);
+        if let Some(block) = context.regs.detach() {
+            self.blocks.give(block);
+        }
+    }
 }
 
 /// Names the word that is zeroed and woken when the caller ends.

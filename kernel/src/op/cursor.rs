@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::cx::Cx;
-use super::inflight::{Op, Wait};
+use super::inflight::{HAS_TURN, Op, Wait};
 use super::state::{ByWait, State};
 use super::{OpResult, Outcome, refill};
 use crate::base::NONE;
@@ -32,12 +32,12 @@ pub fn take_turn(s: &State, id: u32, op: &Op, file: &File) -> bool {
 fn begin(op: &Op, file: &File) {
     file.cursor_busy.set(true);
     op.set_arg(3, file.cursor.get());
-    op.has_turn.set(true);
+    op.mark(HAS_TURN);
 }
 
 /// Moves the cursor by what an operation with a turn did, and passes the turn on.
 pub fn finish(s: &State, op: &Op, answer: Result<u64, Errno>) -> Result<u64, Errno> {
-    if op.has_turn.replace(false) {
+    if op.unmark(HAS_TURN) {
         let file_id = op.file.get();
         let file = s.files.at(file_id);
         if let Ok(count) = answer {
@@ -51,7 +51,7 @@ pub fn finish(s: &State, op: &Op, answer: Result<u64, Errno>) -> Result<u64, Err
 /// An operation ends without an answer: its turn, if it has it, passes on.
 pub fn release(s: &State, id: u32) {
     let op = s.ops.at(id);
-    if op.has_turn.replace(false) {
+    if op.unmark(HAS_TURN) {
         pass_on(s, s.files.at(op.file.get()));
     }
 }

@@ -6,6 +6,7 @@
 use super::inflight::Op;
 use super::state::State;
 use crate::base::budget::Budget;
+use crate::base::{NONE, is_none};
 use crate::context::context::Context;
 use crate::context::file::{File, Kind};
 use crate::context::handles::{Place, Table};
@@ -30,6 +31,8 @@ pub struct Cx<'a> {
     pub budget: &'a Budget,
     /// The submission's tag.
     pub tag: u32,
+    /// The reserved number of the handle that it makes, plus one; or zero.
+    pub slot: u16,
 }
 
 impl<'a> Cx<'a> {
@@ -37,7 +40,7 @@ impl<'a> Cx<'a> {
     pub fn new(s: &'a State, ring: &'a Ring, tag: u32) -> Cx<'a> {
         let context_id = ring.owner.get();
         let context = s.contexts.at(context_id);
-        Cx { s, ring_id: ring.id.get(), ring, context_id, context, budget: &s.memory.budget, tag }
+        Cx { s, ring_id: ring.id.get(), ring, context_id, context, budget: &s.memory.budget, tag, slot: 0 }
     }
 
     /// The asker's address space.
@@ -68,15 +71,15 @@ impl<'a> Cx<'a> {
         if file.kind.get() == kind { Ok(file.object.get()) } else { Err(Errno::BADF) }
     }
 
-    /// The lowest free handle, with memory behind it.
+    /// The handle that the submission named, or the lowest free one, with memory behind it.
     pub fn vacant(&self) -> Result<Place, Errno> {
-        self.table().vacant(&self.s.memory, &self.s.chunks)
+        self.s.vacant_for(self.slot, self.table())
     }
 
     /// Puts a file, held for it, under a free handle; returns the handle.
     pub fn put(&self, place: Place, file: u32, flags: u32) -> u64 {
         let before = self.table().put(&self.s.chunks, place, file, flags);
-        debug_assert_eq!(before, crate::base::NONE, "the place was vacant");
+        debug_assert_eq!(before, NONE, "the place was vacant");
         u64::from(place.number())
     }
 
@@ -98,6 +101,11 @@ impl<'a> Cx<'a> {
     /// The same; its name and itself.
     #[inline(always)]
     pub fn start(&self, opcode: ring_abi::Opcode) -> Result<(u32, &'a Op), Errno> {
+        let held = self.s.held.get();
+        if !is_none(held) {
+            self.s.held.set(NONE);
+            return Ok((held, self.s.start_held(held, opcode)));
+        }
         self.s.start_op(self.ring, self.tag, opcode)
     }
 }

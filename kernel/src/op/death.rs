@@ -285,6 +285,7 @@ pub fn slice_contexts(s: &State, budget: &Budget) -> bool {
         // One whose making was complete before it was left.
         s.end_link_of(ring);
         super::registered::strip(s, ring);
+        super::order::forget(s, ring);
         place::drop(&s.memory, &s.rings, context.take_ring(number));
     }
     if budget.spend(ENTRY) {

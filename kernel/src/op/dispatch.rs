@@ -10,8 +10,9 @@ use super::cx::Cx;
 use super::state::State;
 use super::{
     OpResult, Outcome, affinity, cancel, context, exec, forward, futex, handle, incoming, interval, memory,
-    nop, open, pass, poll, provided, register, registered, several, space, timeout,
+    nop, open, order, pass, poll, provided, register, registered, several, space, timeout,
 };
+use crate::base::is_none;
 use crate::context::context::State as Run;
 use crate::ring::duplex::Ring;
 use ring_abi::opcode::Origin;
@@ -22,18 +23,20 @@ use ring_abi::{Cqe, Errno, Opcode, SqeFlags, Words};
 pub const NOP: u32 = Opcode::Nop as u32;
 /// Shape of a read without flags.
 pub const READ: u32 = Opcode::Read as u32;
-
 /// Starts an operation, whose completion has its place. `false`: the asker is gone, and with it its ring.
 ///
 /// What is asked for most often does not come here: `entry::enter` answers nops, and gives reads to [`super::read`], and
 /// starts futexes that come with a few others itself.
 #[inline(never)]
 pub fn start_other(s: &State, ring: &Ring, head: Head, entry: impl Words + Copy) -> bool {
-    if futex::is_plain(head) {
+    if futex::is_plain(head) && is_none(ring.line.get()) {
         start_futex(s, ring, head, &entry);
         return true;
     }
     s.step.measure(&s.memory.machine);
+    if order::concerns(s, ring, head) {
+        return order::take(s, ring, head, &entry);
+    }
     s.stats.start(head.opcode());
     let cx = Cx::new(s, ring, head.tag());
     let outcome = start_any(cx, head, entry);
@@ -59,7 +62,8 @@ pub fn answer(s: &State, ring: &Ring, tag: u32, outcome: OpResult) -> bool {
     true
 }
 
-fn start_any(cx: Cx<'_>, head: Head, entry: impl Words + Copy) -> OpResult {
+/// Starts an operation. What flags say of its order was seen to.
+pub fn start_any(cx: Cx<'_>, head: Head, entry: impl Words + Copy) -> OpResult {
     let (cx, entry) = (&cx, &entry);
     let opcode = Opcode::from_raw(head.opcode()).ok_or(Errno::INVAL)?;
     if head.flags() & !opcode.flags().bits() != 0 {
@@ -68,9 +72,17 @@ fn start_any(cx: Cx<'_>, head: Head, entry: impl Words + Copy) -> OpResult {
     if head.flags() & SqeFlags::BUFFER_SELECT.bits() != 0 {
         return provided::start(cx, opcode, head, entry);
     }
-    // A group has a meaning only with that flag.
-    if head.group() != 0 {
+    // Without that flag a group is where a new handle goes.
+    if head.group() != 0 && !opcode.makes_handle() {
         return Err(Errno::INVAL);
+    }
+    if head.group() != 0 && is_multishot(head.flags()) {
+        // One number is not enough.
+        return Err(Errno::INVAL);
+    }
+    if head.group() != 0 {
+        // It is looked at again when the handle is there.
+        cx.vacant()?;
     }
     match opcode.origin() {
         Origin::Forwarded => start_forwarded(cx, opcode, head.flags(), entry),
@@ -111,6 +123,8 @@ fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpR
         Opcode::Poll if is_multishot(flags) => poll::start_multishot(cx, entry),
         Opcode::Poll => poll::start(cx, entry),
         Opcode::ObtainFd => pass::obtain(cx, entry),
+        Opcode::LinkTimeout => super::limit::start(),
+        Opcode::HandleReserve => handle::reserve(cx, entry),
         Opcode::Timeout => timeout::start(cx, entry),
         Opcode::Interval if is_multishot(flags) => interval::start(cx, entry),
         Opcode::Interval => Err(Errno::INVAL),
@@ -119,6 +133,7 @@ fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpR
         Opcode::CancelTag => cancel::by_tag(cx, entry),
         Opcode::CancelHandle => cancel::by_handle(cx, entry),
         Opcode::CancelAll => cancel::all(cx, entry),
+        Opcode::FutexWait | Opcode::FutexWake => futex::start_with(cx, opcode, entry),
         Opcode::FutexWaitMany => several::wait(cx, entry),
         Opcode::Map => memory::map(cx, entry),
         Opcode::Unmap => memory::unmap(cx, entry),

@@ -12,7 +12,7 @@ use super::context::set_up;
 use super::cx::Cx;
 use super::inflight::Op;
 use super::state::{BySpace, State};
-use super::{OpResult, Outcome, cancel, work};
+use super::{OpResult, Outcome, cancel, turns, work};
 use crate::arch::{Regs, Start};
 use crate::base::budget::{Budget, ENTRY};
 use crate::base::{ABSENT, NONE};
@@ -66,18 +66,29 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     if new == old || !s.memory.space(new).contexts.is_empty() {
         return Err(Errno::BUSY);
     }
+    if s.elsewhere(cx.context_id, cx.context).is_some() {
+        // Its turn in a chain came while the caller runs on another processor.
+        return Err(Errno::BUSY);
+    }
     let mut taken = take(cx, new, sizes)?;
 
+    s.set_aside(cx.context_id, cx.context);
     leave_rings(cx, taken.former);
     enter_space(cx, old, new);
     s.end_contexts(old, End::Ended(Reason::Replaced), cx.budget);
     cx.context.set_rings(taken.ring);
     cx.context.end_word.set(0);
+    cx.table().unreserve_all(&s.chunks);
     let start = Start { rip: args.entry, rsp: args.stack, rdi: taken.address, rsi: args.argument, rdx: 0 };
     cx.context.regs.start(&start);
     if taken.rest.run(s, cx.table(), taken.ring, cx.budget) {
         cx.context.state.set(Run::Ready);
-        s.hold(s.this_cpu(), cx.context_id);
+        if cx.context.cpus.get() & turns::bit(s.cpu.get()) != 0 {
+            s.hold(s.this_cpu(), cx.context_id);
+        } else {
+            // Its turn in a chain came on a processor that it may not run on.
+            s.make_ready(cx.context_id);
+        }
     } else {
         wait(cx, taken.ring, &taken.rest);
     }
@@ -144,6 +155,7 @@ fn leave_rings(cx: &Cx<'_>, (former_id, table): (u32, u32)) {
             cancel::abandon(s, flight::first(ring));
         }
         super::registered::strip(s, ring);
+        super::order::forget(s, ring);
         place::drop(&s.memory, &s.rings, cx.context.take_ring(number));
     }
 }

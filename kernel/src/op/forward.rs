@@ -8,7 +8,7 @@
 
 use super::cx::Cx;
 use super::incoming;
-use super::inflight::{Op, PLAIN_READ, Wait};
+use super::inflight::{GUARD, Op, PLAIN_READ, Shape, Wait};
 use super::state::{ByWait, State};
 use super::{OpResult, Outcome, provided, registered};
 use crate::base::NONE;
@@ -16,7 +16,6 @@ use crate::base::budget::ENTRY;
 use crate::context::context::Context;
 use crate::context::file::{File, Kind};
 use crate::ring::duplex::Ring;
-use crate::ring::flight;
 use crate::scheme::link::Link;
 use core::cell::Cell;
 use ring_abi::args::CURSOR;
@@ -221,7 +220,8 @@ fn wait_for_room(s: &State, id: u32, op: &Op, link: &Link) {
 #[cold]
 #[inline(never)]
 pub fn abandon(s: &State, id: u32) {
-    flight::remove(s, &s.ops.at(id).of_ring);
+    let op = s.ops.at(id);
+    super::barrier::unfile(s, s.rings.at(op.ring.get()), op);
     super::cursor::release(s, id);
     s.drop_op(id);
 }
@@ -246,7 +246,9 @@ fn send(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<b
         }
     };
     op.wait.set(Wait::Reply);
-    if op.shape() == PLAIN_READ {
+    // A guard may stop being one while the daemon has its request.
+    let shape = op.shape();
+    if (Shape { marks: shape.marks & !GUARD, ..shape }) == PLAIN_READ {
         op.set_arg(3, link.offset(tag) as u64);
     }
 

@@ -12,6 +12,7 @@ use super::cx::Cx;
 use super::inflight::Wait;
 use super::state::State;
 use super::word;
+use super::{OpResult, Outcome};
 use crate::ring::duplex::Ring;
 use core::hint::cold_path;
 use ring_abi::args::{FutexWait, FutexWake};
@@ -45,7 +46,7 @@ pub fn start(s: &State, ring: &Ring, head: Head, entry: &impl Words) {
         }
     } else {
         s.stats.start(Opcode::FutexWait as u8);
-        wait(s, ring, head.tag(), entry)
+        wait(s, ring, entry, || Ok(s.start_op(ring, head.tag(), Opcode::FutexWait)?.0))
     };
     if let Err(error) = result {
         cold_path();
@@ -53,9 +54,24 @@ pub fn start(s: &State, ring: &Ring, head: Head, entry: &impl Words) {
     }
 }
 
-/// Waits for a word that has an expected value.
+/// Starts one that has flags, or was held.
+#[inline(never)]
+pub fn start_with(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
+    if opcode == Opcode::FutexWake {
+        return wake(cx.s, cx.ring, entry).map(Outcome::Done);
+    }
+    wait(cx.s, cx.ring, entry, || cx.start_op(opcode))?;
+    Ok(Outcome::Parked)
+}
+
+/// Waits for a word that has an expected value, in a record that is taken last.
 #[inline(always)]
-fn wait(s: &State, ring: &Ring, tag: u32, entry: &impl Words) -> Result<(), Errno> {
+fn wait(
+    s: &State,
+    ring: &Ring,
+    entry: &impl Words,
+    record: impl FnOnce() -> Result<u32, Errno>,
+) -> Result<(), Errno> {
     let args = FutexWait::decode(entry)?;
     let space = s.contexts.at(ring.owner.get()).space.get();
     let known = word::known(s, space, args.address);
@@ -71,7 +87,7 @@ fn wait(s: &State, ring: &Ring, tag: u32, entry: &impl Words) -> Result<(), Errn
         Some(seat) => seat.channel.get(),
         None => word::remember(s, space, args.address, place)?,
     };
-    let (id, _) = s.start_op(ring, tag, Opcode::FutexWait)?;
+    let id = record()?;
 
     channel::join(s, channel, id, Wait::Channel);
     if timed {

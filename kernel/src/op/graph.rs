@@ -14,6 +14,7 @@ use crate::context::context::Context;
 use crate::context::context::State as Run;
 use crate::ring::flight;
 use crate::scheme::link::Link;
+use ring_abi::Opcode;
 
 /// Contexts and operations that are printed at most.
 const MOST: u32 = 256;
@@ -52,7 +53,7 @@ pub fn print(s: &State) {
                 s.say(format_args!(
                     "stuck:   ring {number}: waits {:#x} until completion {} (now {}), {} promised",
                     ring.waits.get(),
-                    ring.wake_at.get(),
+                    ring.ends_at(),
                     ring.cq.position(),
                     ring.cq.held()
                 ));
@@ -78,7 +79,8 @@ fn operations(s: &State, first: u32) {
             return;
         }
         let op = s.ops.at(at);
-        let (opcode, tag) = (op.opcode.get(), op.tag.get());
+        let tag = s.tag_of(op);
+        let opcode = op.opcode.get();
         match op.wait.get() {
             Wait::Reply | Wait::Room => {
                 let link = s.links.at(op.object.get());
@@ -89,6 +91,11 @@ fn operations(s: &State, first: u32) {
                     op.wait.get(),
                     number_of::<Link>(op.object.get())
                 ));
+            }
+            Wait::Chain | Wait::Barrier | Wait::Due => {
+                let opcode = s.tie(at).head().opcode();
+                let opcode = Opcode::from_raw(opcode).map_or("unknown", Opcode::name);
+                s.say(format_args!("stuck:     {opcode} tag {tag}: held, {:?}", op.wait.get()));
             }
             wait => s.say(format_args!("stuck:     {opcode:?} tag {tag}: {wait:?} {}", op.object.get())),
         }

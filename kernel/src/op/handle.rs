@@ -7,7 +7,7 @@ use super::{OpResult, Outcome};
 use crate::base::NONE;
 use crate::context::file::Kind;
 use crate::context::handles::{CLOSE_ON_EXEC, Place, Table};
-use ring_abi::args::{CURRENT, Close, HandleDup, HandleFlags, LOWEST, TableCreate, handle};
+use ring_abi::args::{CURRENT, Close, HandleDup, HandleFlags, HandleReserve, LOWEST, TableCreate, handle};
 use ring_abi::{Errno, Words};
 
 /// What copying a handle is reckoned to cost.
@@ -50,6 +50,22 @@ fn place(s: &State, table: &Table, target: u64) -> Result<Place, Errno> {
     } else {
         table.vacant_at(&s.memory, &s.chunks, target)
     }
+}
+
+/// Keeps a number for handles whose entries name it, or gives it back.
+pub fn reserve(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+    let args = HandleReserve::decode(entry)?;
+    let (table, chunks) = (cx.table(), &cx.s.chunks);
+    match args.reserve {
+        0 => table.unreserve(chunks, args.fd)?,
+        1 => {
+            let place = place(cx.s, table, args.fd)?;
+            table.reserve(chunks, place)?;
+            return Ok(Outcome::Done(u64::from(place.number())));
+        }
+        _ => return Err(Errno::INVAL),
+    }
+    Ok(Outcome::Done(args.fd))
 }
 
 /// Reads or sets a handle's flags; gives those before.
@@ -104,7 +120,7 @@ fn reserve_like(cx: &Cx<'_>, table: &Table) -> Result<(), Errno> {
         table.vacant_at(&cx.s.memory, &cx.s.chunks, number)?;
         at = (number | 63).wrapping_add(1);
     }
-    Ok(())
+    table.reserve_like(&cx.s.memory, &cx.s.chunks, cx.table())
 }
 
 fn copy(cx: &Cx<'_>, table: &Table) {

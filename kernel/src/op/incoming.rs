@@ -10,11 +10,12 @@
 //! - It has a reserve as an open has (see [`super::forward`]), another one for each request.
 #![forbid(unsafe_code)]
 
+use super::chain::Whose;
 use super::cx::Cx;
 use super::inflight::{Notice, Op, Wait};
 use super::multishot;
 use super::state::State;
-use super::{OpResult, Outcome, cancel, forward, reply};
+use super::{OpResult, Outcome, cancel, chain, forward, reply};
 use crate::context::file::Kind;
 use crate::ring::duplex::Ring;
 use crate::scheme::link::Link;
@@ -104,15 +105,16 @@ pub fn ask(s: &State, id: u32) {
         return;
     }
     multishot::promise(ring);
-    if let Err(last) = submit_again(s, ring, id, op) {
+    if let Err((whose, error)) = submit_again(s, ring, id, op) {
         multishot::release(ring);
-        s.post(ring, last);
+        chain::complete(s, ring, whose, Err(error), 0);
     }
 }
 
-/// Sends the request of an operation again. An error means that its record is gone: its last completion.
-pub fn submit_again(s: &State, ring: &Ring, id: u32, op: &Op) -> Result<(), Cqe> {
-    let tag = op.tag.get();
+/// Sends the request of an operation again. An error means that its record is gone: who it was, and
+/// what it ends with.
+pub fn submit_again(s: &State, ring: &Ring, id: u32, op: &Op) -> Result<(), (Whose, Errno)> {
+    let whose = chain::whose(op);
     // Where it paused, it forgot the link.
     let link = s.files.at(op.file.get()).object.get();
     op.object.set(link);
@@ -122,5 +124,5 @@ pub fn submit_again(s: &State, ring: &Ring, id: u32, op: &Op) -> Result<(), Cqe>
         forward::abandon(s, id);
         Err(Errno::NODEV)
     };
-    sent.map_err(|error| Cqe::new(tag, Err(error)))
+    sent.map_err(|error| (whose, error))
 }

@@ -41,7 +41,21 @@ pub enum Wait {
     Work,
     /// Other processors, which have to forget translations: in the system's list of flushes.
     Flush,
+    /// The end of the one before it in its chain, or the rest of a chain that is not taken whole yet: it has not started.
+    Chain,
+    /// A barrier, or as one what was submitted before it: in its ring's [`Line`](crate::ring::tie::Line). It has not
+    /// started.
+    Barrier,
+    /// Nothing any more: in the system's list of those that are to start, or to end without that.
+    Due,
 }
+
+/// Mark of an operation: it has its turn at the file's cursor.
+pub const HAS_TURN: u8 = 1;
+/// Mark of an operation: there is a [`Tie`](crate::ring::tie::Tie) of it, and `tag` is its name.
+pub const TIED: u8 = 2;
+/// Mark of an operation: it is the last one before a barrier of its ring.
+pub const GUARD: u8 = 4;
 
 /// How far the notice of a cancel has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,11 +80,11 @@ pub struct Op {
     pub opcode: Cell<Opcode>,
     /// Whether the daemon was asked to cancel it; the deadline is then the grace's end.
     pub notice: Cell<Notice>,
-    /// It has its turn at the file's cursor.
-    pub has_turn: Cell<bool>,
+    /// [`HAS_TURN`] and its like.
+    pub marks: Cell<u8>,
     /// The ring that its completion goes to, or `NONE` if it is detached. Of no meaning while the record is free.
     pub ring: Cell<u32>,
-    /// The asker's tag.
+    /// The asker's tag; with the mark [`TIED`] its [`Tie`](crate::ring::tie::Tie), which has the tag.
     pub tag: Cell<u32>,
     /// The tag in the daemon's hands, or the one that goes out next while the record waits at its link.
     pub slot_tag: Cell<u32>,
@@ -97,7 +111,7 @@ impl Default for Op {
             wait: Cell::default(),
             opcode: Cell::new(Opcode::Nop),
             notice: Cell::default(),
-            has_turn: Cell::new(false),
+            marks: Cell::new(0),
             ring: Cell::new(NONE),
             tag: Cell::new(0),
             slot_tag: Cell::new(0),
@@ -125,7 +139,7 @@ impl Record for Op {
 const _: () = assert!(size_of::<Op>() <= 96);
 const _: () = assert!(offset_of!(Op, of_ring) == LINK_OFFSET);
 
-/// What an operation waits for, what was asked, its notice and its turn, for one store and one compare on the shortest
+/// What an operation waits for, what was asked, its notice and its marks, for one store and one compare on the shortest
 /// road.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -135,22 +149,22 @@ pub struct Shape {
     pub opcode: Opcode,
     /// Whether the daemon was asked to cancel it.
     pub notice: Notice,
-    /// It has its turn at the file's cursor.
-    pub has_turn: bool,
+    /// [`HAS_TURN`] and its like.
+    pub marks: u8,
 }
 
 impl Shape {
     /// The same as a number.
     #[inline(always)]
     pub const fn number(self) -> u32 {
-        u32::from_le_bytes([self.wait as u8, self.opcode as u8, self.notice as u8, self.has_turn as u8])
+        u32::from_le_bytes([self.wait as u8, self.opcode as u8, self.notice as u8, self.marks])
     }
 }
 
 /// An operation in a daemon's hands that nothing special is about: a read with its own offset, whose asker waits for
 /// it. (One that was detached has a notice as long as its daemon lives.)
 pub const PLAIN_READ: Shape =
-    Shape { wait: Wait::Reply, opcode: Opcode::Read, notice: Notice::None, has_turn: false };
+    Shape { wait: Wait::Reply, opcode: Opcode::Read, notice: Notice::None, marks: 0 };
 
 impl Op {
     /// Argument `index`, 0 where there is none.
@@ -167,11 +181,11 @@ impl Op {
         }
     }
 
-    /// What it waits for, what was asked, its notice and its turn.
+    /// What it waits for, what was asked, its notice and its marks.
     #[inline(always)]
     pub fn shape(&self) -> Shape {
         let (wait, opcode) = (self.wait.get(), self.opcode.get());
-        Shape { wait, opcode, notice: self.notice.get(), has_turn: self.has_turn.get() }
+        Shape { wait, opcode, notice: self.notice.get(), marks: self.marks.get() }
     }
 
     /// Sets all of that.
@@ -180,7 +194,24 @@ impl Op {
         self.wait.set(shape.wait);
         self.opcode.set(shape.opcode);
         self.notice.set(shape.notice);
-        self.has_turn.set(shape.has_turn);
+        self.marks.set(shape.marks);
+    }
+
+    /// Sets a mark.
+    pub fn mark(&self, mark: u8) {
+        self.marks.set(self.marks.get() | mark);
+    }
+
+    /// Takes a mark away: whether it was there.
+    pub fn unmark(&self, mark: u8) -> bool {
+        let before = self.marks.get();
+        self.marks.set(before & !mark);
+        before & mark != 0
+    }
+
+    /// Whether a mark is there.
+    pub fn is_marked(&self, mark: u8) -> bool {
+        self.marks.get() & mark != 0
     }
 
     /// Whether nobody waits for its completion any more.

@@ -114,7 +114,7 @@ fn park(cx: &Cx<'_>, line: u8, file_id: u32, opcode: Opcode, args: [u64; 5]) -> 
 
 /// The channel of a line. Once there is one, it stays.
 fn channel_of(s: &State, line: u8) -> Result<u32, Errno> {
-    let place = s.lines.get(usize::from(line)).ok_or(Errno::INVAL)?;
+    let place = s.irq_channels.get(usize::from(line)).ok_or(Errno::INVAL)?;
     if is_none(place.get()) {
         let channel = channel::open(s, Key::Line(line))?;
         channel::keep(s, channel);
@@ -126,7 +126,7 @@ fn channel_of(s: &State, line: u8) -> Result<u32, Errno> {
 /// The channel of a line, if somebody waits for it.
 #[inline(always)]
 pub fn waited_for(s: &State, line: u8) -> Option<u32> {
-    let channel = s.lines.get(usize::from(line))?.get();
+    let channel = s.irq_channels.get(usize::from(line))?.get();
     (!is_none(channel) && channel::has_any(s, channel)).then_some(channel)
 }
 

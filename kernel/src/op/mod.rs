@@ -25,7 +25,9 @@ pub enum Outcome {
 pub type OpResult = Result<Outcome, Errno>;
 
 pub mod affinity;
+pub mod barrier;
 pub mod cancel;
+pub mod chain;
 pub mod channel;
 pub mod context;
 pub mod cursor;
@@ -44,10 +46,12 @@ pub mod inflight;
 pub mod interval;
 pub mod irq;
 pub mod kernel_scheme;
+pub mod limit;
 pub mod memory;
 pub mod multishot;
 pub mod nop;
 pub mod open;
+pub mod order;
 pub mod pass;
 pub mod poll;
 pub mod provided;

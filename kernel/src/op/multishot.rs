@@ -62,7 +62,7 @@ pub fn more(s: &State, op: &Op, value: u64) -> bool {
 
 /// Completes an operation, which goes on, in a place that is promised for that.
 pub fn tell(s: &State, ring: &Ring, op: &Op, value: u64) {
-    let mut entry = Cqe::new(op.tag.get(), Ok(value));
+    let mut entry = Cqe::new(s.tag_of(op), Ok(value));
     entry.flags = CqeFlags::MORE.bits();
     s.post(ring, entry);
 }
@@ -70,20 +70,13 @@ pub fn tell(s: &State, ring: &Ring, op: &Op, value: u64) {
 /// Promises a place that was [found](has_place).
 pub fn promise(ring: &Ring) {
     ring.cq.claim_known(1);
-    be_modest(ring);
+    ring.be_modest();
 }
 
 /// A promised place will not be filled.
 pub fn release(ring: &Ring) {
     ring.cq.release(1);
-    be_modest(ring);
-}
-
-/// Others may be paused, which come first.
-fn be_modest(ring: &Ring) {
-    if ring.starved.get() {
-        ring.cq.forget_room();
-    }
+    ring.be_modest();
 }
 
 /// Whether a completion that was not promised finds a place.

@@ -15,6 +15,8 @@ pub fn start() -> OpResult {
 }
 
 /// Says whether an opcode exists: 1, with the flags that it takes from bit 8 on; otherwise 0.
+///
+/// What says when an entry starts has a meaning for all.
 pub fn probe(entry: &impl Words) -> OpResult {
     let args = Probe::decode(entry)?;
     let opcode = u8::try_from(args.opcode).ok().and_then(Opcode::from_raw);

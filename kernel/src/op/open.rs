@@ -118,7 +118,7 @@ pub fn finish(s: &State, op: &Op, id: u64, extra: u32) -> Result<u64, Errno> {
     let table = s.tables.at(owner.table.get());
     let file_id = use_reserve(s, op, id);
     s.files.at(file_id).positioned.set(extra & 1 != 0);
-    match table.vacant(&s.memory, &s.chunks) {
+    match s.vacant_for(s.slot_of(op), table) {
         Ok(place) => {
             let _ = table.put(&s.chunks, place, file_id, 0);
             Ok(u64::from(place.number()))

@@ -68,7 +68,7 @@ pub fn answer_with_handle(s: &State, link: &Link, op: &Op, entry: Cqe) -> Result
     let daemon = s.contexts.at(ring.owner.get());
     let client = s.contexts.at(s.rings.at(op.ring.get()).owner.get());
     let (from, to) = (s.tables.at(daemon.table.get()), s.tables.at(client.table.get()));
-    let place = to.vacant(&s.memory, &s.chunks)?;
+    let place = s.vacant_for(s.slot_of(op), to)?;
     let file = from.remove(&s.chunks, number).map_err(|_| Errno::IO)?;
 
     let before = to.put(&s.chunks, place, file, 0);

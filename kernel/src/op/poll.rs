@@ -11,7 +11,7 @@ use super::channel::{self, Key};
 use super::cx::Cx;
 use super::inflight::{Op, Wait};
 use super::state::State;
-use super::{OpResult, Outcome, forward, incoming, kernel_scheme, multishot};
+use super::{OpResult, Outcome, chain, forward, incoming, kernel_scheme, multishot};
 use crate::context::file::Kind;
 use ring_abi::args::{Poll, event};
 use ring_abi::{Cqe, Errno, Opcode, Words};
@@ -128,9 +128,9 @@ pub fn tell(s: &State, id: u32, events: u64) {
 pub fn ask_again(s: &State, id: u32) {
     let op = s.ops.at(id);
     let (ring, untold) = (s.rings.at(op.ring.get()), untold(op));
-    if let Err(last) = incoming::submit_again(s, ring, id, op) {
+    if let Err((whose, error)) = incoming::submit_again(s, ring, id, op) {
         // What it has to tell is no error.
-        s.post(ring, if untold == 0 { last } else { Cqe::new(last.tag, Ok(untold)) });
+        chain::complete(s, ring, whose, if untold == 0 { Err(error) } else { Ok(untold) }, 0);
     }
 }
 

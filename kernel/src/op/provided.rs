@@ -11,8 +11,8 @@ use super::inflight::Op;
 use super::state::State;
 use super::{OpResult, Outcome, forward, memory, read, registered};
 use crate::arch::UserPtr;
-use crate::base::NONE;
 use crate::base::budget::Budget;
+use crate::base::{NONE, is_none};
 use crate::context::file::Kind;
 use crate::mem::Run;
 use crate::ring::duplex::Ring;
@@ -146,7 +146,9 @@ pub fn start(cx: &Cx<'_>, opcode: Opcode, head: Head, entry: &impl Words) -> OpR
     let most = if length == 0 { size } else { length.min(size) };
     let limit = most.min(s.links.at(file.object.get()).slot_bytes());
     let mark = mark(head.group(), limit);
-    if opcode == Opcode::Read && offset != CURSOR && read::start_marked(cx, file_id, mark, limit, offset) {
+    // A link's own record stands for a read that none was taken for yet.
+    let is_plain = opcode == Opcode::Read && offset != CURSOR && is_none(s.held.get());
+    if is_plain && read::start_marked(cx, file_id, mark, limit, offset) {
         return Ok(Outcome::Parked);
     }
     forward::start_marked(cx, opcode, file_id, file, [fd, mark, limit, offset, more])

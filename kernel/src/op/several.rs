@@ -8,16 +8,15 @@
 //! - An operation has at most one arm on a channel.
 #![forbid(unsafe_code)]
 
-use super::channel;
 use super::cx::Cx;
 use super::futex;
 use super::inflight::{Notice, Op, Shape, Wait};
 use super::state::State;
 use super::{OpResult, Outcome};
+use super::{barrier, channel};
 use crate::base::NONE;
 use crate::base::budget::ENTRY;
 use crate::mem::user::{self, Access, UserRange};
-use crate::ring::flight;
 use ring_abi::args::FutexWaitMany;
 use ring_abi::futex::{MOST, WORD_BYTES, Word};
 use ring_abi::{Errno, Opcode, Words};
@@ -48,7 +47,7 @@ pub fn wait(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     for index in 0..count {
         if let Err(error) = add_arm(cx, id, op, args.words, index) {
             release(s, id);
-            flight::remove(s, &op.of_ring);
+            barrier::unfile(s, cx.ring, op);
             s.drop_op(id);
             return Err(error);
         }
@@ -87,7 +86,7 @@ fn add_arm(cx: &Cx<'_>, id: u32, op: &Op, words: u64, index: usize) -> Result<()
 
     let arm = s.ops.at(arm_id);
     let opcode = Opcode::FutexWaitMany;
-    arm.set_shape(Shape { wait: Wait::Free, opcode, notice: Notice::None, has_turn: false });
+    arm.set_shape(Shape { wait: Wait::Free, opcode, notice: Notice::None, marks: 0 });
     arm.ring.set(NONE);
     arm.file.set(NONE);
     arm.set_arg(PARENT, u64::from(id));

@@ -41,15 +41,20 @@ pub fn fork(cx: &Cx<'_>) -> OpResult {
     let mut fork = Fork::start(&s.memory, parent)?;
 
     match fork.run(&s.memory, cx.budget) {
-        Run::Done(result) => end_fork(s, cx.table(), &fork, result).map(Outcome::Done),
+        Run::Done(result) => end_fork(s, (cx.table(), cx.slot), &fork, result).map(Outcome::Done),
         Run::More => Ok(park(cx, Opcode::SpaceFork, parent, fork.to_words())),
     }
 }
 
 /// Gives the copy a handle, or lets it go.
-fn end_fork(s: &State, table: &Table, fork: &Fork, result: Result<u64, Errno>) -> Result<u64, Errno> {
+fn end_fork(
+    s: &State,
+    (table, slot): (&Table, u16),
+    fork: &Fork,
+    result: Result<u64, Errno>,
+) -> Result<u64, Errno> {
     let opened = result.and_then(|_| {
-        let place = table.vacant(&s.memory, &s.chunks)?;
+        let place = s.vacant_for(slot, table)?;
         let file = s.files.take(&s.memory)?;
         s.files.at(file).open(Kind::Space, fork.child, 0);
         let before = table.put(&s.chunks, place, file, 0);
@@ -141,7 +146,7 @@ fn slice_fork(s: &State, op: &Op, budget: &Budget) -> Run {
         }
         Run::Done(result) => {
             let owner = s.contexts.at(ring.owner.get());
-            Run::Done(end_fork(s, s.tables.at(owner.table.get()), &fork, result))
+            Run::Done(end_fork(s, (s.tables.at(owner.table.get()), s.slot_of(op)), &fork, result))
         }
     }
 }

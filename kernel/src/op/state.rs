@@ -4,10 +4,11 @@
 //! record is found once per step and then passed on.
 #![forbid(unsafe_code)]
 
+use super::chain;
 use super::channel::Channel;
 use super::forward;
 use super::incoming;
-use super::inflight::{Notice, Op, Shape, Wait};
+use super::inflight::{GUARD, Notice, Op, Shape, TIED, Wait};
 use super::multishot;
 use super::stats::Stats;
 use super::step::Step;
@@ -22,7 +23,7 @@ use crate::base::{NONE, is_none};
 use crate::context::context::{Context, State as Run};
 use crate::context::cpu::{Cpu, MOST};
 use crate::context::file::File;
-use crate::context::handles::{Chunk, Table};
+use crate::context::handles::{Chunk, Place, Table};
 use crate::context::timers::{CONTEXT, Positions, Timers};
 use crate::mem::arena::Arena;
 use crate::mem::frames::Memory;
@@ -32,6 +33,7 @@ use crate::ring::duplex::Ring;
 use crate::ring::flight;
 use crate::ring::group::Group;
 use crate::ring::outfit::Outfit;
+use crate::ring::tie::{Line, Tie};
 use crate::scheme::link::{Link, Records, Slot};
 use crate::scheme::names::Name;
 use core::cell::Cell;
@@ -57,6 +59,10 @@ pub struct State {
     pub ops: Arena<Op>,
     /// Records of operations in use that are none: links keep them for their next requests.
     pub idle_ops: Cell<u32>,
+    /// What operations have to do with others of their ring.
+    pub ties: Arena<Tie>,
+    /// What rings have taken that must not start yet.
+    pub lines: Arena<Line>,
     /// Handle tables.
     pub tables: Arena<Table>,
     /// Parts of handle tables.
@@ -76,7 +82,7 @@ pub struct State {
     /// The channels in use, by key.
     pub channel_tree: Tree,
     /// The channel of each interrupt line, once somebody has waited for it, or `NONE`.
-    pub lines: [Cell<u32>; IRQ_LINES as usize],
+    pub irq_channels: [Cell<u32>; IRQ_LINES as usize],
     /// Words of futexes that were waited for lately.
     pub seats: Seats,
     /// Channels with some left to wake.
@@ -117,6 +123,10 @@ pub struct State {
     pub timers: Timers,
     /// Operations with work left to do.
     pub work: List,
+    /// Operations that were held and are to start, or to end without that.
+    pub due: List,
+    /// The record in which the operation that is being started was held, until it is used; or `NONE`.
+    pub held: Cell<u32>,
     /// The status with which the system ends, once it is to.
     pub halt: Cell<Option<u32>>,
     /// Processors.
@@ -374,11 +384,21 @@ impl State {
     pub fn start_op(&self, ring: &Ring, tag: u32, opcode: Opcode) -> Result<(u32, &Op), Errno> {
         let id = self.ops.take(&self.memory)?;
         let op = self.ops.at(id);
-        let shape = Shape { wait: Wait::Free, opcode, notice: Notice::None, has_turn: false };
+        let shape = Shape { wait: Wait::Free, opcode, notice: Notice::None, marks: 0 };
         self.file_op(ring, tag, (id, op), shape, self.memory.machine.ticks() as u32);
         op.file.set(NONE);
         op.object.set(NONE);
         Ok((id, op))
+    }
+
+    /// Starts an operation in the record that held it, which is filed already.
+    #[cold]
+    #[inline(never)]
+    pub fn start_held(&self, id: u32, opcode: Opcode) -> &Op {
+        let op = self.ops.at(id);
+        op.set_shape(Shape { wait: Wait::Free, opcode, notice: Notice::None, marks: op.marks.get() });
+        op.started.set(self.memory.machine.ticks() as u32);
+        op
     }
 
     /// Files an operation that starts with its ring. Its file and object are the caller's to set.
@@ -410,6 +430,19 @@ impl State {
         self.idle_ops.set(self.idle_ops.get().wrapping_add(count));
     }
 
+    /// Where a new handle goes: under a reserved number, given plus one, or with zero the lowest free one.
+    pub fn vacant_for(&self, slot: u16, table: &Table) -> Result<Place, Errno> {
+        match slot.checked_sub(1) {
+            None => table.vacant(&self.memory, &self.chunks),
+            Some(number) => table.vacant_reserved(&self.chunks, u64::from(number)),
+        }
+    }
+
+    /// Where the handle goes that an operation makes, for [`vacant_for`](Self::vacant_for).
+    pub fn slot_of(&self, op: &Op) -> u16 {
+        if op.is_marked(TIED) { self.ties.at(op.tag.get()).head().group() } else { 0 }
+    }
+
     /// Number of operations.
     pub fn live_ops(&self) -> u32 {
         self.ops.live().wrapping_sub(self.idle_ops())
@@ -427,6 +460,9 @@ impl State {
     pub fn complete_op(&self, id: u32, result: Result<u64, Errno>, details: u32) {
         let op = self.ops.at(id);
         let Some(ring) = self.rings.get(op.ring.get()) else { return self.drop_op(id) };
+        if op.is_marked(TIED | GUARD) {
+            return chain::end(self, ring, id, result, details);
+        }
         flight::remove(self, &op.of_ring);
         self.note_latency(op.opcode.get(), op.started.get(), 1);
         let answer = Cqe::new(op.tag.get(), result).with_details(details);

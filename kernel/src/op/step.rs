@@ -11,6 +11,8 @@ const TIMER: u8 = 1;
 const MEASURED: u8 = 2;
 /// A context waits to be handed the processor.
 const HANDOFF: u8 = 4;
+/// Operations that were held are due.
+const DUE: u8 = 8;
 
 /// The step that runs.
 #[derive(Debug)]
@@ -50,6 +52,11 @@ impl Step {
     /// The timer, or who is ready, has to be looked at before the step ends.
     pub fn rearm(&self) {
         self.chores.set(self.chores.get() | TIMER);
+    }
+
+    /// Operations that were held are to start, or all of them have.
+    pub fn set_due(&self, are_due: bool) {
+        self.chores.set(self.chores.get() & !DUE | if are_due { DUE } else { 0 });
     }
 
     /// The timer is about to be looked at; whether that is to be done again at the next step's end.

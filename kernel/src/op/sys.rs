@@ -130,7 +130,7 @@ fn footprint(s: &State, out: &mut impl Write) -> fmt::Result {
 
 /// Channels on which somebody waits.
 pub fn live_channels(s: &State) -> u32 {
-    channel::live(s, s.seats.channels().chain(s.lines.iter().map(Cell::get)))
+    channel::live(s, s.seats.channels().chain(s.irq_channels.iter().map(Cell::get)))
 }
 
 fn counters(s: &State, out: &mut impl Write) -> fmt::Result {

@@ -6,7 +6,7 @@ use super::cx::Cx;
 use super::inflight::{Notice, Wait};
 use super::state::State;
 use super::walk::{Deed, Extent, Walk, Which};
-use super::{OpResult, Outcome, cancel, interval};
+use super::{OpResult, Outcome, cancel, interval, limit};
 use ring_abi::args::{Timeout, TimeoutRemove, TimeoutUpdate, timeout::ABSOLUTE};
 use ring_abi::{Errno, Opcode, Words};
 
@@ -95,6 +95,7 @@ pub fn expired(s: &State, id: u32) {
     }
     match (op.wait.get(), op.opcode.get()) {
         (_, Opcode::Interval) => interval::expired(s, id),
+        (Wait::Time, Opcode::LinkTimeout) => limit::expired(s, id),
         (Wait::Time, _) => s.end_op(id, Ok(0), 0),
         _ => cancel::force(s, id, Errno::TIMEDOUT),
     }

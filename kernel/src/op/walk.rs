@@ -7,7 +7,7 @@
 use super::cx::Cx;
 use super::inflight::Op;
 use super::state::State;
-use super::{OpResult, Outcome, cancel, timeout};
+use super::{OpResult, Outcome, barrier, cancel, timeout};
 use crate::base::NONE;
 use crate::base::budget::{Budget, ENTRY};
 use crate::ring::flight;
@@ -76,7 +76,10 @@ impl Walk {
     /// Walks through the operations of the caller's ring that started before this one.
     pub fn start(mut self, cx: &Cx<'_>, opcode: Opcode) -> OpResult {
         let s = cx.s;
-        let last = flight::last(cx.ring);
+        let last = match s.held.get() {
+            NONE => flight::last(cx.ring),
+            held => flight::before(&s.ops.at(held).of_ring),
+        };
         let record = s.ops.ensure_one(&s.memory);
         if record.is_err() && cx.ring.cq.held() <= SHORT {
             self.run(s, last, |units| {
@@ -108,7 +111,7 @@ impl Walk {
         let mut at = from;
         while at != NONE {
             let op = s.ops.at(at);
-            let matches = self.which.is(op);
+            let matches = self.which.is(s, op);
             if !spend(if matches { ENTRY } else { LOOK }) {
                 return Ok(at);
             }
@@ -128,8 +131,7 @@ impl Walk {
     /// Remembers how far it is in its own record.
     fn rest(&self, s: &State, id: u32, rest: u32) {
         let op = s.ops.at(id);
-        flight::remove(s, &op.of_ring);
-        flight::insert_after(s, rest, id);
+        barrier::move_behind(s, rest, id);
         let (how, time) = self.packed();
         op.set_arg(HOW, how);
         op.set_arg(TIME, time);
@@ -205,12 +207,12 @@ pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
 
 impl Which {
     /// Whether an operation is meant.
-    fn is(self, op: &Op) -> bool {
+    fn is(self, s: &State, op: &Op) -> bool {
         match self {
-            Which::Tag(tag) => op.tag.get() == tag,
+            Which::Tag(tag) => s.tag_of(op) == tag,
             Which::File(file) => op.file.get() == file,
             Which::Timer(tag) => {
-                op.tag.get() == tag && matches!(op.opcode.get(), Opcode::Timeout | Opcode::Interval)
+                s.tag_of(op) == tag && matches!(op.opcode.get(), Opcode::Timeout | Opcode::Interval)
             }
             Which::All => true,
         }

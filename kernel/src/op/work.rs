@@ -6,22 +6,22 @@
 use super::inflight::Wait;
 use super::state::{ByWait, State};
 use super::{
-    channel, context, death, dormant, exec, flush, memory, provided, refill, register, registered, space,
-    walk,
+    barrier, chain, channel, context, death, dormant, exec, flush, memory, provided, refill, register,
+    registered, space, walk,
 };
 use crate::base::NONE;
 use crate::base::budget::Budget;
-use crate::ring::flight;
 use ring_abi::{Errno, Opcode};
 
 /// Kinds of work.
-const KINDS: u32 = 9;
+const KINDS: u32 = 10;
 
 impl State {
     /// Whether nothing is left to do between events.
     #[inline]
     pub fn work_is_done(&self) -> bool {
         self.work.is_empty()
+            && self.due.is_empty()
             && self.doomed.is_empty()
             && (self.ending.is_empty() || !self.awaiting.is_empty())
             && self.dying_links.is_empty()
@@ -51,6 +51,7 @@ pub fn slice(s: &State, budget: &Budget) -> bool {
             5 => !s.to_refill.is_empty() && refill::slice(s),
             6 => !s.suspects.is_empty() && dormant::slice(s, budget),
             7 => flush::slice(s, budget),
+            8 => chain::run(s),
             _ => !space::is_idle(s) && space::slice_ending(s, budget),
         };
         if worked {
@@ -93,11 +94,11 @@ pub fn add(s: &State, id: u32) {
 /// Cancels an operation that works: it undoes or finishes what it must, and completes with `error` now.
 pub fn cancel(s: &State, id: u32, error: Errno) {
     let op = s.ops.at(id);
-    let tag = op.tag.get();
     let ring_id = op.ring.get();
+    let whose = chain::untie(op);
     orphan(s, id);
     if ring_id != NONE {
-        s.post(s.rings.at(ring_id), ring_abi::Cqe::new(tag, Err(error)));
+        chain::complete(s, s.rings.at(ring_id), whose, Err(error), 0);
     }
 }
 
@@ -106,6 +107,6 @@ pub fn orphan(s: &State, id: u32) {
     let op = s.ops.at(id);
     let ring_id = op.ring.replace(NONE);
     if ring_id != NONE {
-        flight::remove(s, &op.of_ring);
+        barrier::unfile(s, s.rings.at(ring_id), op);
     }
 }

@@ -26,28 +26,25 @@ pub const ODD: u8 = 1 << 7;
 pub const NEXT: u8 = 1 << 6;
 
 /// A ring of a context.
+///
+/// In this order, so that it is two cache lines and `ops` lies where [`super::flight`] can name it.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Ring {
     /// The memory that both ends map.
     pub memory: Cell<map::Ring>,
     /// Submissions taken.
     pub sq: Consumer,
-    /// Completions given.
-    pub cq: Promiser,
-    /// Submissions stayed for lack of room, and the program was told so.
-    pub starved: Cell<bool>,
-    /// The last page that its operations touched.
-    pub cache: PageCache,
     /// Operations in flight: the ring's node in their circle.
     pub ops: Link,
+    /// The last page that its operations touched.
+    pub cache: PageCache,
+    /// Completions given.
+    pub cq: Promiser,
     /// Its own name.
     pub id: Cell<u32>,
     /// The context that owns it.
     pub owner: Cell<u32>,
-    /// The owner's address space.
-    pub space: Cell<u32>,
-    /// [`ring_abi::enter`] flags that the owner waits with, [`NEXT`] and [`ODD`]; zero when it does not wait.
-    pub waits: Cell<u8>,
     /// Position of the completion queue at which the wait ends, unless the next completion ends it.
     pub wake_at: Cell<u32>,
     /// The link that is served through it.
@@ -56,14 +53,22 @@ pub struct Ring {
     pub rq: Producer,
     /// Replies taken.
     pub rp: Consumer,
+    /// The owner's address space.
+    pub space: Cell<u32>,
     /// Which page of rings it lies in, and where in it (see [`super::place`]); threads the free list.
     pub page: Cell<u32>,
-    /// Its place in that page.
-    pub slot: Cell<u8>,
-    /// Position of the completion queue up to which the tracer has printed.
-    pub traced: Cell<u32>,
+    /// What is taken and has not started: a [`Line`](super::tie::Line), [`REFUSING`](super::tie::REFUSING), or `NONE`.
+    pub line: Cell<u32>,
     /// What it was fitted out with (see [`super::outfit`]), or `NONE`.
     pub outfit: Cell<u32>,
+    /// Position of the completion queue up to which the tracer has printed.
+    pub traced: Cell<u32>,
+    /// [`ring_abi::enter`] flags that the owner waits with, [`NEXT`] and [`ODD`]; zero when it does not wait.
+    pub waits: Cell<u8>,
+    /// Submissions stayed for lack of room, and the program was told so.
+    pub starved: Cell<bool>,
+    /// Its place in its page.
+    pub slot: Cell<u8>,
 }
 
 const _: () = assert!(size_of::<Ring>() == 128);
@@ -87,6 +92,7 @@ impl Default for Ring {
             rp: Consumer::new(),
             page: Cell::new(NONE),
             slot: Cell::new(0),
+            line: Cell::new(NONE),
             traced: Cell::new(0),
             outfit: Cell::new(NONE),
         }
@@ -144,6 +150,11 @@ impl Ring {
         self.waits.get() == enter::COMPLETIONS as u8 | NEXT
     }
 
+    /// Position of the completion queue at which the owner's wait for completions ends.
+    pub fn ends_at(&self) -> u32 {
+        if self.waits.get() & NEXT != 0 { self.cq.position().wrapping_add(1) } else { self.wake_at.get() }
+    }
+
     /// Whether the completion that the owner waits for comes before a position of the completion queue, behind which
     /// there is a new one.
     #[inline(always)]
@@ -154,19 +165,28 @@ impl Ring {
     /// Sets the position at which a wait for `min_complete` completions ends, counted from what the program
     /// has taken. How many are missing.
     ///
-    /// A wait that only completions can end (`alone`) is clamped to what can still come. An index that cannot be
-    /// is found when it matters: here if it says that there is enough, otherwise when room is looked for.
+    /// A wait that only completions can end (`alone`) is clamped to what can still come: all that are promised but those
+    /// that `stay` until the program submits more. An index that cannot be is found when it matters: here if it says that
+    /// there is enough, otherwise when room is looked for.
     #[inline(always)]
-    pub fn aim(&self, min_complete: u64, alone: bool) -> Result<u32, Corrupt> {
+    pub fn aim(&self, min_complete: u64, alone: bool, stay: impl FnOnce() -> u32) -> Result<u32, Corrupt> {
         let memory = self.memory.get();
         let untaken = u64::from(self.cq.lag(&memory.cq()));
         if untaken >= min_complete {
             return self.cq.untaken(&memory.cq()).map(|_| 0);
         }
-        let most = if alone { self.cq.held() } else { i32::MAX as u32 };
+        let most = if alone { self.cq.held().wrapping_sub(stay()) } else { i32::MAX as u32 };
         let missing = min_complete.wrapping_sub(untaken).min(u64::from(most)) as u32;
         self.wake_at.set(self.cq.position().wrapping_add(missing));
         Ok(missing)
+    }
+
+    /// No place of the completion queue is known to be free, if others may come first: operations that are paused or held.
+    /// So the next entry takes a road that looks for them.
+    pub fn be_modest(&self) {
+        if self.starved.get() || self.line.get() != NONE {
+            self.cq.forget_room();
+        }
     }
 
     /// Tells the program whether submissions stay for lack of room.

@@ -47,6 +47,7 @@ pub fn begin(
     ring.page.set(NONE);
     ring.slot.set(WHOLE);
     ring.link.set(NONE);
+    ring.line.set(NONE);
     Ok((id, making))
 }
 
@@ -133,6 +134,7 @@ fn reset(ring: &Ring, view: map::Ring) {
     ring.waits.set(0);
     ring.wake_at.set(0);
     ring.link.set(NONE);
+    ring.line.set(NONE);
 }
 
 fn write_header(view: &map::Ring, sizes: Sizes) {

@@ -175,11 +175,15 @@ impl Game {
 
     /// Submits something.
     fn ask(&mut self, program: Program) {
-        let (sqe, note) =
+        let (mut sqe, note) =
             if self.dice.one_in(6) { self.some_change(program) } else { self.some_request(program) };
         let ring = self.some_ring(program);
         if self.world.has_ended(program) {
             return;
+        }
+        sqe.flags |= self.some_order(matches!(note, Note::Nothing)).bits();
+        if matches!(note, Note::Makes(Made::File | Made::Object)) && self.dice.one_in(8) {
+            sqe.group = 13 + self.dice.roll(4) as u16;
         }
         let Some(ticket) = program.try_submit_on(&mut self.world, ring, sqe) else { return };
         let mind = self.minds.entry(program).or_default();
@@ -192,6 +196,29 @@ impl Game {
         if mind.recent.len() > 12 {
             mind.recent.remove(0);
         }
+    }
+
+    /// A limit for the entry before, if there is one in its chain; or a number for a handle.
+    fn some_order_of_its_own(&mut self) -> (Sqe, Note) {
+        let dice = &mut self.dice;
+        let sqe = match dice.roll(3) {
+            0 => args::HandleReserve { fd: 12 + dice.roll(4), reserve: dice.roll(2) as u32 }.encode(0),
+            _ => {
+                let (nanoseconds, grace) = (dice.roll(4_000_000), dice.roll(2_000_000));
+                args::LinkTimeout { nanoseconds, flags: 0, grace }.encode(0)
+            }
+        };
+        (sqe, Note::Nothing)
+    }
+
+    /// When an entry starts. What nobody asks about may succeed silently.
+    fn some_order(&mut self, may_be_silent: bool) -> SqeFlags {
+        let mut flags = SqeFlags::empty();
+        flags.set(SqeFlags::LINK, self.dice.one_in(6));
+        flags.set(SqeFlags::HARD_LINK, self.dice.one_in(12));
+        flags.set(SqeFlags::DRAIN, self.dice.one_in(60));
+        flags.set(SqeFlags::SKIP_SUCCESS, may_be_silent && self.dice.one_in(8));
+        flags
     }
 
     fn some_file(&mut self, program: Program) -> u64 {
@@ -218,6 +245,9 @@ impl Game {
     fn some_request(&mut self, program: Program) -> (Sqe, Note) {
         let fd = self.some_file(program);
         let uses_kernel = self.minds.get(&program).is_some_and(|mind| mind.uses_kernel);
+        if self.dice.one_in(16) {
+            return self.some_order_of_its_own();
+        }
         let dice = &mut self.dice;
         let word = WORDS + dice.roll(4) * 4;
         let soon = self.world.machine().now() + dice.roll(4_000_000);
@@ -338,8 +368,11 @@ impl Game {
             return (args::Nop {}.encode(0), Note::Nothing);
         }
         let length = self.dice.roll(PLACE + 1);
-        let read = args::Read { fd, buffer: place, length, offset };
-        (read.encode(0), Note::Read(offset, place))
+        let read = args::Read { fd, buffer: place, length, offset }.encode(0);
+        // Files of the kernel go from hand to hand as well, and what they say is nobody's pattern.
+        let note =
+            if self.world.is_of_kernel(program, fd) { Note::Nothing } else { Note::Read(offset, place) };
+        (read, note)
     }
 
     fn some_open(&mut self, program: Program) -> (Sqe, Note) {

@@ -35,6 +35,8 @@ pub fn accounts(kernel: &Kernel) -> Accounts {
         ("state blocks", blocks),
         ("rings", s.rings.live()),
         ("operations", s.live_ops()),
+        ("ties of operations", s.ties.live()),
+        ("lines of rings", s.lines.live()),
         ("handle tables", s.tables.live()),
         ("parts of handle tables", s.chunks.live()),
         ("files", s.files.live()),
@@ -95,6 +97,7 @@ pub fn work(kernel: &Kernel) -> String {
     let s = &kernel.state;
     let lists = [
         ("operations", s.work.first()),
+        ("due operations", s.due.first()),
         ("ending contexts", s.ending.first()),
         ("dying links", s.dying_links.first()),
         ("dying tables", s.dying_tables.first()),

@@ -253,7 +253,7 @@ impl World {
             state.registers.fs_base = registers.fs_base;
         }
         let before = state.registers;
-        if state.mode == Mode::Entered && registers.rsp == EXEC_STACK {
+        if matches!(state.mode, Mode::Entered | Mode::Own) && registers.rsp == EXEC_STACK {
             // It is another program now, with a ring of its own.
             state.mode = Mode::Own;
             state.registers.fs_base = registers.fs_base;
@@ -359,7 +359,9 @@ impl World {
         mut what: impl FnMut(&Machine) -> Result<(), PageFault>,
     ) -> bool {
         for _ in 0..PATIENCE {
-            self.give_cpu(program);
+            if !self.reach(program) {
+                return false;
+            }
             let Err(fault) = what(self.machine()) else { return true };
             self.fault(14, fault.code, fault.address);
             if self.has_ended(program) {

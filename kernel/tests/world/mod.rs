@@ -24,6 +24,7 @@ pub use dice::Dice;
 pub use program::{DATA, DATA_BYTES, Mode, Program, Ticket, read, write};
 
 use kernel::arch::Machine;
+use kernel::context::file::Kind;
 use kernel::entry::event::Event;
 use kernel::entry::kernel::Kernel;
 use loader::{ENTRY, STACK};
@@ -164,7 +165,8 @@ impl World {
         self.state(program).context = context;
         self.state(program).maker = maker;
         maker.call(self, args::ContextStart { context }.encode(0)).expect("it is stopped");
-        self.give_cpu(program);
+        // Its space may end before.
+        self.reach(program);
         program
     }
 }
@@ -228,7 +230,7 @@ impl World {
             if self.find(program) {
                 return true;
             }
-            if self.has_ended(program) {
+            if self.has_ended(program) || self.never_ran(program) {
                 return false;
             }
             let mode = self.mode(program);
@@ -248,6 +250,15 @@ impl World {
         }
         let place = self.cpus.iter().position(|(runs, _)| *runs == Some(program));
         place.inspect(|cpu| self.switch(*cpu)).is_some()
+    }
+
+    /// Whether a program was ended before its first turn.
+    fn never_ran(&mut self, program: Program) -> bool {
+        let has_none = self.programs[program.0].id.is_none() && !is_to_run(&self.kernel, entry(program));
+        if has_none {
+            self.state(program).mode = Mode::Ended;
+        }
+        has_none
     }
 
     fn run_until_placed(&mut self, program: Program) {
@@ -315,6 +326,14 @@ impl World {
             return false;
         }
         self.advance_to_timer()
+    }
+
+    /// Whether a program's handle leads to a file that the kernel serves.
+    pub fn is_of_kernel(&self, program: Program, fd: u64) -> bool {
+        let s = &self.kernel.state;
+        let Some(context) = self.programs[program.0].id.map(|id| s.contexts.at(id)) else { return false };
+        let Some(table) = s.tables.get(context.table.get()) else { return false };
+        table.file(&s.chunks, fd).is_ok_and(|file| s.files.at(file).kind.get() == Kind::Kernel)
     }
 
     /// The root of a program's tables, as it was when it ran last.
@@ -436,6 +455,13 @@ fn has_ended(kernel: &Kernel, id: u32, rip: u64) -> bool {
     let context = s.contexts.at(id);
     let block = context.regs.block().map(|block| &s.blocks.at(block).state);
     !context.lives() || context.regs.read(block).rip != rip
+}
+
+/// Whether a context that lives goes on, or begins, at an address.
+fn is_to_run(kernel: &Kernel, rip: u64) -> bool {
+    let contexts = &kernel.state.contexts;
+    let mut living = contexts.names().map(|id| contexts.at(id)).filter(|context| context.lives());
+    living.any(|context| context.regs.resumed(None).rip == rip)
 }
 
 /// Whether the kernel has nothing left to do by itself.

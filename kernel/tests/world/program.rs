@@ -257,7 +257,10 @@ impl Program {
 
     /// Enters the kernel. The program must not be waiting there.
     pub fn enter(self, world: &mut World, ring: usize, submit: u64, min: u64, flags: u64, deadline: u64) {
-        world.give_cpu(self);
+        if !world.reach(self) {
+            // By an operation of its own, which had waited for its turn.
+            return;
+        }
         let mut implied = if deadline == enter::NO_DEADLINE { 0 } else { enter::DEADLINE };
         if let Some(ends) = world.state(self).rings.get_mut(ring) {
             ends.touched = false;
@@ -390,6 +393,12 @@ impl Program {
         let ticket = self.try_submit_on(world, 0, commit.encode(0))?;
         self.push(world);
         Some(ticket)
+    }
+
+    /// Submits the same behind an entry that is linked to it.
+    pub fn exec_linked(self, world: &mut World, behind: Ticket, space: u64, sizes: Sizes) -> Ticket {
+        assert_eq!(world.state(self).next_tag, behind.0 + 1, "nothing comes between");
+        self.exec(world, space, sizes)
     }
 
     /// Makes a further ring and returns its number.

@@ -1,6 +1,7 @@
 //! Files that are open: bytes, cursor, length, handle, and what `stat` tells.
 #![forbid(unsafe_code)]
 
+use crate::brief::with_file;
 use crate::flags::{O_CLOEXEC, O_NOFOLLOW, O_STAT, O_SYMLINK};
 use crate::open::open;
 use ring_abi::Errno;
@@ -138,6 +139,10 @@ pub fn lstat(path: &[u8]) -> Result<Stat, Errno> {
 }
 
 fn stat_opened(path: &[u8], flags: u64) -> Result<Stat, Errno> {
+    let mut stat = Stat::default();
+    if let Some((told, _)) = with_file(path, flags, |fd| op::file::fstat(fd, &mut *stat))? {
+        return told.map(|()| stat);
+    }
     let fd = open(path, flags, 0)?;
     let stat = fstat(fd);
     close(fd)?;

@@ -15,6 +15,7 @@
 //!
 //! - [`process`]: what this process knows of itself; `getpid`, `wait`, `kill`, `exit` and their kin.
 //! - [`open`], [`file`], [`directory`]: files, by name and open.
+//! - `brief`: a file that is opened for one thing, in one submission.
 //! - [`load`], [`spawn`], [`fork`]: new programs and processes.
 //! - [`handles`]: handles that are closed again, whatever happens.
 #![cfg_attr(not(test), no_std)]
@@ -22,6 +23,7 @@
 
 extern crate alloc;
 
+mod brief;
 pub mod directory;
 pub mod elf;
 pub mod file;

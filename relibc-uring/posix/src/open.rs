@@ -22,15 +22,27 @@ pub fn open(path: &[u8], flags: u64, mode: u32) -> Result<Fd, Errno> {
 
 /// As [`open`], and says where the links led.
 pub fn resolve(path: &[u8], flags: u64, mode: u32) -> Result<(Fd, Canonical), Errno> {
+    let (path, flags) = request(path, flags, mode)?;
+    open_canonical(path, flags)
+}
+
+/// What to ask a daemon for, to open a path: where it is, and with which flags.
+pub(crate) fn request(path: &[u8], flags: u64, mode: u32) -> Result<(Canonical, u64), Errno> {
     let path = canonical(path)?;
     let mode = if flags & O_CREAT == 0 { 0 } else { mode & !mask() & MODE_PERMISSIONS };
-    open_canonical(path, flags & !0xffff | u64::from(mode))
+    let flags = flags_for(&path, flags & !0xffff | u64::from(mode));
+    Ok((path, flags))
+}
+
+/// A path that ends like a directory's must be one.
+fn flags_for(path: &Canonical, flags: u64) -> u64 {
+    let says_directory = path.says_directory() && path.split().is_some() && flags & O_CREAT == 0;
+    if says_directory { flags | O_DIRECTORY } else { flags }
 }
 
 /// Opens a canonical path, following what daemons say about links.
 fn open_canonical(path: Canonical, flags: u64) -> Result<(Fd, Canonical), Errno> {
-    let says_directory = path.says_directory() && path.split().is_some() && flags & O_CREAT == 0;
-    let flags = if says_directory { flags | O_DIRECTORY } else { flags };
+    let flags = flags_for(&path, flags);
     let mut follow = Follow::new(path);
     let mut buffer = alloc::vec![0; SHORT];
     loop {

@@ -17,9 +17,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use uring::exec::{Raced, both, join_all, race, sleep, timeout, yield_now};
 use uring::op::batch::{Batch, wait_all};
+use uring::op::chain::chain;
 use uring::op::file::{self, At};
 use uring::op::system::Cancel;
-use uring::op::{Fd, sync, system, time};
+use uring::op::{Fd, handle, sync, system, time};
 use uring::{block_on, spawn};
 
 const MS: u64 = 1_000_000;
@@ -321,5 +322,42 @@ fn one_of_several_words_ends_the_wait() {
         assert!(late.is_err());
         assert_eq!(words.each_ref().map(|word| sync::futex_wake(word, 9).wait()), [Ok(0); 4]);
         assert_eq!(sync::futex_wait_several(&[], u64::MAX).wait(), Err(Errno::INVAL));
+    });
+}
+
+#[test]
+fn a_chain_goes_as_a_whole_and_ends_in_order() {
+    stage::play(|| {
+        // With the queue full of what waits, and without.
+        for waiting in [0, 5, 40] {
+            let waits: Vec<_> =
+                (0..waiting).map(|_| time::after(Duration::from_millis(1)).submit()).collect();
+            let ((first, second), third) =
+                chain(system::nop()).then(system::nop()).always(system::nop()).wait();
+            assert_eq!((first, second, third), (Ok(()), Ok(()), Ok(())));
+            let ((bad, never), bound) = chain(handle::close(Fd(4000)))
+                .then(system::nop())
+                .then(time::limit(Duration::from_secs(1), Duration::ZERO))
+                .wait();
+            assert_eq!(bad, Err(Errno::BADF));
+            assert_eq!((never, bound), (Err(Errno::CANCELED), Err(Errno::CANCELED)));
+            assert_eq!(block_on(join_all(waits)), vec![Ok(()); waiting]);
+        }
+    });
+}
+
+#[test]
+fn a_chain_uses_the_handle_that_it_makes() {
+    stage::play(|| {
+        let fd = handle::reserve(None).wait().unwrap();
+        let ((made, copied), closed) = chain(handle::table_create().placed(fd))
+            .then(handle::dup_to(fd, Fd::CURRENT, None, 0))
+            .always(handle::close(fd))
+            .wait();
+        assert_eq!((made, closed), (Ok(fd), Ok(())));
+        let copied = copied.unwrap();
+        assert_ne!(copied, fd);
+        assert_eq!(handle::close(copied).wait(), Ok(()));
+        assert_eq!(handle::unreserve(fd).wait(), Ok(fd));
     });
 }

@@ -17,7 +17,8 @@ pub fn wait_all<O: Operation>(ops: Vec<Op<O>>) -> Vec<O::Output> {
     asked.into_iter().zip(answers).map(|(asked, answer)| asked.finish(answer)).collect()
 }
 
-fn unsent<O: Operation>(mut op: Op<O>) -> Option<O> {
+/// What an operation asks for that was not sent.
+pub(super) fn unsent<O: Operation>(mut op: Op<O>) -> Option<O> {
     assert!(op.slot == NONE, "only operations that were not submitted can be waited for");
     op.asked.take()
 }

@@ -13,6 +13,7 @@ plain! {
     HandleFlags -> u64 = number;
     TableCreate -> Fd = handle, MAKES_HANDLE;
     ObtainFd -> Fd = handle, MAKES_HANDLE;
+    HandleReserve -> Fd = handle;
 }
 
 /// Closes a handle.
@@ -30,6 +31,16 @@ pub fn dup_to(fd: Fd, table: Fd, target: Option<u64>, flags: u64) -> Op<args::Ha
 /// Sets the flags of [`ring_abi::args::handle`], or only reads them. The flags before.
 pub fn flags(fd: Fd, set: Option<u64>) -> Op<args::HandleFlags> {
     Op::new(args::HandleFlags { fd: fd.0, flags: set.unwrap_or(u64::MAX) })
+}
+
+/// Keeps a number for handles that are [placed](super::chain::Placed) there: this one, or the lowest free one.
+pub fn reserve(number: Option<u64>) -> Op<args::HandleReserve> {
+    Op::new(args::HandleReserve { fd: number.unwrap_or(args::LOWEST), reserve: 1 })
+}
+
+/// Gives a reserved number back. A handle that is there stays.
+pub fn unreserve(number: Fd) -> Op<args::HandleReserve> {
+    Op::new(args::HandleReserve { fd: number.0, reserve: 0 })
 }
 
 /// Makes an empty handle table.

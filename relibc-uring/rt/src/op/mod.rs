@@ -7,6 +7,7 @@
 //! - Dropping an unfinished one cancels it. Its buffer lives until the kernel has let go of it.
 
 pub mod batch;
+pub mod chain;
 pub mod context;
 pub mod file;
 pub mod handle;

@@ -4,7 +4,9 @@
 //! promise below is kept by the files of this folder alone.
 #![allow(unsafe_code, reason = "an entry in a ring makes the kernel write to memory")]
 
-use crate::ring::local::{Crowded, Local};
+use super::chain::Links;
+use crate::ring::ends::Ends;
+use crate::ring::local::{BLOCKING, Crowded, Local};
 use crate::ring::slots::{Answer, Gather};
 use ring_abi::opcode::Origin;
 use ring_abi::{Opcode, Sqe, SqeFlags, args};
@@ -123,6 +125,27 @@ pub(super) fn call_all<O: Operation, T: From<Answer>>(local: &Local, all: &mut [
     assert!(all.len() == answers.len(), "an answer for each operation");
     // SAFETY: as for `call`; `call_all` returns when every answer is there.
     unsafe { local.call_all(const { words(O::OPCODE) }, all, |asked| asked.entry().to_words(), answers) }
+}
+
+/// Puts the operations of one chain into a ring.
+pub struct Filler<'a> {
+    ends: &'a Ends,
+}
+
+impl Filler<'_> {
+    /// Puts an operation into the ring, as the one of this number of the chain.
+    #[inline(always)]
+    pub(super) fn fill<O: Operation>(&self, asked: &mut O, flags: SqeFlags, number: usize) {
+        let entry = Sqe { tag: BLOCKING.wrapping_add(number as u32), ..asked.entry() }.with_flags(flags);
+        self.ends.fill(entry.to_words(), const { words(O::OPCODE) });
+    }
+}
+
+/// Does the operations of a chain, and waits for all; there is a place in `answers` for each.
+#[inline(always)]
+pub(super) fn call_chain<L: Links>(local: &Local, links: &mut L, answers: &mut [Answer]) {
+    // SAFETY: as for `call`; `call_chain` returns when every answer is there.
+    unsafe { local.call_chain(answers, |ends| links.fill(&Filler { ends })) }
 }
 
 #[cfg(test)]

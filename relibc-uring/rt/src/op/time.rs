@@ -10,6 +10,7 @@ use ring_abi::{Errno, Opcode, Sqe, args};
 
 plain! {
     Timeout -> () = done;
+    LinkTimeout -> () = done;
     TimeoutUpdate -> () = done;
     TimeoutRemove -> () = done;
 }
@@ -38,6 +39,12 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// Ends after some time.
 pub fn after(duration: Duration) -> Op<args::Timeout> {
     Op::new(args::Timeout { nanoseconds: nanoseconds(duration), flags: 0 })
+}
+
+/// Bounds the operation before it in its [chain](super::chain): when the time since that one's start is over, that one is
+/// cancelled, and by force if its daemon has not answered within the grace. Ends with `ECANCELED` if that one ends first.
+pub fn limit(duration: Duration, grace: Duration) -> Op<args::LinkTimeout> {
+    Op::new(args::LinkTimeout { nanoseconds: nanoseconds(duration), flags: 0, grace: nanoseconds(grace) })
 }
 
 /// Ends at a point of the monotonic clock, in nanoseconds.

@@ -57,6 +57,27 @@ impl Ends {
         Ok(())
     }
 
+    /// How many entries fit now.
+    #[inline(always)]
+    pub(crate) fn free_entries(&self) -> u32 {
+        let Ok(room) = self.sq.refresh(&self.ring.sq()) else { corrupt() };
+        room
+    }
+
+    /// Pushes the first `words` words of an entry for which there is room. The kernel sees it after [`show`](Self::show).
+    #[inline(always)]
+    pub(crate) fn fill(&self, entry: [u64; 8], words: usize) {
+        if self.sq.push_first(&self.ring.sq(), entry, words).is_err() {
+            corrupt();
+        }
+    }
+
+    /// Shows the kernel what was filled.
+    #[inline(always)]
+    pub(crate) fn show(&self) {
+        self.sq.publish(&self.ring.sq());
+    }
+
     /// Pushes an entry for each item, as far as there is room, and shows them to the kernel; how many.
     #[inline(always)]
     pub(crate) fn push_many<T>(

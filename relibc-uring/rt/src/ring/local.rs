@@ -223,6 +223,40 @@ impl Local {
         self.settle_if_needed();
     }
 
+    /// Does the operations of a chain and waits for all: `fill` puts as many into the ring as there are places in `answers`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`begin`](Self::begin), for every entry.
+    #[inline(always)]
+    pub(crate) unsafe fn call_chain(&self, answers: &mut [Answer], fill: impl FnOnce(&Ends)) {
+        let ends = self.ends();
+        let mut flying = answers.len() as u32;
+        if ends.free_entries() < flying {
+            self.make_room_for(ends, flying);
+        }
+        fill(ends);
+        ends.show();
+        while flying != 0 {
+            self.entered(ends.enter_with(u64::from(flying), enter::COMPLETIONS));
+            flying = flying.wrapping_sub(self.collect(ends, answers));
+        }
+        self.settle_if_needed();
+    }
+
+    /// Lets the kernel take entries until there is room for so many: a chain goes as a whole.
+    #[cold]
+    #[inline(never)]
+    fn make_room_for(&self, ends: &Ends, count: u32) {
+        assert!(count as usize <= ends.sizes.sq_entries(), "a chain is longer than the queue");
+        self.entered(ends.enter_with(0, 0));
+        ends.reap(|tag, answer| self.deliver(tag, answer));
+        while ends.free_entries() < count {
+            self.entered(ends.enter());
+            ends.reap(|tag, answer| self.deliver(tag, answer));
+        }
+    }
+
     /// Takes the completions of a blocking call that are there; how many. A function of its own has registers
     /// enough for its loop.
     #[inline(never)]

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cancel;
+mod chains;
 mod contexts;
 mod cpus;
 mod daemons;
@@ -56,6 +57,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         process::TESTS,
         registered::TESTS,
         cancel::TESTS,
+        chains::TESTS,
         timers::TESTS,
         repeated::TESTS,
         faults::TESTS,
