@@ -369,3 +369,26 @@ fn no_barrier_is_ever_passed() {
         reads.world.check();
     }
 }
+
+/// The daemon's slots are all taken, so the read goes out while it stands before the barrier.
+#[test]
+fn a_read_that_goes_out_before_a_barrier_outlives_it() {
+    let (mut world, disk, app, fd) = scene();
+    let first = submit(&mut world, app, &(0..40).map(|number| read(fd, number)).collect::<Vec<_>>());
+    let taken = asked(&mut world, disk);
+    assert!(taken.len() < first.len(), "some wait for room");
+    let barrier = submit(&mut world, app, &[nop().with_flags(DRAIN)])[0];
+    for number in 0..39 {
+        answer(&mut world, disk, number, Ok(8));
+    }
+    assert_eq!(asked(&mut world, disk), [39]);
+    let ended = submit(&mut world, app, &[cancel(barrier)])[0];
+    let done = completions(&mut world, app);
+    assert!(done.contains(&(ended, Ok(1))) && done.contains(&(barrier, Err(Errno::CANCELED))), "{done:?}");
+    let request = world.hands(disk).pop().unwrap();
+    disk.fill(&mut world, &request, b"its byte");
+    disk.reply(&mut world, request, Ok(8));
+    assert_eq!(completions(&mut world, app), [(first[39], Ok(8))]);
+    assert_eq!(app.read(&mut world, DATA + 64 * 39, 8).unwrap(), b"its byte");
+    world.check();
+}

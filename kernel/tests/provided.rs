@@ -195,6 +195,23 @@ fn whoever_brings_nothing_takes_nothing() {
 }
 
 #[test]
+fn a_buffer_is_chosen_for_a_read_in_a_chain() {
+    let (mut world, disk, app, fd) = begin();
+    let mut group = Group::new(&mut world, app, 4, 64, 0);
+    group.provide(&mut world, BUFFERS, 64, 3);
+    let before = world.kernel.state.live_ops();
+    let nop = app.submit(&mut world, args::Nop {}.encode(0).with_flags(SqeFlags::LINK));
+    let ticket = app.submit(&mut world, select(fd, 0, 7));
+    app.push(&mut world);
+    world.run_until_idle();
+    answer(&mut world, disk, b"linked");
+    assert_eq!(app.result(&mut world, nop), Some(Ok(0)));
+    assert_eq!(completion(&mut world, app, ticket), (Ok(6), Some((3, false))));
+    assert_eq!(app.read(&mut world, BUFFERS, 6).unwrap(), b"linked");
+    assert_eq!(world.kernel.state.live_ops(), before, "what held it is its record");
+}
+
+#[test]
 fn without_a_buffer_there_are_no_bytes() {
     let (mut world, disk, app, _) = begin();
     let fd = app.open(&mut world, "/scheme/disk/positioned");
