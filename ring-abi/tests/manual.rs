@@ -1,7 +1,7 @@
 //! The manual: `docs/rings.md` is what this crate says, and what this crate says is whole.
 #![cfg(not(loom))]
 
-use ring_abi::manual::{CALLS, FEATURES, State, document, page};
+use ring_abi::manual::{CALLS, FEATURES, State, document, open_read_close, page};
 use ring_abi::opcode::Origin;
 use ring_abi::{CqeFlags, Opcode, SqeFlags, args, enter};
 use std::collections::HashSet;
@@ -31,6 +31,19 @@ fn an_example_is_an_entry_of_its_opcode_that_survives_the_wire() {
         let text = example.text();
         assert!(text.contains(opcode.name()) && text.contains(".encode("), "{opcode:?}: {text:?}");
     }
+}
+
+#[test]
+fn a_chain_is_linked_up_to_its_end_and_names_its_handle() {
+    let [open, read, close] = open_read_close(100);
+    let links = |entry: ring_abi::Sqe| {
+        let flags = SqeFlags::from_bits_retain(entry.flags);
+        assert!(Opcode::from_raw(entry.opcode).is_some_and(|opcode| opcode.flags().contains(flags)));
+        flags.intersects(SqeFlags::LINK | SqeFlags::HARD_LINK)
+    };
+    assert_eq!([open, read, close].map(links), [true, true, false]);
+    assert!(Opcode::OpenAt.makes_handle() && open.group == 101);
+    assert_eq!((args::Read::decode(&read).map(|read| read.fd), close.args[0]), (Ok(100), 100));
 }
 
 #[test]

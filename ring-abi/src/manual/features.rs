@@ -149,11 +149,13 @@ features! {
             "not yet: a ring has no handle";
     }
     "Order and chains" {
-        "`IOSQE_IO_LINK`" <LINK> HasNot "not yet: the flag has its bit, and no operation takes it";
-        "`IOSQE_IO_HARDLINK`" <HARD_LINK> HasNot "not yet: the flag has its bit, and no operation takes it";
-        "`IOSQE_IO_DRAIN`" <DRAIN> HasNot "not yet: the flag has its bit, and no operation takes it";
-        "`IOSQE_CQE_SKIP_SUCCESS`" <SKIP_SUCCESS> HasNot "not yet: the flag has its bit, and no operation takes it";
-        "`IORING_OP_LINK_TIMEOUT`" HasNot "not yet: it needs links";
+        "`IOSQE_IO_LINK`" <LINK> Has
+            "the flag `LINK`; a chain that is longer than the CQ is refused, and a held entry can be cancelled";
+        "`IOSQE_IO_HARDLINK`" <HARD_LINK> Has "the flag `HARD_LINK`";
+        "`IOSQE_IO_DRAIN`" <DRAIN> Has "the flag `DRAIN`; cancels pass it, and in a chain it holds for the whole";
+        "`IOSQE_CQE_SKIP_SUCCESS`" <SKIP_SUCCESS> Has
+            "the flag `SKIP_SUCCESS`; the place is promised all the same, so an error never overflows";
+        "`IORING_OP_LINK_TIMEOUT`" Has "[`LinkTimeout`], with a grace for the daemon";
         "`IOSQE_ASYNC`: always from a worker thread" HasNot
             "nothing ever blocks the one who submits, so there is nothing to avoid";
     }
@@ -210,8 +212,9 @@ features! {
     "Files" {
         "`IOSQE_FIXED_FILE`, registered and sparse tables" Has
             "[`RegisterFiles`], 4096 slots a ring; a bit of the handle field and no flag";
-        "direct descriptors: an open into a slot, for the entries behind it" HasNot
-            "not yet: it needs links";
+        "direct descriptors: an open into a slot, for the entries behind it" Otherwise
+            "[`HandleReserve`]: an entry makes its handle under a reserved number of the ordinary table, which those behind it \
+             in the chain name";
         "`FIXED_FD_INSTALL`: a slot becomes a descriptor" Otherwise
             "[`HandleDup`] of the slot";
         "`OPENAT`, `OPENAT2`, `CLOSE`, `READ`, `WRITE`, `FSYNC`, `FTRUNCATE`" Has

@@ -3,7 +3,8 @@
 
 use super::page::{Page, describe};
 use crate::args::{
-    CURRENT, Close, HandleDup, HandleFlags, LOWEST, ObtainFd, Recvfd, Sendfd, TableCreate, handle,
+    CURRENT, Close, HandleDup, HandleFlags, HandleReserve, LOWEST, ObtainFd, Recvfd, Sendfd, TableCreate,
+    handle,
 };
 use crate::{Sqe, SqeFlags};
 
@@ -95,4 +96,20 @@ pub(super) const OBTAIN_FD: Page = describe!(
 fn obtain_fd() -> Sqe {
     // The tag of a request that came through this ring.
     ObtainFd { tag: 0x0001_0004 }.encode(1)
+}
+
+pub(super) const HANDLE_RESERVE: Page = describe!(
+    HandleReserve,
+    handle_reserve,
+    "The number.",
+    [
+        INVAL: "`reserve` is neither zero nor one",
+        BADF: "a number above 4095, or one to give back that is not reserved",
+        BUSY: "there is a handle, or the number is reserved already",
+        MFILE: "no number is free",
+    ]
+);
+
+fn handle_reserve() -> Sqe {
+    HandleReserve { fd: 100, reserve: 1 }.encode(1)
 }

@@ -5,7 +5,7 @@
 //! by a `match` in [`page`] without a default: a new opcode does not compile before it has its page.
 //!
 //! - [`page`]: what an opcode's page says; its neighbours hold the pages, by what operations are about.
-//! - [`call`]: the same of the system call.
+//! - [`call`], [`chain`]: the same of the system call, and of entries that belong together.
 //! - [`features`]: what io_uring has, and what of it is here.
 //! - [`links`]: what a doc comment's links lead to in the document.
 //! - [`source`]: doc comments, constants and examples out of a source file.
@@ -16,6 +16,7 @@
 
 mod basics;
 mod call;
+mod chain;
 mod contexts;
 mod features;
 mod files;
@@ -32,6 +33,7 @@ mod waits;
 mod write;
 
 pub use call::CALLS;
+pub use chain::open_read_close;
 pub use features::{FEATURES, Feature, State};
 pub use page::{Example, Page, page};
 pub use write::document;

@@ -139,6 +139,8 @@ pub const fn page(opcode: Opcode) -> Page {
         Opcode::TimeoutRemove => time::TIMEOUT_REMOVE,
         Opcode::CancelHandle => time::CANCEL_HANDLE,
         Opcode::CancelAll => time::CANCEL_ALL,
+        Opcode::LinkTimeout => time::LINK_TIMEOUT,
+        Opcode::HandleReserve => handles::HANDLE_RESERVE,
         Opcode::RegisterFiles => registered::REGISTER_FILES,
         Opcode::RegisterBuffer => registered::REGISTER_BUFFER,
         Opcode::RegisterGroup => registered::REGISTER_GROUP,

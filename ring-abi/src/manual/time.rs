@@ -3,8 +3,8 @@
 
 use super::page::{Page, describe};
 use crate::args::{
-    CancelAll, CancelHandle, CancelTag, Interval, Strength, Timeout, TimeoutRemove, TimeoutUpdate, cancel,
-    timeout,
+    CancelAll, CancelHandle, CancelTag, Interval, LinkTimeout, Strength, Timeout, TimeoutRemove,
+    TimeoutUpdate, cancel, timeout,
 };
 use crate::{Sqe, SqeFlags};
 
@@ -92,4 +92,21 @@ pub(super) const CANCEL_ALL: Page = describe!(
 
 fn cancel_last() -> Sqe {
     CancelAll { strength: Strength::Force as u32 | cancel::FIRST, grace: 0 }.encode(2)
+}
+
+pub(super) const LINK_TIMEOUT: Page = describe!(
+    LinkTimeout,
+    not_longer_than_a_second,
+    "None: a completion is always an error.",
+    [
+        INVAL: "no entry is linked to it, or it is a `LinkTimeout` too; unknown flags end the entry before with this",
+        TIMEDOUT: "the time came, and the entry before was cancelled",
+        CANCELED: "the entry before ended first",
+    ]
+);
+
+fn not_longer_than_a_second() -> Sqe {
+    // Behind an entry with the flag `LINK`.
+    let limit = LinkTimeout { nanoseconds: 1_000_000_000, flags: 0, grace: 1_000_000 };
+    limit.encode(2).with_flags(SqeFlags::SKIP_SUCCESS)
 }

@@ -1,11 +1,11 @@
 //! Writes the manual: one document in Markdown.
 #![forbid(unsafe_code)]
 
-use super::call;
 use super::features::{self, FEATURES};
 use super::links::{VALUES, link, linked};
 use super::page::page;
 use super::source::{self, Constant};
+use super::{call, chain};
 use crate::opcode::{Origin, Payload};
 use crate::{Errno, Opcode, SqeFlags, args, layout};
 use alloc::format;
@@ -28,6 +28,7 @@ pub fn document() -> String {
     enter(&mut out);
     memory(&mut out);
     submissions(&mut out);
+    chain(&mut out);
     completions(&mut out);
     out.push_str(ERRORS);
     index(&mut out);
@@ -65,12 +66,15 @@ A result is an error if it is one of the 4095 greatest numbers: the negative of 
 
 Every operation:
 
-- `EINVAL`: the opcode does not exist or only the kernel may use it; a flag that it does not take; a group without a flag that
-  gives it a meaning; a field that is wider than its type.
+- `EINVAL`: the opcode does not exist or only the kernel may use it; a flag that it does not take; a group where it has no
+  meaning, or a number for a handle together with `MULTISHOT`; a field that is wider than its type; the first of a chain that
+  is longer than the completion queue.
 - `ENOSYS`: the opcode's number is reserved.
 - `ENOMEM`: no memory for what the kernel has to remember. Nothing was changed.
-- `EBADF`: a handle that does not exist, or leads to something of another kind.
-- `ECANCELED`, if it waits: it was cancelled by force, or after its grace. Whether it took effect is unknown.
+- `EBADF`: a handle that does not exist, or leads to something of another kind; the number for a new handle is not reserved.
+- `EBUSY`: there is a handle under the number for a new one.
+- `ECANCELED`: an entry before it in its chain failed, and it did not start. If it waits: it was cancelled by force, or after
+  its grace, and whether it took effect is unknown.
 
 Every operation that a daemon answers:
 
@@ -143,6 +147,13 @@ fn submissions(out: &mut String) {
         let taken = SqeFlags::from_name(flag.name).map_or_else(String::new, taken_by);
         let _ = writeln!(out, "| `{}` | `{}` | {} | {taken} |", flag.name, flag.value, cell(&flag.text));
     }
+}
+
+/// An example of entries that belong together.
+fn chain(out: &mut String) {
+    let head =
+        "An open, a read and a close as one submission; `kept` is a number that [`HandleReserve`] keeps:";
+    let _ = write!(out, "\n### A chain\n\n{}\n\n```rust\n{}```\n", linked(head), chain::text());
 }
 
 /// Which operations take a flag, if a program submits them.
@@ -232,6 +243,14 @@ fn operation(out: &mut String, opcode: Opcode) {
     let _ = writeln!(out, "- Result: {}", linked(page.result));
     if matches!(opcode.origin(), Origin::Forwarded | Origin::Kernel) {
         let _ = writeln!(out, "- Flags: {}.", flags(opcode));
+    }
+    if opcode.makes_handle() {
+        out.push_str(
+            "- New handle: under the lowest free number, or a reserved one: see [`group`](#a-submission).\n",
+        );
+    }
+    if opcode.passes_barriers() {
+        out.push_str("- Barriers: it waits for none, unless it has a flag that says when it starts.\n");
     }
     errors(out, opcode, page.errors);
     if let Some(example) = page.example {
