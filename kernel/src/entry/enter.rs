@@ -396,10 +396,7 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
             }
             Err(PushError::Corrupt) => return Taken::Corrupt,
         }
-        let head = match seen.take() {
-            Some(head) => head,
-            None => Head(ring.sq.peek(&sq, 0).word(0)),
-        };
+        let head = seen.take().unwrap_or_else(|| Head(ring.sq.peek(&sq, 0).word(0)));
         let Some((done, next)) = take_some(s, context, ring, head, budget.left()) else {
             budget.took(1);
             return take_held(s, context, ring, end, wanted);
