@@ -207,10 +207,10 @@ fn count(bench: &Bench, name: &str, what: In, count: u64) -> Outcome {
         }
     }
     if name == "contexts.futex.10000" {
-        // The ring is the memory that program and kernel share, the operation its record. The kernel's own record of the
-        // ring is counted, and the channel of the futex that each one alone waits on.
-        let operation = more("operations")?;
-        bench.exact("mem.context", Unit::Bytes, each(kernel.saturating_sub(operation)));
+        // A ring is its memory and the kernel's record of it, an operation its record: who has more than one of them pays
+        // for each. The channel of the futex that each one alone waits on is counted.
+        let apart = more("operations")?.saturating_add(more("rings")?);
+        bench.exact("mem.context", Unit::Bytes, each(kernel.saturating_sub(apart)));
         bench.exact("mem.context_total", Unit::Bytes, each(kernel.saturating_add(rings)));
     }
     Ok(())

@@ -79,26 +79,26 @@ const fn later(name: &'static str, must: f64, aim: f64, peers: &'static str) -> 
 
 /// Every budget, in the order of the table.
 pub(crate) const BUDGETS: &[Budget] = &[
-    binding("nop.1", 150.0, 110.0, "Linux getpid 237-311, io_uring NOP 716-843; seL4 trap 246; NOVA 57"),
-    binding("nop.32", 50.0, 36.0, "io_uring 219-260"),
-    binding(
+    binding("nop.1", 125.0, 110.0, "Linux getpid 237-311, io_uring NOP 716-843; seL4 trap 246; NOVA 57"),
+    binding("nop.32", 42.0, 36.0, "io_uring 219-260"),
+    later(
         "read1.1",
-        600.0,
+        460.0,
         400.0,
         "seL4 bare IPC 424, NOVA 284; FUSE 10,731-14,892, pipe ping-pong 7,252, MSG_RING 5,986-7,332",
     ),
-    binding("read1.32", 250.0, 170.0, "FUSE through io_uring 11,430"),
-    later("futex.rtt", 900.0, 500.0, "Linux 5,169-9,531"),
-    binding("irq.wait", 375.0, 250.0, "seL4 370-375, NOVA 435"),
+    later("read1.32", 200.0, 170.0, "FUSE through io_uring 11,430"),
+    later("futex.rtt", 600.0, 500.0, "Linux 5,169-9,531"),
+    later("irq.wait", 300.0, 250.0, "seL4 370-375, NOVA 435"),
     later("fault.anon", 1_000.0, 700.0, "Linux 2,056-2,801"),
     later("fault.cow", 1_500.0, 1_100.0, "Linux 3,315-3,970"),
     later("open_close", 1_800.0, 900.0, "tmpfs in Linux's kernel 3,202-5,594; FUSE 15,713"),
     later("thread.create_join", 8_000.0, 4_000.0, "Linux 43,765-62,778"),
     later("fork_wait", 30_000.0, 15_000.0, "Linux 83,302-106,147"),
     later("spawn_wait", 40_000.0, 20_000.0, "Linux fork+exec 135,547, posix_spawn 85,892, vfork+exec 75,263"),
-    binding("mem.context", 512.0, 320.0, "Linux 22,273-27,771; Redox 75,660; seL4 2,048; NOVA 464 + 4,096"),
+    binding("mem.context", 384.0, 320.0, "Linux 22,273-27,771; Redox 75,660; seL4 2,048; NOVA 464 + 4,096"),
     later("mem.context_total", 1_600.0, 1_200.0, "as above; an io_uring instance of 8 entries 12,755-16,686"),
-    binding("mem.op", 128.0, 64.0, "io_uring 253 (poll) to 857 (recv)"),
+    binding("mem.op", 96.0, 64.0, "io_uring 253 (poll) to 857 (recv)"),
     later("mem.process", 24_576.0, 20_480.0, "Linux 56,902-71,619"),
     Budget { better: Better::Higher, ..binding("contexts.1gib", 100_000.0, 150_000.0, "Linux about 33,000") },
 ];
