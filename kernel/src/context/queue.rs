@@ -72,6 +72,12 @@ pub fn carry(time: Time, from: &Queue, to: &Queue) -> Time {
 }
 
 impl Queue {
+    /// A bit for each bucket with somebody in it.
+    #[inline(always)]
+    pub fn filled(&self) -> u64 {
+        self.filled.get()
+    }
+
     /// Whether nobody is in it.
     #[inline(always)]
     pub fn is_empty(&self) -> bool {

@@ -30,6 +30,21 @@ pub fn may_hand_over(cpu: &Cpu) -> bool {
     donated < DONATIONS
 }
 
+/// Whether two contexts may exchange places: nothing is to be seen to at the step's end, and nobody else waits.
+///
+/// One question, since the answer is yes nearly always. Where it is no, the general road asks what it is.
+#[inline(always)]
+pub fn may_exchange(s: &State, cpu: &Cpu) -> bool {
+    s.step.chores() | cpu.queue.filled() == 0 || may_exchange_all_the_same(s, cpu)
+}
+
+/// The same where something is to be seen to, or somebody waits.
+#[cold]
+#[inline(never)]
+fn may_exchange_all_the_same(s: &State, cpu: &Cpu) -> bool {
+    s.step.is_brief() && may_hand_over(cpu)
+}
+
 /// Goes on with a context that is handed the processor, as it may be.
 #[inline(always)]
 pub fn hand_over(cpu: &Cpu, next: u32) {

@@ -129,11 +129,10 @@ pub fn alone<W: Which>(s: &State, _: W, cpu: &Cpu, single: Single<'_>) -> Left {
     let daemon = s.rings.at(daemon);
     let memory = ring.memory.get();
     ring.sq.publish(&memory.sq());
-    if s.step.is_brief()
-        && ring.is_drained(&memory.cq())
+    if ring.is_drained(&memory.cq())
         && daemon.waits_alone_for(enter::REQUESTS)
         && !waits_oddly::<W>(s, ring)
-        && choose::may_hand_over(cpu)
+        && choose::may_exchange(s, cpu)
     {
         count(&s.stats.asked);
         return change_places(ring, enter::COMPLETIONS as u8 | NEXT, daemon);
@@ -224,11 +223,10 @@ pub fn serve<W: Which>(s: &State, _: W, cpu: &Cpu, ring: &Ring) -> Left {
         return Left::Rest(wait(s, ring, REQUESTS));
     };
     forward::refill(s, link_id, link);
-    if s.step.is_brief()
-        && ring.rq.lag(&ring.memory.get().service_requests()) == 0
+    if ring.rq.lag(&ring.memory.get().service_requests()) == 0
         && client.waits_for_next()
         && !waits_oddly::<W>(s, ring)
-        && choose::may_hand_over(cpu)
+        && choose::may_exchange(s, cpu)
     {
         count(&s.stats.answered);
         return change_places(ring, enter::REQUESTS as u8, client);
@@ -657,7 +655,7 @@ fn requests_are_there(s: &State, ring: &Ring) -> Then {
 
 #[inline(always)]
 fn wait_for_completions(s: &State, ring: &Ring, then: Wait) -> Then {
-    let stay = || order::gathered(s, ring);
+    let stay = || if is_none(ring.line.get()) { 0 } else { order::gathered(s, ring) };
     match ring.aim(then.min_complete, then.flags & enter::REQUESTS == 0, stay) {
         Ok(0) => Then::Go(0),
         Ok(missing) => park(s, ring, then, u8::from(missing == 1).wrapping_mul(NEXT)),

@@ -16,6 +16,7 @@ use super::{OpResult, Outcome};
 use crate::ring::duplex::Ring;
 use core::hint::cold_path;
 use ring_abi::args::{FutexWait, FutexWake};
+use ring_abi::enter::NO_DEADLINE;
 use ring_abi::sqe::Head;
 use ring_abi::{Cqe, Errno, Opcode, Words};
 
@@ -46,12 +47,20 @@ pub fn start(s: &State, ring: &Ring, head: Head, entry: &impl Words) {
         }
     } else {
         s.stats.start(Opcode::FutexWait as u8);
-        wait(s, ring, entry, || Ok(s.start_op(ring, head.tag(), Opcode::FutexWait)?.0))
+        wait(s, ring, head.tag(), entry)
     };
     if let Err(error) = result {
         cold_path();
         s.post(ring, Cqe::new(head.tag(), Err(error)));
     }
+}
+
+/// Waits for a word that has an expected value.
+#[inline(always)]
+fn wait(s: &State, ring: &Ring, tag: u32, entry: &impl Words) -> Result<(), Errno> {
+    let wait = Waiting::new(s, ring, entry)?;
+    wait.begin(s, s.start_op(ring, tag, Opcode::FutexWait)?.0);
+    Ok(())
 }
 
 /// Starts one that has flags, or was held.
@@ -60,48 +69,56 @@ pub fn start_with(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
     if opcode == Opcode::FutexWake {
         return wake(cx.s, cx.ring, entry).map(Outcome::Done);
     }
-    wait(cx.s, cx.ring, entry, || cx.start_op(opcode))?;
+    let wait = Waiting::new(cx.s, cx.ring, entry)?;
+    wait.begin(cx.s, cx.start_op(opcode)?);
     Ok(Outcome::Parked)
 }
 
-/// Waits for a word that has an expected value, in a record that is taken last.
-#[inline(always)]
-fn wait(
-    s: &State,
-    ring: &Ring,
-    entry: &impl Words,
-    record: impl FnOnce() -> Result<u32, Errno>,
-) -> Result<(), Errno> {
-    let args = FutexWait::decode(entry)?;
-    let space = s.contexts.at(ring.owner.get()).space.get();
-    let known = word::known(s, space, args.address);
-    let place = match known {
-        Some(seat) => seat.place.get(),
-        None => word::find(s, space, args.address)?,
-    };
-    if s.memory.machine.load_u32(place) != args.expected {
-        return Err(Errno::AGAIN);
-    }
-    let timed = is_timed(s, args.deadline)?;
-    let channel = match known {
-        Some(seat) => seat.channel.get(),
-        None => word::remember(s, space, args.address, place)?,
-    };
-    let id = record()?;
+/// A wait that may begin: the word has the expected value, and there is memory for all but its record.
+struct Waiting {
+    channel: u32,
+    /// `NO_DEADLINE` if there is none.
+    deadline: u64,
+}
 
-    channel::join(s, channel, id, Wait::Channel);
-    if timed {
-        cold_path();
-        s.timers.add(s, id, args.deadline);
-        s.step.rearm();
+impl Waiting {
+    /// Looks at the word.
+    #[inline(always)]
+    fn new(s: &State, ring: &Ring, entry: &impl Words) -> Result<Waiting, Errno> {
+        let args = FutexWait::decode(entry)?;
+        let space = s.contexts.at(ring.owner.get()).space.get();
+        let known = word::known(s, space, args.address);
+        let place = match known {
+            Some(seat) => seat.place.get(),
+            None => word::find(s, space, args.address)?,
+        };
+        if s.memory.machine.load_u32(place) != args.expected {
+            return Err(Errno::AGAIN);
+        }
+        is_timed(s, args.deadline)?;
+        let channel = match known {
+            Some(seat) => seat.channel.get(),
+            None => word::remember(s, space, args.address, place)?,
+        };
+        Ok(Waiting { channel, deadline: args.deadline })
     }
-    Ok(())
+
+    /// Waits as the operation of a record.
+    #[inline(always)]
+    fn begin(&self, s: &State, id: u32) {
+        channel::join(s, self.channel, id, Wait::Channel);
+        if self.deadline != NO_DEADLINE {
+            cold_path();
+            s.timers.add(s, id, self.deadline);
+            s.step.rearm();
+        }
+    }
 }
 
 /// Whether a wait has a deadline, for which there is memory then. `ETIMEDOUT` if it has come.
 #[inline(always)]
 pub fn is_timed(s: &State, deadline: u64) -> Result<bool, Errno> {
-    if deadline == ring_abi::enter::NO_DEADLINE {
+    if deadline == NO_DEADLINE {
         return Ok(false);
     }
     cold_path();

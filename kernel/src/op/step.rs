@@ -64,6 +64,12 @@ impl Step {
         self.chores.set(self.chores.get() & !TIMER | if again { TIMER } else { 0 });
     }
 
+    /// What is to be seen to at the step's end; zero if it is [brief](Self::is_brief).
+    #[inline(always)]
+    pub fn chores(&self) -> u64 {
+        u64::from(self.chores.get())
+    }
+
     /// Whether the step ends here, with nothing to see to and nobody handed the processor. Nobody was ended then.
     #[inline(always)]
     pub fn is_brief(&self) -> bool {

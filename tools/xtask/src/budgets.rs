@@ -111,8 +111,8 @@ mod tests {
     fn a_bound_itself_is_still_met() {
         let nop = of("nop.1").unwrap();
         assert_eq!(nop.judge(110.0), Verdict::Aim);
-        assert_eq!(nop.judge(150.0), Verdict::Met);
-        assert_eq!(nop.judge(150.5), Verdict::Missed);
+        assert_eq!(nop.judge(125.0), Verdict::Met);
+        assert_eq!(nop.judge(125.5), Verdict::Missed);
     }
 
     #[test]
