@@ -223,7 +223,7 @@ fn an_entry_with_wrong_arguments_is_refused() {
     };
     assert_eq!(enter_with(&mut world, 1, 0), Some(Errno::BADF.to_result()));
     assert_eq!(enter_with(&mut world, u64::MAX, 0), Some(Errno::BADF.to_result()));
-    assert_eq!(enter_with(&mut world, 0, 16), Some(Errno::INVAL.to_result()));
+    assert_eq!(enter_with(&mut world, 0, enter::ALL + 1), Some(Errno::INVAL.to_result()));
     assert_eq!(enter_with(&mut world, 0, u64::MAX), Some(Errno::INVAL.to_result()));
     assert_eq!(enter_with(&mut world, 0, enter::REQUESTS), Some(Errno::INVAL.to_result()), "no service pair");
 }
@@ -313,7 +313,7 @@ fn random_entries_never_stop_the_kernel() {
             let sqe = Sqe { opcode, flags: order, group, tag: 0, args, caller: odd(&mut dice) };
             if app.try_submit_on(&mut world, 0, sqe).is_none() || dice.roll(4) == 0 {
                 app.push(&mut world);
-                // Its rings are gone if one of them put another program in its place.
+                // The rings of one that has ended, or was replaced, may be another's by now.
                 while !world.has_ended(app) && app.completion(&mut world).is_some() {}
             }
         }

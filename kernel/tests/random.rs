@@ -50,7 +50,7 @@ fn random_programs_break_no_promise() {
         all = all.and(game.finish());
     }
     println!("{all:?}");
-    assert!(all.more > 0, "{all:?}");
+    assert!(all.more > 0 && all.messages > 0, "{all:?}");
     assert!(all.provided > 0, "{all:?}");
     assert!(all.reads > 0 && all.ends > 0 && all.failures > 0 && all.completions > all.failures, "{all:?}");
 }

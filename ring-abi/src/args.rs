@@ -565,6 +565,95 @@ arguments! {
         /// Sizes, packed.
         sizes: u32 = 0,
     }
+    /// Makes a handle to one of the caller's rings. Who has it may send messages there. Result: the handle.
+    ///
+    /// It can be passed on like any other. Closing it does nothing to the ring; when the ring is gone, what it is used
+    /// for is `EPIPE`. When the last handle to a ring closes, a wait for completions there ends, with zero.
+    ///
+    /// Errors: `EBADF` the caller has no such ring; `EINVAL` unknown flags; `EMFILE`, `ENOMEM`.
+    RingHandle {
+        /// Number of the ring among the caller's, or [`CURRENT`] for the one that this is submitted to.
+        ring: u64 = 0,
+        /// With [`port::FIXED_TAG`]: the tag of all messages that come through this handle.
+        tag: u32 = 1,
+        /// [`port`] flags.
+        flags: u64 = 2,
+    }
+    /// Posts a completion with [`crate::CqeFlags::MESSAGE`] into the ring behind a handle. Result: zero; it is there.
+    ///
+    /// Messages of one ring to another arrive in the order in which they were submitted. While the target's completion
+    /// queue has no room, the message waits, in the order of arrival: it is an operation of its sender, which can be
+    /// cancelled and goes with it. The target's own operations have their places promised and take room first.
+    ///
+    /// Errors: `EBADF` no handle to a ring; `EINVAL` `extra` is too large; `EPIPE` the ring is gone, and the message did
+    /// not arrive; `ETIMEDOUT` there was no room until the deadline; `ENOMEM`.
+    MessageSend {
+        /// A handle to the ring.
+        fd: u64 = 0,
+        /// Tag of the completion there, unless the handle has a fixed one.
+        tag: u32 = 1,
+        /// Result of the completion there, any number.
+        value: u64 = 2,
+        /// The 24 bits of `extra` of the completion there.
+        extra: u32 = 3,
+        /// Absolute nanoseconds of the monotonic clock until when to wait for room; zero not to wait; `u64::MAX` for
+        /// ever.
+        deadline: u64 = 4,
+    }
+    /// Puts a copy of a handle under the lowest free number of the target's handle table, and posts that number with
+    /// [`crate::CqeFlags::MESSAGE`] and [`crate::CqeFlags::HANDLE`]. Otherwise as [`MessageSend`].
+    ///
+    /// Further errors: `EBADF` no such handle to send; `EMFILE` the target has no free number.
+    MessageHandle {
+        /// A handle to the ring.
+        fd: u64 = 0,
+        /// Tag of the completion there, unless the handle has a fixed one.
+        tag: u32 = 1,
+        /// The handle that is sent.
+        sent: u64 = 2,
+        /// The 24 bits of `extra` of the completion there.
+        extra: u32 = 3,
+        /// As in [`MessageSend`].
+        deadline: u64 = 4,
+    }
+    /// Takes rights from the calling context for good: nothing gives them back, and a further `Restrict` only takes more.
+    ///
+    /// An entry with an opcode or a flag that is not listed completes with `EACCES` and does nothing. What is in flight goes
+    /// on. Every ring, context and address space that a restricted context makes is restricted like it, and so is every
+    /// context that anybody makes in such a space. Entering a ring and answering requests need no right.
+    ///
+    /// With [`restrict::HANDLES`] the context gets a handle table of its own, with those of its handles that are listed, under
+    /// their numbers; all others are gone for it. What it makes or gets through these later is its own, so the opcodes say
+    /// whether it can. With [`restrict::NO_NAMES`] no scheme is found by name: `OpenAt` and `UnlinkAt` with [`CURRENT`] are
+    /// `EACCES`.
+    ///
+    /// Errors: `EACCES`; `EINVAL` unknown flags; `EBUSY` with [`restrict::HANDLES`], operations of the context are in flight,
+    /// which could bring a handle; `ENOMEM`. An error changes nothing.
+    Restrict {
+        /// Opcodes 0 to 63 that may be used, a bit for each.
+        low: u64 = 0,
+        /// Opcodes 64 to 127 that may be used, a bit for each.
+        high: u64 = 1,
+        /// [`crate::SqeFlags`] that may be used.
+        sqe_flags: u64 = 2,
+        /// With [`restrict::HANDLES`]: handles 0 to 63 that are kept, a bit for each.
+        handles: u64 = 3,
+        /// [`restrict`] flags.
+        flags: u64 = 4,
+    }
+    /// Makes signals pending for a context: sets bits in [`crate::layout::word::SIGNALS`] of its first ring, and ends its wait
+    /// with `EINTR` if that has [`crate::enter::SIGNALS`] and one of them is not masked. Result: zero.
+    ///
+    /// The kernel gives no signal a meaning and interrupts nobody who does not wait; who asks for the wait looks at what is
+    /// pending when it ends. What is pending stays across `ExecCommit`.
+    ///
+    /// Errors: `EBADF` no handle to a context; `ESRCH` it has ended; `EAGAIN` it is being replaced by another program.
+    SignalRaise {
+        /// The context, or [`CURRENT`].
+        context: u64 = 0,
+        /// The signals, a bit for each.
+        signals: u64 = 1,
+    }
     /// Takes the handle that came with a `Sendfd` request into the caller's handle table. Result: it.
     ObtainFd {
         /// Tag of the request.
@@ -680,6 +769,20 @@ arguments! {
         /// Flags of [`group`].
         flags: u64 = 4,
     }
+}
+
+/// Flags of [`RingHandle`].
+pub mod port {
+    /// All messages through this handle have its tag, whatever their senders say.
+    pub const FIXED_TAG: u64 = 1;
+}
+
+/// Flags of [`Restrict`].
+pub mod restrict {
+    /// Only listed handles are kept.
+    pub const HANDLES: u64 = 1;
+    /// No scheme is found by name.
+    pub const NO_NAMES: u64 = 2;
 }
 
 /// Flags of [`Timeout`].

@@ -12,7 +12,7 @@ use syscall::schemev2 as v2;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cqe {
-    /// Low three bits: [`CqeKind`] (from a daemon). Bits 3 to 5: [`CqeFlags`] (from the kernel).
+    /// Low three bits: [`CqeKind`] (from a daemon). Bits from 3 on: [`CqeFlags`] (from the kernel).
     pub flags: u8,
     /// 24 bits, little endian, whose meaning depends on the operation.
     pub extra: [u8; 3],
@@ -46,6 +46,12 @@ bitflags! {
         const BUFFER = 1 << 4;
         /// With `BUFFER`: more of that buffer will be used, from behind these bytes on.
         const BUFFER_MORE = 1 << 5;
+        /// It completes none of the ring's own operations: tag, result and `extra` are what the sender of a message
+        /// chose ([`crate::args::MessageSend`]).
+        const MESSAGE = 1 << 6;
+        /// With `MESSAGE`: the result is a handle that was put into the owner's table
+        /// ([`crate::args::MessageHandle`]).
+        const HANDLE = 1 << 7;
     }
 }
 

@@ -22,8 +22,20 @@ pub const REQUESTS: u64 = 1 << 1;
 pub const NO_REPLIES: u64 = 1 << 2;
 /// Flag: the wait ends at a deadline.
 pub const DEADLINE: u64 = 1 << 3;
+/// Flag: the wait also ends, with `EINTR`, when a signal is pending that is not masked. One that is pending before ends it
+/// at once, unless what is waited for is there. Pending are the signals in [`crate::layout::word::SIGNALS`] of the context's
+/// first ring, masked those in its [`crate::layout::word::MASK`].
+pub const SIGNALS: u64 = 1 << 4;
+/// Flag, with [`SIGNALS`]: for this wait alone the mask is [`crate::layout::word::WAIT_MASK`] of the ring that is entered.
+/// There is no moment between the change of the mask and the wait.
+pub const MASK: u64 = 1 << 5;
+/// Flag, with [`COMPLETIONS`]: from the time in [`crate::layout::word::RELENT_AT`] of the ring on, absolute nanoseconds of the
+/// monotonic clock, one completion is enough. The deadline, if there is one, still ends the wait.
+pub const RELENT: u64 = 1 << 6;
+/// The flags of usual entries.
+pub const PLAIN: u64 = COMPLETIONS | REQUESTS | NO_REPLIES | DEADLINE;
 /// All flags that exist.
-pub const ALL: u64 = COMPLETIONS | REQUESTS | NO_REPLIES | DEADLINE;
+pub const ALL: u64 = PLAIN | SIGNALS | MASK | RELENT;
 
 /// A deadline that never comes; deadlines are absolute nanoseconds of the monotonic clock.
 pub const NO_DEADLINE: u64 = u64::MAX;

@@ -55,6 +55,15 @@ pub mod word {
     pub const RQ_SLEEPS: usize = 20;
     /// Zero while the kernel looks for replies by itself. Written by the kernel.
     pub const RP_SLEEPS: usize = 21;
+    /// Signals that are pending for the owner, two words, in its first ring alone. The kernel sets bits, the program clears
+    /// them.
+    pub const SIGNALS: usize = 22;
+    /// Signals that the owner does not want now, two words, in its first ring alone. Written by the program.
+    pub const MASK: usize = 24;
+    /// The same for one wait, see [`crate::enter::MASK`]. Written by the program.
+    pub const WAIT_MASK: usize = 26;
+    /// When a wait relents, two words, see [`crate::enter::RELENT`]. Written by the program.
+    pub const RELENT_AT: usize = 28;
     /// Number of 32-bit words of the header.
     pub const COUNT: usize = super::HEADER_BYTES / 4;
 }
@@ -64,6 +73,8 @@ pub mod flags {
     /// Entries stay in the SQ for lack of room, or an operation with more than one completion has some to give and finds
     /// no room: reap completions, then enter again.
     pub const NEED_ENTER: u32 = 1;
+    /// Messages wait for room in the CQ: reap completions, then enter again.
+    pub const BACKLOG: u32 = 2;
 }
 
 /// Sizes of a ring's four queues, as logarithms to base two.

@@ -13,6 +13,7 @@
 //! - [`registered`]: how an entry names what its ring has registered.
 //! - [`ring`], [`map`], [`sync`]: the two ends of a queue; `map` holds the only unsafe code.
 //! - `manual`, behind the feature of that name: what `docs/rings.md` says beside the doc comments of the others.
+//! - [`signal`]: the words of a ring's header that are about signals and waits.
 //! - [`boot`]: what the loader hands to the kernel, and the kernel to the first program.
 #![cfg_attr(not(any(test, loom)), no_std)]
 #![deny(unsafe_code)]
@@ -36,6 +37,7 @@ pub mod map;
 pub mod opcode;
 pub mod registered;
 pub mod ring;
+pub mod signal;
 pub mod sqe;
 pub mod sync;
 

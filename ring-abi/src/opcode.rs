@@ -205,6 +205,8 @@ opcodes! {
     LinkTimeout = 95, Kernel, None;
     /// Keeps a handle's number for entries that name it, or gives it back.
     HandleReserve = 96, Kernel, None;
+    /// Makes a handle to one of the caller's rings, through which messages come.
+    RingHandle = 97, Kernel, None;
     /// Completes again and again, a period apart.
     Interval = 98, Kernel, None;
     /// Changes the deadline of a timeout or interval of this ring.
@@ -223,8 +225,16 @@ opcodes! {
     RegisterBuffer = 105, Kernel, None;
     /// Makes or takes away a group of buffers that the program provides.
     RegisterGroup = 106, Kernel, None;
+    /// Posts a completion of the sender's choosing into the ring behind a handle.
+    MessageSend = 108, Kernel, None;
+    /// Puts a handle into the handle table of a ring's owner, and posts its number there.
+    MessageHandle = 109, Kernel, None;
+    /// Takes rights from the calling context for good.
+    Restrict = 110, Kernel, None;
     /// Reserved for tracing a context.
     Trace = 112, Reserved, None;
+    /// Makes signals pending for a context.
+    SignalRaise = 113, Kernel, None;
     /// Sets the weight of a context: how much of a processor it gets beside others.
     ContextWeight = 120, Kernel, None;
     /// Limits a context to some processors.
@@ -257,6 +267,7 @@ impl Opcode {
                 | Opcode::ContextCreate
                 | Opcode::TableCreate
                 | Opcode::ObtainFd
+                | Opcode::RingHandle
         )
     }
 

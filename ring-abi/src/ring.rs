@@ -292,6 +292,12 @@ impl Promiser {
         self.out.refresh_behind(queue, self.claimed.get())
     }
 
+    /// Whether all slots are promised or filled and not taken. An index that cannot be counts as full.
+    pub fn is_full<const W: usize>(&self, queue: &Queue<'_, W>) -> bool {
+        let taken = self.claimed.get().wrapping_sub(queue.head().load(Acquire));
+        taken >= queue.capacity()
+    }
+
     /// Makes sure that there is a slot that is free and not promised.
     #[inline(always)]
     pub fn ensure_room<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<(), PushError> {

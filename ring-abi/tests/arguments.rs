@@ -143,6 +143,11 @@ golden! {
     HandleFlags { fd: u64 = 0, flags: u64 = 1 }
     SchemeRegister { buffer: u64 = 0, length: u64 = 1, slot: u32 = 2, namespace: u64 = 3, root: u64 = 4 }
     RingCreate { sizes: u32 = 0 }
+    RingHandle { ring: u64 = 0, tag: u32 = 1, flags: u64 = 2 }
+    MessageSend { fd: u64 = 0, tag: u32 = 1, value: u64 = 2, extra: u32 = 3, deadline: u64 = 4 }
+    MessageHandle { fd: u64 = 0, tag: u32 = 1, sent: u64 = 2, extra: u32 = 3, deadline: u64 = 4 }
+    Restrict { low: u64 = 0, high: u64 = 1, sqe_flags: u64 = 2, handles: u64 = 3, flags: u64 = 4 }
+    SignalRaise { context: u64 = 0, signals: u64 = 1 }
     ObtainFd { tag: u32 = 0 }
     CallHandler { address: u64 = 0, length: u64 = 1 }
     EndWord { address: u64 = 0 }

@@ -17,7 +17,8 @@ fn numbers_of_the_whole() {
     assert_eq!(ring_abi::ABI_VERSION, 2);
     assert_eq!(enter::RING_ENTER, 0x7000_0000);
     assert_eq!((enter::COMPLETIONS, enter::REQUESTS, enter::NO_REPLIES, enter::DEADLINE), (1, 2, 4, 8));
-    assert_eq!(enter::ALL, 15);
+    assert_eq!((enter::SIGNALS, enter::MASK, enter::RELENT), (16, 32, 64));
+    assert_eq!((enter::PLAIN, enter::ALL), (15, 127));
     assert_eq!(enter::NO_DEADLINE, u64::MAX);
     assert_eq!((enter::RINGS, enter::MOST), (4, 0xff_ffff));
     assert_eq!(enter::Control::new(2, 3, enter::DEADLINE).0, 3 | 2 << 24 | 8 << 48);
@@ -71,7 +72,7 @@ fn the_completion_entry() {
         assert_eq!((ours, theirs), (golden, golden));
     }
     assert_eq!((CqeFlags::MORE.bits(), CqeFlags::BUFFER.bits(), CqeFlags::BUFFER_MORE.bits()), (8, 16, 32));
-    assert_eq!(CqeFlags::all().bits(), 56);
+    assert_eq!((CqeFlags::MESSAGE.bits(), CqeFlags::HANDLE.bits(), CqeFlags::all().bits()), (64, 128, 248));
     let detailed = Cqe::new(9, Ok(5)).with_details(0x3012_3456);
     assert_eq!(
         (detailed.flags, detailed.extra(), detailed.tag, detailed.result()),
@@ -122,7 +123,7 @@ fn words_are_the_bytes_of_redox() {
 #[test]
 fn the_ring_header() {
     assert_eq!((layout::HEADER_BYTES, layout::SQE_BYTES, layout::CQE_BYTES), (128, 64, 16));
-    assert_eq!((layout::MAX_LOG2, layout::flags::NEED_ENTER), (12, 1));
+    assert_eq!((layout::MAX_LOG2, layout::flags::NEED_ENTER, layout::flags::BACKLOG), (12, 1, 2));
     let words = [
         (word::SQ_HEAD, 0),
         (word::SQ_TAIL, 1),
@@ -139,6 +140,10 @@ fn the_ring_header() {
         (word::RP_TAIL, 19),
         (word::RQ_SLEEPS, 20),
         (word::RP_SLEEPS, 21),
+        (word::SIGNALS, 22),
+        (word::MASK, 24),
+        (word::WAIT_MASK, 26),
+        (word::RELENT_AT, 28),
         (word::COUNT, 32),
     ];
     for (ours, golden) in words {
@@ -228,6 +233,8 @@ fn flags_and_constants_of_arguments() {
     assert_eq!(args::event::READ, syscall::EventFlags::EVENT_READ.bits() as u64);
     assert_eq!(args::event::WRITE, syscall::EventFlags::EVENT_WRITE.bits() as u64);
     assert_eq!((args::timeout::ABSOLUTE, args::exit::SPACE, args::handle::CLOSE_ON_EXEC), (1, 1, 1));
+    assert_eq!(args::port::FIXED_TAG, 1);
+    assert_eq!((args::restrict::HANDLES, args::restrict::NO_NAMES), (1, 2));
     assert_eq!(args::context::START, 1 << 32);
     assert_eq!((args::Strength::Ask as u32, args::Strength::Force as u32), (0, 1));
     assert_eq!(args::cancel::FIRST, 256);
@@ -362,6 +369,7 @@ const OPCODES: &[(u8, &str, Origin, Payload)] = {
         (94, "Seek", Kernel, None),
         (95, "LinkTimeout", Kernel, None),
         (96, "HandleReserve", Kernel, None),
+        (97, "RingHandle", Kernel, None),
         (98, "Interval", Kernel, None),
         (99, "TimeoutUpdate", Kernel, None),
         (100, "TimeoutRemove", Kernel, None),
@@ -371,7 +379,11 @@ const OPCODES: &[(u8, &str, Origin, Payload)] = {
         (104, "RegisterFiles", Kernel, None),
         (105, "RegisterBuffer", Kernel, None),
         (106, "RegisterGroup", Kernel, None),
+        (108, "MessageSend", Kernel, None),
+        (109, "MessageHandle", Kernel, None),
+        (110, "Restrict", Kernel, None),
         (112, "Trace", Reserved, None),
+        (113, "SignalRaise", Kernel, None),
         (120, "ContextWeight", Kernel, None),
         (121, "ContextAffinity", Kernel, None),
     ]

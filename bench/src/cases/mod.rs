@@ -7,6 +7,7 @@ mod files;
 mod futex;
 mod irq;
 mod memory;
+mod message;
 mod nop;
 mod pages;
 mod pingpong;
@@ -96,6 +97,12 @@ pub(crate) const CASES: &[Case] = &[
         "pingpong.scheme",
         "a byte to another program and back, through the two ends of a daemon's pipe",
         pingpong::run,
+    ),
+    group(
+        "msg.rtt",
+        "a message from ring to ring and one back, two contexts",
+        message::ONE_WAY,
+        message::run,
     ),
     case("timer.wait", "a deadline to its waiter running", timer::run),
     case("timer.repeat", "an expiry of an interval while its program computes", repeat::interval),

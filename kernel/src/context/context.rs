@@ -101,6 +101,8 @@ pub struct Context {
     pub cpus: Cell<u16>,
     /// How it ended.
     pub end: Cell<End>,
+    /// What it may use, if that is not everything; or `NONE`.
+    pub bounds: Cell<u32>,
     /// Position of its wait's deadline in the timer heap, or `NONE`.
     pub timer: Cell<u32>,
     /// Its address space.
@@ -134,6 +136,8 @@ pub struct Unfinished {
     pub ring: u32,
     /// Flags.
     pub flags: u8,
+    /// It waits, and goes on with this when the time for which it wants more than one completion is over.
+    pub patient: bool,
     /// Submissions still to take.
     pub to_submit: u32,
     /// Completions to wait for.
@@ -156,6 +160,7 @@ impl Default for Context {
             share: Cell::default(),
             space: Cell::new(NONE),
             table: Cell::new(NONE),
+            bounds: Cell::new(NONE),
             pid: Cell::new(0),
             owner: Cell::new(0),
             of_space: Link::default(),

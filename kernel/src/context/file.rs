@@ -31,6 +31,8 @@ pub enum Kind {
     Namespace,
     /// The right to say who a context is.
     Identity,
+    /// A ring's port; `id` is the tag of what comes through it, if bit 32 is set.
+    Ring,
 }
 
 /// An open file.

@@ -11,9 +11,11 @@ use crate::op::channel::{self, Key};
 use crate::op::incoming;
 use crate::op::inflight::Wait;
 use crate::op::several;
-use crate::op::state::{ByDoom, ByTable, ByTurn, State};
+use crate::op::state::{ByDoom, ByPort, ByTable, ByTurn, ByWait, State};
 use crate::op::turns::bit;
+use crate::ring::duplex::{BACKLOG, GUARDED, OPEN, STARVED};
 use crate::ring::flight;
+use crate::ring::port::ByRing;
 use ring_abi::Opcode;
 use std::collections::{HashMap, HashSet};
 use std::format;
@@ -45,6 +47,7 @@ impl Kernel {
         paused(s)?;
         super::audit_order::check(s)?;
         doomed(s)?;
+        ports(s)?;
         dormant(s)?;
         places(s)?;
         s.seats.audit(s)?;
@@ -84,6 +87,16 @@ fn rings(s: &State) -> Result<HashSet<u32>, String> {
             // A context that ends, or is to, keeps no promises.
             let context = s.contexts.at(id);
             let keeps = context.state.get() != Run::Ending && !s.is_doomed(context);
+            let shuns_short_roads = ring.is_marked(GUARDED | BACKLOG) && context.unfinished.get().is_none();
+            if shuns_short_roads && ring.cq.known_room() != 0 {
+                return Err(format!("ring {ring_id} would take a short road: {:#x}", ring.marks.get()));
+            }
+            let is_bound =
+                s.bounds.get(context.bounds.get()).is_some_and(|bounds| !bounds.rights().allow_short_roads());
+            let is_exec = silent != 0;
+            if is_bound && !ring.is_marked(GUARDED) && !is_exec {
+                return Err(format!("ring {ring_id} of context {id} is not guarded"));
+            }
             if promised != started && keeps {
                 return Err(format!(
                     "ring {ring_id} promised {promised} completions for {started} operations"
@@ -121,11 +134,11 @@ fn paused(s: &State) -> Result<(), String> {
         if channel::find(s, Key::Place(ring_id)).is_none() || ring.owner.get() == NONE {
             continue;
         }
-        if !ring.starved.get() || ring.cq.known_room() != 0 {
+        if !ring.is_marked(STARVED) || ring.cq.known_room() != 0 {
             return Err(format!(
                 "operations of ring {ring_id} are paused, which has {} places and says {}",
                 ring.cq.known_room(),
-                ring.starved.get()
+                ring.is_marked(STARVED)
             ));
         }
     }
@@ -148,6 +161,48 @@ fn links(s: &State) -> Result<usize, String> {
         }
     }
     Ok(detached)
+}
+
+/// Ports: known by their ring, marked there, and filed if that is gone and somebody waits; who waits there waits for it.
+fn ports(s: &State) -> Result<(), String> {
+    let mut dying = HashSet::new();
+    let mut at = s.dying_ports.first();
+    while at != NONE {
+        dying.insert(at);
+        at = ByPort(&s.ports).link(at).next();
+    }
+    let mut open = 0_usize;
+    for id in s.ports.names().filter(|&id| s.ports.at(id).refs.get() != 0) {
+        let port = s.ports.at(id);
+        let mut waiting = 0_usize;
+        let mut op_id = port.waiting.first();
+        while op_id != NONE {
+            let op = s.ops.at(op_id);
+            if op.wait.get() != Wait::Message || op.object.get() != id || op.is_detached() {
+                return Err(format!("operation {op_id} waits at port {id}: {op:?}"));
+            }
+            waiting = waiting.wrapping_add(1);
+            op_id = ByWait(&s.ops).link(op_id).next();
+        }
+        let Some(ring) = s.rings.get(port.ring.get()) else {
+            if dying.contains(&id) != (waiting != 0) {
+                return Err(format!("port {id} has no ring, and {waiting} messages wait there"));
+            }
+            continue;
+        };
+        open = open.wrapping_add(1);
+        let is_known = s.port_tree.find(&ByRing(&s.ports), port.ring.get()) == Some(id);
+        let is_marked = ring.is_marked(OPEN) && ring.is_marked(BACKLOG) == (waiting != 0);
+        if !is_known || !is_marked || dying.contains(&id) {
+            return Err(format!(
+                "port {id} of ring {}, {waiting} wait: {:#x}",
+                port.ring.get(),
+                ring.marks.get()
+            ));
+        }
+    }
+    let marked = s.rings.names().filter(|&id| s.rings.at(id).is_marked(OPEN)).count();
+    if marked == open { Ok(()) } else { Err(format!("{marked} rings are open, {open} have ports")) }
 }
 
 /// Spaces whose contexts are being ended: they are in the list, and the next one to end is theirs.

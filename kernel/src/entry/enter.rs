@@ -9,7 +9,7 @@
 //! program notices nothing of it.
 #![forbid(unsafe_code)]
 
-use super::choose;
+use super::{choose, patience};
 use crate::arch::Which;
 use crate::base::budget::STEP;
 use crate::base::{NONE, is_none};
@@ -19,8 +19,8 @@ use crate::context::timers::CONTEXT;
 use crate::op::multishot::{self, Relief};
 use crate::op::state::State;
 use crate::op::stats::count;
-use crate::op::{dispatch, forward, futex, nop, order, read, reply, tracer};
-use crate::ring::duplex::{NEXT, ODD, Ring};
+use crate::op::{dispatch, forward, futex, message, nop, order, read, reply, tracer};
+use crate::ring::duplex::{BACKLOG, GUARDED, NEXT, ODD, Ring, STARVED};
 use core::hint::cold_path;
 use core::num::NonZeroU64;
 use ring_abi::enter::Control;
@@ -176,7 +176,7 @@ fn change_places(ring: &Ring, waits: u8, other: &Ring) -> Left {
 }
 
 /// The flags that let a context wait.
-const WAITS: u64 = enter::COMPLETIONS | enter::REQUESTS;
+const WAITS: u64 = enter::COMPLETIONS | enter::REQUESTS | enter::SIGNALS;
 
 /// What a `ring_enter` waits for when its submissions are taken.
 #[derive(Clone, Copy)]
@@ -250,7 +250,7 @@ fn serve_apart(s: &State, ring: &Ring) -> Then {
 #[inline(always)]
 pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
     let flags = then.flags;
-    if flags & !enter::ALL != 0 {
+    if flags & !enter::PLAIN != 0 && !patience::makes_sense(flags) {
         return fail(Errno::INVAL);
     }
     if s.traced.get() != 0 {
@@ -272,24 +272,28 @@ pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
             Taken::All => {}
             other => return stop(s, ring, other, to_submit, then),
         }
-    } else if ring.starved.get() && relieve(s, ring) == Relief::Later {
+    } else if ring.is_marked(STARVED | BACKLOG) && relieve(s, ring) == Relief::Later {
         return stop(s, ring, Taken::Some(0), to_submit, then);
     }
     wait(s, ring, then)
 }
 
-/// Lets paused operations of a ring go on, whose completions found no place, and tells the program whether anything
+/// Lets paused operations of a ring go on, whose completions found no place, then messages come in, and tells the program whether anything
 /// still waits for one.
 #[cold]
 #[inline(never)]
 fn relieve(s: &State, ring: &Ring) -> Relief {
     s.step.measure(&s.memory.machine);
-    let relief = multishot::relieve(s, ring);
-    ring.be_modest();
-    if relief == Relief::All && ring.sq.is_empty(&ring.memory.get().sq()) {
-        ring.starve(false);
+    if ring.is_marked(STARVED) {
+        let relief = multishot::relieve(s, ring);
+        ring.guard();
+        match relief {
+            Relief::All if ring.sq.is_empty(&ring.memory.get().sq()) => ring.mark(STARVED, false),
+            Relief::Later => return Relief::Later,
+            Relief::All | Relief::Some => {}
+        }
     }
-    relief
+    if ring.is_marked(BACKLOG) && !message::take_in(s, ring) { Relief::Later } else { Relief::All }
 }
 
 /// How far a queue was taken.
@@ -323,6 +327,7 @@ fn stop(s: &State, ring: &Ring, taken: Taken, to_submit: u64, then: Wait) -> The
     context.unfinished.set(Some(Unfinished {
         ring: ring.id.get(),
         flags: then.flags as u8,
+        patient: false,
         to_submit: to_submit.saturating_sub(u64::from(taken)) as u32,
         min_complete: then.min_complete as u32,
         deadline: NonZeroU64::new(then.deadline).unwrap_or(NonZeroU64::MIN),
@@ -368,7 +373,7 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     let wanted = u64::from(ready).min(to_submit) as u32;
     let end = ring.sq.position().wrapping_add(wanted);
     let mut left = wanted;
-    if wanted <= FEW && is_none(ring.line.get()) && !ring.starved.get() && has_room(ring, wanted) {
+    if wanted <= FEW && is_none(ring.line.get()) && ring.marks.get() == 0 && has_room(ring, wanted) {
         left = match take_few(s, ring, end) {
             Few::All => return Taken::All,
             Few::Gone => return gone(ring),
@@ -388,14 +393,20 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
         match ring.cq.ensure_room(&memory.cq()) {
             Ok(()) => {}
             Err(PushError::Full) => {
-                ring.starve(true);
+                ring.mark(STARVED, true);
                 ring.sq.publish(&sq);
                 return Taken::All;
             }
             Err(PushError::Corrupt) => return Taken::Corrupt,
         }
         let head = seen.take().unwrap_or_else(|| Head(ring.sq.peek(&sq, 0).word(0)));
-        let Some((done, next)) = take_some(s, context, ring, head, budget.left()) else {
+        // One of them may have taken rights away.
+        let taken = if ring.is_marked(GUARDED) {
+            take_guarded(s, ring, head)
+        } else {
+            take_some(s, context, ring, head, budget.left())
+        };
+        let Some((done, next)) = taken else {
             budget.took(1);
             return take_held(s, context, ring, end, wanted);
         };
@@ -408,7 +419,7 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     }
     s.stats.note_step(s.memory.machine.ticks().wrapping_sub(began), 0);
     ring.sq.publish(&sq);
-    if ring.starved.get() {
+    if ring.is_marked(STARVED | BACKLOG) {
         return relieve_taken(s, ring, end, wanted);
     }
     taken(ring, end, wanted)
@@ -419,7 +430,7 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
 #[cold]
 #[inline(never)]
 fn gone(ring: &Ring) -> Taken {
-    ring.be_modest();
+    ring.guard();
     Taken::Gone
 }
 
@@ -432,15 +443,21 @@ fn taken(ring: &Ring, end: u32, wanted: u32) -> Taken {
     }
 }
 
-/// The same, where entries were left for lack of room before, or operations are paused for that. None is left for that
-/// now, and paused operations go on.
+/// The same, where entries were left for lack of room before, or operations are paused for that, or messages wait. None is
+/// left for that now, paused operations go on, and if all entries were taken, messages come next.
 #[cold]
 #[inline(never)]
 fn relieve_taken(s: &State, ring: &Ring, end: u32, wanted: u32) -> Taken {
-    match multishot::relieve(s, ring) {
-        Relief::All => ring.starve(false),
-        Relief::Some => {}
-        Relief::Later => return Taken::Some(wanted.wrapping_sub(end.wrapping_sub(ring.sq.position()))),
+    let left = end.wrapping_sub(ring.sq.position());
+    if ring.is_marked(STARVED) {
+        match multishot::relieve(s, ring) {
+            Relief::All => ring.mark(STARVED, false),
+            Relief::Some => {}
+            Relief::Later => return Taken::Some(wanted.wrapping_sub(left)),
+        }
+    }
+    if left == 0 && ring.is_marked(BACKLOG) && !message::take_in(s, ring) {
+        return Taken::Some(wanted);
     }
     taken(ring, end, wanted)
 }
@@ -473,8 +490,8 @@ fn take_few(s: &State, ring: &Ring, end: u32) -> Few {
     let sq = memory.sq();
     let context = s.contexts.at(ring.owner.get());
     while ring.sq.position() != end {
-        if ring.cq.known_room() == 0 {
-            // One of them took more than its own place.
+        if ring.cq.known_room() == 0 || ring.is_marked(GUARDED) {
+            // One of them took more than its own place, or rights away.
             return Few::Some(end.wrapping_sub(ring.sq.position()));
         }
         let entry = ring.sq.peek(&sq, 0);
@@ -518,7 +535,7 @@ fn take_held(s: &State, context: &Context, ring: &Ring, end: u32, wanted: u32) -
             Ok(()) => {}
             Err(PushError::Full) => {
                 order::starved(s, ring);
-                ring.starve(true);
+                ring.mark(STARVED, true);
                 ring.sq.publish(&sq);
                 return Taken::All;
             }
@@ -537,9 +554,13 @@ fn take_held(s: &State, context: &Context, ring: &Ring, end: u32, wanted: u32) -
         return gone(ring);
     }
     ring.sq.publish(&sq);
-    let taken =
-        if ring.starved.get() { relieve_taken(s, ring, end, wanted) } else { taken(ring, end, wanted) };
+    let taken = if ring.is_marked(STARVED | BACKLOG) {
+        relieve_taken(s, ring, end, wanted)
+    } else {
+        taken(ring, end, wanted)
+    };
     order::pause(s, ring);
+    ring.guard();
     taken
 }
 
@@ -557,17 +578,28 @@ fn take_some(
     Some(match head.shape() {
         dispatch::NOP => answer_nops(s, ring, head, most),
         dispatch::READ => read::start_run(s, context, ring, head, most),
-        _ => {
-            let memory = ring.memory.get();
-            let entry = ring.sq.peek(&memory.sq(), 0);
-            ring.sq.advance(1);
-            ring.cq.claim_known(1);
-            if !dispatch::start_other(s, ring, head, entry) || !is_none(ring.line.get()) {
-                return None;
-            }
-            (1, None)
-        }
+        _ => return take_other(s, ring, head),
     })
+}
+
+/// Takes a submission, whose first word was read, by the road on which all are looked at.
+#[inline(always)]
+fn take_other(s: &State, ring: &Ring, head: Head) -> Option<(u32, Option<Head>)> {
+    let memory = ring.memory.get();
+    let entry = ring.sq.peek(&memory.sq(), 0);
+    ring.sq.advance(1);
+    ring.cq.claim_known(1);
+    let goes_on = dispatch::start_other(s, ring, head, entry) && is_none(ring.line.get());
+    goes_on.then_some((1, None))
+}
+
+/// The same for a ring whose owner may not use everything.
+#[cold]
+#[inline(never)]
+fn take_guarded(s: &State, ring: &Ring, head: Head) -> Option<(u32, Option<Head>)> {
+    let taken = take_other(s, ring, head);
+    ring.cq.forget_room();
+    taken
 }
 
 /// Answers a nop, whose first word was read, and those that follow it, as far as there is room, but not more than
@@ -614,7 +646,7 @@ fn nop_answer(head: Head) -> [u64; 2] {
 
 /// The context goes on, and its `ring_enter` fails.
 #[cold]
-fn fail(error: Errno) -> Then {
+pub(super) fn fail(error: Errno) -> Then {
     Then::Go(error.refusal())
 }
 
@@ -628,7 +660,7 @@ fn condemn(s: &State, context_id: u32) -> Then {
 
 /// Lets the context wait for what it asked for, unless it is there already.
 #[inline(always)]
-fn wait(s: &State, ring: &Ring, then: Wait) -> Then {
+pub(super) fn wait(s: &State, ring: &Ring, then: Wait) -> Then {
     if then.flags & enter::REQUESTS != 0 {
         let memory = ring.memory.get();
         if !memory.has_service() {
@@ -656,7 +688,7 @@ fn requests_are_there(s: &State, ring: &Ring) -> Then {
 #[inline(always)]
 fn wait_for_completions(s: &State, ring: &Ring, then: Wait) -> Then {
     let stay = || if is_none(ring.line.get()) { 0 } else { order::gathered(s, ring) };
-    match ring.aim(then.min_complete, then.flags & enter::REQUESTS == 0, stay) {
+    match ring.aim(then.min_complete, then.flags & (enter::REQUESTS | enter::SIGNALS) == 0, stay) {
         Ok(0) => Then::Go(0),
         Ok(missing) => park(s, ring, then, u8::from(missing == 1).wrapping_mul(NEXT)),
         Err(_) => condemn(s, ring.owner.get()),
@@ -669,6 +701,9 @@ fn park(s: &State, ring: &Ring, then: Wait, next: u8) -> Then {
     if context.state.get() != Run::Active {
         // It was ended by what it just did.
         return Then::Gone;
+    }
+    if then.flags & !enter::PLAIN != 0 {
+        return patience::park(s, ring, context, then);
     }
     if then.deadline != enter::NO_DEADLINE
         && let Err(error) = wait_until(s, ring.owner.get(), then.deadline)
@@ -683,7 +718,7 @@ fn park(s: &State, ring: &Ring, then: Wait, next: u8) -> Then {
 /// Sets the deadline of a wait. `ETIMEDOUT` if it has passed.
 #[cold]
 #[inline(never)]
-fn wait_until(s: &State, context_id: u32, deadline: u64) -> Result<(), Errno> {
+pub(super) fn wait_until(s: &State, context_id: u32, deadline: u64) -> Result<(), Errno> {
     if deadline <= s.memory.machine.now() {
         return Err(Errno::TIMEDOUT);
     }

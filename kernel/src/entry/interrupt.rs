@@ -1,6 +1,7 @@
 //! Interrupts: the timer, and devices' lines. That a slice has ended is seen where it is chosen who goes on.
 #![forbid(unsafe_code)]
 
+use super::patience;
 use crate::base::budget::{Budget, ENTRY};
 use crate::base::trace::What;
 use crate::context::cpu::Cpu;
@@ -17,8 +18,11 @@ pub fn timer(s: &State, cpu: &Cpu, budget: &Budget) {
     while budget.spend(ENTRY) {
         let Some(item) = s.timers.expired(s, now) else { break };
         if item & CONTEXT != 0 {
-            if let Some(ring) = s.waits_in(s.contexts.at(item & !CONTEXT)) {
-                s.wake_with(ring, Err(Errno::TIMEDOUT));
+            let context = s.contexts.at(item & !CONTEXT);
+            match s.waits_in(context) {
+                Some(ring) if context.unfinished.get().is_some() => patience::relent(s, ring),
+                Some(ring) => s.wake_with(ring, Err(Errno::TIMEDOUT)),
+                None => {}
             }
         } else {
             timeout::expired(s, item);

@@ -77,6 +77,8 @@ pub struct Space {
     pub next_doomed: Cell<u32>,
     /// How many of them are marked and run on other processors.
     pub awaited: Cell<u32>,
+    /// What contexts that are made in it may use, if that is not everything; or `NONE`.
+    pub bounds: Cell<u32>,
     /// Blocks of rings that have room for more.
     pub(super) ring_blocks: List,
     /// Place in the list of spaces whose contexts are being ended, later of those that end themselves; threads
@@ -101,6 +103,7 @@ impl Default for Space {
             doom: Cell::new(None),
             next_doomed: Cell::new(NONE),
             awaited: Cell::new(0),
+            bounds: Cell::new(NONE),
             ring_blocks: List::new(),
             link: Link::default(),
         }

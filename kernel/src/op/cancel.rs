@@ -9,7 +9,9 @@ use super::cx::Cx;
 use super::inflight::{Notice, TIED, Wait};
 use super::state::{ByWait, State};
 use super::walk::{Deed, Extent, Walk, Which};
-use super::{OpResult, barrier, chain, channel, cursor, forward, incoming, multishot, open, several, tell};
+use super::{
+    OpResult, barrier, chain, channel, cursor, forward, incoming, message, multishot, open, several, tell,
+};
 use crate::base::NONE;
 use crate::scheme::link::Link;
 use ring_abi::args::{CancelAll, CancelHandle, CancelTag, Strength, cancel::FIRST};
@@ -121,6 +123,7 @@ fn leave(s: &State, id: u32) {
         Wait::Several => several::release(s, id),
         Wait::End => s.contexts.at(op.object.get()).watchers.remove(&ByWait(&s.ops), id),
         Wait::Flush => s.several.flushes.remove(&ByWait(&s.ops), id),
+        Wait::Message => message::leave(s, id),
         Wait::Time | Wait::Free | Wait::Reply | Wait::Work => {}
         Wait::Chain | Wait::Barrier | Wait::Due => {}
     }

@@ -4,7 +4,7 @@
 use super::cx::Cx;
 use super::inflight::{Op, Wait};
 use super::state::{BySpace, ByWait, State};
-use super::{OpResult, Outcome, summon};
+use super::{OpResult, Outcome, restrict, summon};
 use crate::arch::{Regs, Start};
 use crate::base::NONE;
 use crate::base::budget::Budget;
@@ -113,8 +113,11 @@ impl Fresh {
 
     /// The ring is ready: the context comes to life, under a handle of the asker.
     fn finish(&self, s: &State, asker: &Context, slot: u16) -> Result<u64, Errno> {
-        let taken = self.take_handle(s, asker, slot);
-        let (place, file) = taken.inspect_err(|_| {
+        let taken = self.take_handle(s, asker, slot).and_then(|handle| {
+            let bounds = restrict::both(s, asker.bounds.get(), s.memory.space(self.space).bounds.get());
+            Ok((handle, bounds.inspect_err(|_| s.files.give(handle.1))?))
+        });
+        let ((place, file), bounds) = taken.inspect_err(|_| {
             place::drop(&s.memory, &s.rings, self.ring);
             s.contexts.give(self.id);
         })?;
@@ -125,6 +128,7 @@ impl Fresh {
         s.settle(s.home(asker));
         context.share.set(asker.share.get().lifted(0));
         context.cpu.set(asker.cpu.get());
+        restrict::bind(s, context, bounds);
         context.pid.set(asker.pid.get());
         context.owner.set(asker.owner.get());
         context.limit(asker.cpus.get());
@@ -184,6 +188,7 @@ pub fn set_up(s: &State, id: u32, ring_id: u32, space: u32, table: u32) {
     context.timer.set(NONE);
     context.refs.set(1);
     context.end_word.set(0);
+    context.bounds.set(NONE);
     let holder = s.memory.space(space);
     context.regs.set_root(holder.root());
     holder.refs.set(holder.refs.get().wrapping_add(1));

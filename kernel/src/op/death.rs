@@ -12,7 +12,7 @@
 #![forbid(unsafe_code)]
 
 use super::state::{ByDoom, ByLink, ByName, BySpace, ByTable, ByTurn, ByWait, State};
-use super::{cancel, channel};
+use super::{cancel, channel, port};
 use crate::base::NONE;
 use crate::base::budget::{Budget, ENTRY};
 use crate::base::list::Chain;
@@ -66,6 +66,7 @@ impl State {
                 super::tracer::completions(self, context, ring);
             }
             self.end_link_of(ring);
+            port::end(self, ring);
         }
         self.ending.push_back(&ByTurn(&self.contexts), id);
         self.step.rearm();
@@ -306,6 +307,7 @@ fn give_up(s: &State, id: u32, context: &Context) {
         s.memory.space(space_id).contexts.remove(&BySpace(&s.contexts), id);
         s.release_space(space_id);
     }
+    s.release_bounds(&context.bounds);
     let table = context.table.replace(NONE);
     if table != NONE {
         s.release_table(table);

@@ -10,7 +10,8 @@ use super::cx::Cx;
 use super::state::State;
 use super::{
     OpResult, Outcome, affinity, cancel, context, exec, forward, futex, handle, incoming, interval, memory,
-    nop, open, order, pass, poll, provided, register, registered, several, space, timeout,
+    message, nop, open, order, pass, poll, port, provided, register, registered, restrict, several, signal,
+    space, timeout,
 };
 use crate::base::is_none;
 use crate::context::context::State as Run;
@@ -65,6 +66,7 @@ pub fn answer(s: &State, ring: &Ring, tag: u32, outcome: OpResult) -> bool {
 /// Starts an operation. What flags say of its order was seen to.
 pub fn start_any(cx: Cx<'_>, head: Head, entry: impl Words + Copy) -> OpResult {
     let (cx, entry) = (&cx, &entry);
+    restrict::check(cx, head.opcode(), head.flags())?;
     let opcode = Opcode::from_raw(head.opcode()).ok_or(Errno::INVAL)?;
     if head.flags() & !opcode.flags().bits() != 0 {
         return Err(Errno::INVAL);
@@ -159,6 +161,11 @@ fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpR
         Opcode::RegisterFiles => registered::files(cx, entry),
         Opcode::RegisterBuffer => registered::buffer(cx, entry),
         Opcode::RegisterGroup => provided::register(cx, entry),
+        Opcode::SignalRaise => signal::raise(cx, entry),
+        Opcode::Restrict => restrict::start(cx, entry),
+        Opcode::RingHandle => port::handle(cx, entry),
+        Opcode::MessageSend => message::send(cx, entry),
+        Opcode::MessageHandle => message::pass(cx, entry),
         _ => Err(Errno::NOSYS),
     }
 }

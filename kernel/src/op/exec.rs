@@ -12,7 +12,7 @@ use super::context::set_up;
 use super::cx::Cx;
 use super::inflight::Op;
 use super::state::{BySpace, State};
-use super::{OpResult, Outcome, cancel, turns, work};
+use super::{OpResult, Outcome, cancel, port, restrict, turns, work};
 use crate::arch::{Regs, Start};
 use crate::base::budget::{Budget, ENTRY};
 use crate::base::{ABSENT, NONE};
@@ -25,7 +25,7 @@ use crate::ring::place;
 use ring_abi::args::ExecCommit;
 use ring_abi::context::{End, Reason};
 use ring_abi::layout::Sizes;
-use ring_abi::{Errno, Opcode, Words};
+use ring_abi::{Errno, Opcode, Words, signal};
 
 /// So many operations in flight are left at once.
 const FEW: u32 = 16;
@@ -41,6 +41,8 @@ struct Taken {
     rest: Rest,
     /// A context and a handle table for what the caller was, or `NONE`.
     former: (u32, u32),
+    /// What it may use from now on.
+    bounds: u32,
 }
 
 /// What is left to do until the caller goes on.
@@ -51,6 +53,8 @@ struct Rest {
     sizes: Sizes,
     /// The new ring's memory, if it is not ready.
     memory: Option<Making>,
+    /// Signals that were pending.
+    signals: u64,
 }
 
 /// Replaces the caller's program.
@@ -81,7 +85,9 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     cx.table().unreserve_all(&s.chunks);
     let start = Start { rip: args.entry, rsp: args.stack, rdi: taken.address, rsi: args.argument, rdx: 0 };
     cx.context.regs.start(&start);
+    restrict::bind(s, cx.context, taken.bounds);
     if taken.rest.run(s, cx.table(), taken.ring, cx.budget) {
+        restrict::guard(s, cx.context);
         cx.context.state.set(Run::Ready);
         if cx.context.cpus.get() & turns::bit(s.cpu.get()) != 0 {
             s.hold(s.this_cpu(), cx.context_id);
@@ -100,8 +106,11 @@ pub fn start(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 fn take(cx: &Cx<'_>, new: u32, sizes: Sizes) -> Result<Taken, Errno> {
     let s = cx.s;
     s.ops.ensure_one(&s.memory)?;
-    let former = take_former(cx)?;
+    let signals = signal::pending(&s.rings.at(cx.context.ring(0)).memory.get());
+    let bounds = restrict::both(s, cx.context.bounds.get(), s.memory.space(new).bounds.get())?;
+    let former = take_former(cx).inspect_err(|_| s.drop_bounds(bounds))?;
     let give = |_: &Errno| {
+        s.drop_bounds(bounds);
         if former.0 != NONE {
             s.contexts.give(former.0);
             s.tables.give(former.1);
@@ -110,11 +119,23 @@ fn take(cx: &Cx<'_>, new: u32, sizes: Sizes) -> Result<Taken, Errno> {
     if place::is_small(sizes) {
         let ring = place::make(&s.memory, &s.rings, new, sizes, cx.context_id).inspect_err(give)?;
         let address = place::address(&s.memory, s.rings.at(ring));
-        return Ok(Taken { ring, address, rest: Rest { handle: 0, sizes, memory: None }, former });
+        return Ok(Taken {
+            ring,
+            address,
+            rest: Rest { handle: 0, sizes, memory: None, signals },
+            former,
+            bounds,
+        });
     }
     let (ring, making) = place::begin(&s.memory, &s.rings, new, sizes, cx.context_id).inspect_err(give)?;
     let address = making.address(&s.memory);
-    Ok(Taken { ring, address, rest: Rest { handle: 0, sizes, memory: Some(making) }, former })
+    Ok(Taken {
+        ring,
+        address,
+        rest: Rest { handle: 0, sizes, memory: Some(making), signals },
+        former,
+        bounds,
+    })
 }
 
 /// Records for what the caller was, if it has much in flight.
@@ -150,6 +171,7 @@ fn leave_rings(cx: &Cx<'_>, (former_id, table): (u32, u32)) {
     for (number, ring_id) in cx.context.rings() {
         let ring = s.rings.at(ring_id);
         s.end_link_of(ring);
+        port::end(s, ring);
         while !flight::is_empty(ring) {
             cx.budget.charge(ENTRY);
             cancel::abandon(s, flight::first(ring));
@@ -185,12 +207,15 @@ impl Rest {
                 s.let_go_handle(file);
             }
         }
-        let Some(making) = &mut self.memory else { return true };
-        if !making.run(&s.memory, budget) {
-            return false;
+        let ring = s.rings.at(ring);
+        if let Some(making) = &mut self.memory {
+            if !making.run(&s.memory, budget) {
+                return false;
+            }
+            place::finish(&s.memory, ring, making, self.sizes);
+            self.memory = None;
         }
-        place::finish(&s.memory, s.rings.at(ring), making, self.sizes);
-        self.memory = None;
+        signal::raise(&ring.memory.get(), self.signals);
         true
     }
 
@@ -200,6 +225,7 @@ impl Rest {
         op.set_arg(1, tables);
         op.set_arg(2, u64::from(self.handle) | u64::from(self.sizes.packed()) << 32);
         op.set_arg(3, u64::from(self.memory.is_some()));
+        op.set_arg(4, self.signals);
     }
 
     fn saved(op: &Op) -> Rest {
@@ -208,6 +234,7 @@ impl Rest {
             handle: op.arg(2) as u32,
             sizes: Sizes::unpack((op.arg(2) >> 32) as u32).unwrap_or(Sizes::SMALLEST),
             memory: (op.arg(3) != 0).then_some(making),
+            signals: op.arg(4),
         }
     }
 }
@@ -248,6 +275,7 @@ pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
     let done = rest.run(s, s.tables.at(caller.table.get()), ring_id, budget);
     if done {
         s.drop_op(id);
+        restrict::guard(s, caller);
         s.wake(ring);
         return false;
     }

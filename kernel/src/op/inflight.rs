@@ -48,6 +48,8 @@ pub enum Wait {
     Barrier,
     /// Nothing any more: in the system's list of those that are to start, or to end without that.
     Due,
+    /// Room in another ring's completion queue: in its port's `waiting`.
+    Message,
 }
 
 /// Mark of an operation: it has its turn at the file's cursor.
@@ -90,7 +92,7 @@ pub struct Op {
     pub slot_tag: Cell<u32>,
     /// The file it works on, held; or `NONE`. Of no meaning while the record is free.
     pub file: Cell<u32>,
-    /// The link, channel or context that its `queue` belongs to.
+    /// The link, channel, context or port that its `queue` belongs to.
     pub object: Cell<u32>,
     /// Position in the timer heap, or `NONE`.
     pub timer: Cell<u32>,

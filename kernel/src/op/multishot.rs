@@ -20,7 +20,7 @@ use super::inflight::{Op, Wait};
 use super::state::State;
 use super::{incoming, interval, poll};
 use crate::base::budget::ENTRY;
-use crate::ring::duplex::Ring;
+use crate::ring::duplex::{Ring, STARVED};
 use ring_abi::ring::PushError;
 use ring_abi::{Cqe, CqeFlags, Errno, Opcode};
 
@@ -70,13 +70,13 @@ pub fn tell(s: &State, ring: &Ring, op: &Op, value: u64) {
 /// Promises a place that was [found](has_place).
 pub fn promise(ring: &Ring) {
     ring.cq.claim_known(1);
-    ring.be_modest();
+    ring.guard();
 }
 
 /// A promised place will not be filled.
 pub fn release(ring: &Ring) {
     ring.cq.release(1);
-    ring.be_modest();
+    ring.guard();
 }
 
 /// Whether a completion that was not promised finds a place.
@@ -96,7 +96,7 @@ pub fn pause(s: &State, id: u32) -> Result<(), Errno> {
     let ring = s.rings.at(s.ops.at(id).ring.get());
     let channel = channel::open(s, Key::Place(ring.id.get()))?;
     channel::join(s, channel, id, Wait::Channel);
-    ring.starve(true);
+    ring.mark(STARVED, true);
     Ok(())
 }
 
@@ -114,6 +114,7 @@ pub fn relieve(s: &State, ring: &Ring) -> Relief {
         }
         resume(s, channel::first(s, channel));
     }
+    ring.guard();
     Relief::All
 }
 

@@ -27,6 +27,7 @@ pub fn start(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
     if fd != CURRENT {
         return forward::start(cx, opcode, args);
     }
+    super::restrict::check_names(cx)?;
     let mut bytes = [0; HEAD];
     let read = (length.min(HEAD as u64)) as usize;
     let head = bytes.get_mut(..read).ok_or(Errno::INVAL)?;

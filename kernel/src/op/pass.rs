@@ -48,7 +48,7 @@ pub fn obtain(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     Ok(Outcome::Done(cx.put(place, sent, 0)))
 }
 
-/// A `Sendfd` ends: lets go of the sent file.
+/// An operation that sends a handle ends: lets go of the sent file, its first argument.
 pub fn let_go(s: &State, op: &Op) {
     let sent = op.arg(0) as u32;
     op.set_arg(0, u64::from(NONE));

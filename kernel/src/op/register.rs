@@ -7,7 +7,7 @@
 use super::cx::Cx;
 use super::inflight::Op;
 use super::state::{ByName, State};
-use super::{OpResult, Outcome, open, work};
+use super::{OpResult, Outcome, open, restrict, work};
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use crate::base::trace::What;
@@ -238,6 +238,7 @@ fn finish_ring(s: &State, owner: u32, id: u32, memory: &Making, sizes: Sizes) ->
 /// Gives a ring to a context. Result: its address plus its number.
 fn attach(s: &State, owner: u32, id: u32) -> Result<u64, Errno> {
     let number = s.contexts.at(owner).add_ring(id).inspect_err(|_| place::drop(&s.memory, &s.rings, id))?;
+    restrict::guard(s, s.contexts.at(owner));
     Ok(place::address(&s.memory, s.rings.at(id)).wrapping_add(number as u64))
 }
 

@@ -5,11 +5,11 @@ use super::cx::Cx;
 use super::inflight::Op;
 use super::memory::{end_work, park, set_words, space_of, words};
 use super::state::State;
-use super::{OpResult, Outcome};
+use super::{OpResult, Outcome, restrict};
 use crate::base::NONE;
 use crate::base::budget::Budget;
+use crate::context::context::Context;
 use crate::context::file::Kind;
-use crate::context::handles::Table;
 use crate::mem::Run;
 use crate::mem::fork::Fork;
 use crate::mem::space::{PAGE_BYTES, Space};
@@ -25,7 +25,10 @@ pub fn create(cx: &Cx<'_>) -> OpResult {
     let s = cx.s;
     let id = s.memory.create_space()?;
     match cx.open(Kind::Space, id, 0) {
-        Ok(handle) => Ok(Outcome::Done(handle)),
+        Ok(handle) => {
+            restrict::pass_on(s, cx.context, s.memory.space(id));
+            Ok(Outcome::Done(handle))
+        }
         Err(error) => {
             s.release_space(id);
             Err(error)
@@ -41,7 +44,7 @@ pub fn fork(cx: &Cx<'_>) -> OpResult {
     let mut fork = Fork::start(&s.memory, parent)?;
 
     match fork.run(&s.memory, cx.budget) {
-        Run::Done(result) => end_fork(s, (cx.table(), cx.slot), &fork, result).map(Outcome::Done),
+        Run::Done(result) => end_fork(s, (cx.context, cx.slot), &fork, result).map(Outcome::Done),
         Run::More => Ok(park(cx, Opcode::SpaceFork, parent, fork.to_words())),
     }
 }
@@ -49,11 +52,12 @@ pub fn fork(cx: &Cx<'_>) -> OpResult {
 /// Gives the copy a handle, or lets it go.
 fn end_fork(
     s: &State,
-    (table, slot): (&Table, u16),
+    (owner, slot): (&Context, u16),
     fork: &Fork,
     result: Result<u64, Errno>,
 ) -> Result<u64, Errno> {
     let opened = result.and_then(|_| {
+        let table = s.tables.at(owner.table.get());
         let place = s.vacant_for(slot, table)?;
         let file = s.files.take(&s.memory)?;
         s.files.at(file).open(Kind::Space, fork.child, 0);
@@ -61,8 +65,9 @@ fn end_fork(
         debug_assert_eq!(before, NONE, "the place was vacant");
         Ok(u64::from(place.number()))
     });
-    if opened.is_err() {
-        s.release_space(fork.child);
+    match opened {
+        Ok(_) => restrict::pass_on(s, owner, s.memory.space(fork.child)),
+        Err(_) => s.release_space(fork.child),
     }
     opened
 }
@@ -146,7 +151,7 @@ fn slice_fork(s: &State, op: &Op, budget: &Budget) -> Run {
         }
         Run::Done(result) => {
             let owner = s.contexts.at(ring.owner.get());
-            Run::Done(end_fork(s, (s.tables.at(owner.table.get()), s.slot_of(op)), &fork, result))
+            Run::Done(end_fork(s, (owner, s.slot_of(op)), &fork, result))
         }
     }
 }
@@ -173,6 +178,7 @@ pub fn slice_ending(s: &State, budget: &Budget) -> bool {
 
 /// Ends an address space that nobody holds any more; the rest follows in slices.
 pub fn end(s: &State, id: u32) {
+    s.release_bounds(&s.memory.space(id).bounds);
     s.memory.end_space(id);
     s.step.rearm();
 }

@@ -20,6 +20,7 @@ use crate::base::name::Named;
 use crate::base::trace::{Trace, What};
 use crate::base::tree::Tree;
 use crate::base::{NONE, is_none};
+use crate::context::bounds::Bounds;
 use crate::context::context::{Context, State as Run};
 use crate::context::cpu::{Cpu, MOST};
 use crate::context::file::File;
@@ -33,6 +34,7 @@ use crate::ring::duplex::Ring;
 use crate::ring::flight;
 use crate::ring::group::Group;
 use crate::ring::outfit::Outfit;
+use crate::ring::port::Port;
 use crate::ring::tie::{Line, Tie};
 use crate::scheme::link::{Link, Records, Slot};
 use crate::scheme::names::Name;
@@ -101,6 +103,14 @@ pub struct State {
     pub suspects: List,
     /// Handle tables that nobody uses.
     pub dying_tables: List,
+    /// What contexts may use that may not use everything.
+    pub bounds: Arena<Bounds>,
+    /// What handles to rings lead to.
+    pub ports: Arena<Port>,
+    /// The ports of rings that live, by ring.
+    pub port_tree: Tree,
+    /// Ports whose ring is gone, with messages that wait.
+    pub dying_ports: List,
     /// Which kind of work had the last slice.
     pub work_turn: Cell<u32>,
     /// The first context; the system ends with it.
@@ -202,6 +212,8 @@ chains! {
     ByLink: Link, link;
     /// Handle tables that nobody uses.
     ByTable: Table, link;
+    /// Ports whose ring is gone.
+    ByPort: Port, link;
 }
 
 impl flight::Nodes for State {
@@ -318,6 +330,8 @@ impl State {
             context.regs.set_result(error.refusal());
         }
         if !is_none(context.timer.get()) {
+            // With its time, if it was patient, goes what it would have gone on with.
+            context.unfinished.set(None);
             self.timers.remove(self, id | CONTEXT);
         }
         if context.marks.any() {
@@ -509,7 +523,7 @@ impl State {
         }
         if forward::makes_file(opcode) && op.arg(0) as u32 != NONE {
             self.files.give(op.arg(0) as u32);
-        } else if opcode == Opcode::Sendfd {
+        } else if matches!(opcode, Opcode::Sendfd | Opcode::MessageHandle) {
             super::pass::let_go(self, op);
         } else if is_of_context(opcode) && op.file.get() != NONE {
             self.let_go_handle(op.file.replace(NONE));

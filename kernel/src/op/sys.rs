@@ -122,6 +122,8 @@ fn footprint(s: &State, out: &mut impl Write) -> fmt::Result {
     row("groups", s.groups.live(), s.groups.record_bytes())?;
     row("outfits", s.outfits.live(), s.outfits.record_bytes())?;
     row("names", s.names.live(), s.names.record_bytes())?;
+    row("bounds", s.bounds.live(), s.bounds.record_bytes())?;
+    row("ports", s.ports.live(), s.ports.record_bytes())?;
     row("timers", s.timers.len(), 16)?;
     let machine = &s.memory.machine;
     row("stacks", machine.cpus() as u32, machine.stack_size().wrapping_add(machine.side_stack_bytes()))?;

@@ -91,6 +91,7 @@ impl State {
             Kind::Context => self.release_context(object),
             Kind::Space => self.release_space(object),
             Kind::Table => self.release_table(object),
+            Kind::Ring => super::port::release(self, object),
             _ => {}
         }
         self.free_file(id);

@@ -6,7 +6,7 @@
 use super::inflight::Wait;
 use super::state::{ByWait, State};
 use super::{
-    barrier, chain, channel, context, death, dormant, exec, flush, memory, provided, refill, register,
+    barrier, chain, channel, context, death, dormant, exec, flush, memory, port, provided, refill, register,
     registered, space, walk,
 };
 use crate::base::NONE;
@@ -14,7 +14,7 @@ use crate::base::budget::Budget;
 use ring_abi::{Errno, Opcode};
 
 /// Kinds of work.
-const KINDS: u32 = 10;
+const KINDS: u32 = 11;
 
 impl State {
     /// Whether nothing is left to do between events.
@@ -27,6 +27,7 @@ impl State {
             && self.dying_links.is_empty()
             && self.suspects.is_empty()
             && self.dying_tables.is_empty()
+            && self.dying_ports.is_empty()
             && self.channel_work.is_empty()
             && self.to_refill.is_empty()
             && space::is_idle(self)
@@ -52,6 +53,7 @@ pub fn slice(s: &State, budget: &Budget) -> bool {
             6 => !s.suspects.is_empty() && dormant::slice(s, budget),
             7 => flush::slice(s, budget),
             8 => chain::run(s),
+            9 => port::slice(s, budget),
             _ => !space::is_idle(s) && space::slice_ending(s, budget),
         };
         if worked {

@@ -25,6 +25,17 @@ pub const ODD: u8 = 1 << 7;
 /// Flag in [`Ring::waits`], beside that of completions: the next one ends the wait, whatever [`Ring::wake_at`] is.
 pub const NEXT: u8 = 1 << 6;
 
+/// A mark of a ring: submissions stayed for lack of room, and the program was told so.
+pub const STARVED: u8 = 1;
+/// A mark of a ring: handles lead to it (see [`super::port`]), so completions may come that no operation of its own brings.
+pub const OPEN: u8 = 1 << 1;
+/// A mark of a ring: messages wait for room in its completion queue, and none is known there.
+pub const BACKLOG: u8 = 1 << 2;
+
+/// A mark of a ring: its owner may not use all that the short roads do without a look, so no room is known in its
+/// completion queue between two entries, and none of its entries takes such a road.
+pub const GUARDED: u8 = 1 << 3;
+
 /// A ring of a context.
 ///
 /// In this order, so that it is two cache lines and `ops` lies where [`super::flight`] can name it.
@@ -65,8 +76,8 @@ pub struct Ring {
     pub traced: Cell<u32>,
     /// [`ring_abi::enter`] flags that the owner waits with, [`NEXT`] and [`ODD`]; zero when it does not wait.
     pub waits: Cell<u8>,
-    /// Submissions stayed for lack of room, and the program was told so.
-    pub starved: Cell<bool>,
+    /// What is not as usual about it: [`STARVED`], [`OPEN`], [`BACKLOG`], [`GUARDED`].
+    pub marks: Cell<u8>,
     /// Its place in its page.
     pub slot: Cell<u8>,
 }
@@ -79,7 +90,7 @@ impl Default for Ring {
             memory: Cell::default(),
             sq: Consumer::new(),
             cq: Promiser::new(),
-            starved: Cell::new(false),
+            marks: Cell::new(0),
             cache: PageCache::default(),
             ops: Link::default(),
             id: Cell::new(NONE),
@@ -165,9 +176,9 @@ impl Ring {
     /// Sets the position at which a wait for `min_complete` completions ends, counted from what the program
     /// has taken. How many are missing.
     ///
-    /// A wait that only completions can end (`alone`) is clamped to what can still come: all that are promised but those
-    /// that `stay` until the program submits more. An index that cannot be is found when it matters: here if it says that
-    /// there is enough, otherwise when room is looked for.
+    /// A wait that only completions can end (`alone`) is clamped to what can still come, unless messages may come: all that
+    /// are promised but those that `stay` until the program submits more. An index that cannot be is found when it
+    /// matters: here if it says that there is enough, otherwise when room is looked for.
     #[inline(always)]
     pub fn aim(&self, min_complete: u64, alone: bool, stay: impl FnOnce() -> u32) -> Result<u32, Corrupt> {
         let memory = self.memory.get();
@@ -175,25 +186,43 @@ impl Ring {
         if untaken >= min_complete {
             return self.cq.untaken(&memory.cq()).map(|_| 0);
         }
-        let most = if alone { self.cq.held().wrapping_sub(stay()) } else { i32::MAX as u32 };
-        let missing = min_complete.wrapping_sub(untaken).min(u64::from(most)) as u32;
+        // Others may fill the queue; a full one ends every wait.
+        let most = if alone && !self.is_marked(OPEN) {
+            u64::from(self.cq.held().wrapping_sub(stay()))
+        } else {
+            self.places_left(untaken)
+        };
+        let missing = min_complete.wrapping_sub(untaken).min(most) as u32;
         self.wake_at.set(self.cq.position().wrapping_add(missing));
         Ok(missing)
     }
 
-    /// No place of the completion queue is known to be free, if others may come first: operations that are paused or held.
-    /// So the next entry takes a road that looks for them.
-    pub fn be_modest(&self) {
-        if self.starved.get() || self.line.get() != NONE {
+    /// Places of the completion queue behind so many entries that the program has not taken.
+    fn places_left(&self, untaken: u64) -> u64 {
+        u64::from(self.memory.get().cq().capacity()).saturating_sub(untaken)
+    }
+
+    /// Whether something is not as usual.
+    #[inline(always)]
+    pub fn is_marked(&self, mark: u8) -> bool {
+        self.marks.get() & mark != 0
+    }
+
+    /// Somebody looked for room in the completion queue: a ring whose entries must not take a short road forgets what was
+    /// found. Others may come first, which are paused or held, or wait with messages, or its owner may not use everything.
+    pub fn guard(&self) {
+        if self.is_marked(STARVED | BACKLOG | GUARDED) || self.line.get() != NONE {
             self.cq.forget_room();
         }
     }
 
-    /// Tells the program whether submissions stay for lack of room.
+    /// Sets or clears a mark, and tells the program what it has to know of it.
     #[cold]
-    pub fn starve(&self, starved: bool) {
-        self.starved.set(starved);
-        let flags = if starved { flags::NEED_ENTER } else { 0 };
-        self.memory.get().header(word::FLAGS).store(flags, Relaxed);
+    pub fn mark(&self, mark: u8, on: bool) {
+        let marks = if on { self.marks.get() | mark } else { self.marks.get() & !mark };
+        self.marks.set(marks);
+        let starved = if marks & STARVED != 0 { flags::NEED_ENTER } else { 0 };
+        let backlog = if marks & BACKLOG != 0 { flags::BACKLOG } else { 0 };
+        self.memory.get().header(word::FLAGS).store(starved | backlog, Relaxed);
     }
 }

@@ -130,7 +130,7 @@ fn reset(ring: &Ring, view: map::Ring) {
     ring.rq.reset();
     ring.rp.reset();
     ring.cache.forget();
-    ring.starved.set(false);
+    ring.marks.set(0);
     ring.waits.set(0);
     ring.wake_at.set(0);
     ring.link.set(NONE);

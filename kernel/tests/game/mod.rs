@@ -68,6 +68,8 @@ pub struct Score {
     pub provided: u64,
     /// Programs and daemons that ended.
     pub ends: u64,
+    /// Messages from ring to ring that arrived.
+    pub messages: u64,
 }
 
 impl Score {
@@ -80,6 +82,7 @@ impl Score {
             more: self.more + other.more,
             provided: self.provided + other.provided,
             ends: self.ends + other.ends,
+            messages: self.messages + other.messages,
         }
     }
 }

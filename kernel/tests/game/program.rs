@@ -1,11 +1,11 @@
 //! A program's turn.
 
 use super::{Game, Made, pattern};
-use crate::world::{DATA, Dice, Program, Ticket};
+use crate::world::{DATA, Dice, Program, Ticket, is_message};
 use ring_abi::args::{self, CURRENT, CURSOR, LOWEST, Strength, cancel, handle, map};
 use ring_abi::layout::{Sizes, word};
 use ring_abi::sync::Ordering::Relaxed;
-use ring_abi::{CqeFlags, Sqe, SqeFlags, enter, futex};
+use ring_abi::{Cqe, CqeFlags, Sqe, SqeFlags, enter, futex, signal};
 use ring_abi::{group, registered};
 
 /// Bytes that a read asks for at most; every read has a place of its own.
@@ -36,6 +36,11 @@ enum Note {
 
 /// It makes a file, or many.
 const FILE: Note = Note::Makes(Made::File);
+
+/// What a message with this tag says.
+fn check(tag: u32) -> u64 {
+    u64::from(tag).wrapping_mul(0x9e37_79b9)
+}
 
 /// Sizes of a further ring.
 const RING: Sizes = Sizes { sq: 2, cq: 3, service: None };
@@ -95,8 +100,20 @@ impl Game {
             0 => enter::NO_DEADLINE,
             _ => self.world.machine().now() + self.dice.roll(5_000_000),
         };
+        let mut flags = enter::COMPLETIONS;
+        if self.dice.one_in(4) {
+            flags |= enter::SIGNALS | if self.dice.one_in(2) { enter::MASK } else { 0 };
+            let view = self.world.ring(program, ring).view;
+            signal::set_word(&view, word::WAIT_MASK, self.dice.roll(16));
+            signal::take(&self.world.ring(program, 0).view, self.dice.roll(16));
+        }
+        if self.dice.one_in(4) {
+            flags |= enter::RELENT;
+            let at = self.world.machine().now() + self.dice.roll(3_000_000);
+            signal::set_word(&self.world.ring(program, ring).view, word::RELENT_AT, at);
+        }
         self.starve_sometimes();
-        program.enter(&mut self.world, ring, u64::from(u32::MAX), count, enter::COMPLETIONS, deadline);
+        program.enter(&mut self.world, ring, u64::from(u32::MAX), count, flags, deadline);
         self.world.feed();
     }
 
@@ -147,6 +164,10 @@ impl Game {
         let ring = self.some_ring(program);
         for _ in 0..=self.dice.roll(6) {
             let Some(cqe) = program.take(&mut self.world, ring) else { return };
+            if is_message(&cqe) {
+                self.hear(program, &cqe);
+                continue;
+            }
             let (ticket, result) = (Ticket(cqe.tag), cqe.result());
             self.score.completions += 1;
             self.score.failures += u64::from(result.is_err());
@@ -173,10 +194,58 @@ impl Game {
         }
     }
 
+    /// A message has come.
+    fn hear(&mut self, program: Program, cqe: &Cqe) {
+        self.score.messages += 1;
+        if cqe.flags & CqeFlags::HANDLE.bits() != 0 {
+            assert!(cqe.result < 4096, "a handle: {cqe:?}");
+            // It may lead to anything.
+            self.minds.entry(program).or_default().objects.push(cqe.result);
+        } else {
+            assert_eq!(cqe.result, check(cqe.tag), "a message that nobody sent");
+        }
+    }
+
+    /// Something about rings: handles to them, and messages.
+    fn some_message(&mut self, program: Program) -> (Sqe, Note) {
+        let (fd, sent) = (self.some_object(program), self.some_object(program));
+        let mind = self.minds.get(&program);
+        let keeps_to_itself = mind.is_some_and(|mind| mind.uses_kernel || mind.leaves_unborn);
+        let dice = &mut self.dice;
+        let tag = dice.roll(1 << 32) as u32;
+        let deadline = match dice.roll(3) {
+            0 => 0,
+            1 => enter::NO_DEADLINE,
+            _ => self.world.machine().now() + dice.roll(4_000_000),
+        };
+        let sqe = match dice.roll(8) {
+            0 if dice.one_in(40) => {
+                // Most rights stay, so that there is something to see.
+                let taken = 1_u128 << dice.roll(128);
+                let (low, high) = (!taken as u64, (!taken >> 64) as u64);
+                let flags = if dice.one_in(4) { args::restrict::HANDLES } else { 0 };
+                args::Restrict { low, high, sqe_flags: 0xff, handles: !0b1111, flags }.encode(0)
+            }
+            0..=2 => {
+                let ring = if dice.one_in(2) { CURRENT } else { dice.roll(4) };
+                let open = args::RingHandle { ring, tag: 0, flags: 0 };
+                return (open.encode(0), Note::Makes(Made::Object));
+            }
+            // A file of the kernel must not get to those who compare what they read, nor a handle to what never starts
+            // into another table.
+            3 if !keeps_to_itself => args::MessageHandle { fd, tag, sent, extra: 0, deadline }.encode(0),
+            _ => args::MessageSend { fd, tag, value: check(tag), extra: 0, deadline }.encode(0),
+        };
+        (sqe, Note::Nothing)
+    }
+
     /// Submits something.
     fn ask(&mut self, program: Program) {
-        let (mut sqe, note) =
-            if self.dice.one_in(6) { self.some_change(program) } else { self.some_request(program) };
+        let (mut sqe, note) = match self.dice.roll(12) {
+            0..=1 => self.some_change(program),
+            2 => self.some_message(program),
+            _ => self.some_request(program),
+        };
         let ring = self.some_ring(program);
         if self.world.has_ended(program) {
             return;
@@ -489,6 +558,7 @@ impl Game {
             // One at a time, so that they are known in the order of their numbers.
             18 if has_ring_to_come => args::Nop {}.encode(0),
             18 => return (args::RingCreate { sizes: RING.packed() }.encode(0), Note::Makes(Made::Ring)),
+            19 => args::SignalRaise { context: object, signals: 1 << dice.roll(4) }.encode(0),
             14 => args::EndWord { address: WORDS }.encode(0),
             20 if has_several => some_limit(dice, object),
             19 => self.some_weight(object),

@@ -48,6 +48,9 @@ pub fn accounts(kernel: &Kernel) -> Accounts {
         ("pins", m.pins.live()),
         ("pinned pages", m.pinned.live()),
         ("channels", kernel::op::sys::live_channels(s)),
+        ("channels", s.channels.live()),
+        ("bounds", s.bounds.live()),
+        ("ports", s.ports.live()),
         ("deadlines", s.timers.len()),
         ("spaces", m.spaces.live()),
         ("regions", m.regions.live()),
@@ -76,7 +79,8 @@ pub fn check(kernel: &Kernel) -> Result<(), String> {
         if op.wait.get() == Wait::Free {
             continue;
         }
-        let sent = if op.opcode.get() == Opcode::Sendfd { op.arg(0) as u32 } else { NONE };
+        let sends = matches!(op.opcode.get(), Opcode::Sendfd | Opcode::MessageHandle);
+        let sent = if sends { op.arg(0) as u32 } else { NONE };
         for file in [op.file.get(), sent].into_iter().filter(|file| *file != NONE) {
             *holders.entry(file).or_default() += 1;
         }
@@ -101,6 +105,7 @@ pub fn work(kernel: &Kernel) -> String {
         ("ending contexts", s.ending.first()),
         ("dying links", s.dying_links.first()),
         ("dying tables", s.dying_tables.first()),
+        ("dying ports", s.dying_ports.first()),
         ("channels", s.channel_work.first()),
         ("to refill", s.to_refill.first()),
     ];

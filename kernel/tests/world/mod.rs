@@ -21,7 +21,7 @@ mod program;
 
 pub use daemon::Daemon;
 pub use dice::Dice;
-pub use program::{DATA, DATA_BYTES, Mode, Program, Ticket, read, write};
+pub use program::{DATA, DATA_BYTES, Mode, Program, Ticket, is_message, read, write};
 
 use kernel::arch::Machine;
 use kernel::context::file::Kind;

@@ -143,6 +143,9 @@ impl Ends {
 
     /// Notes a completion, which must belong to an operation that is not complete.
     fn settle(&mut self, cqe: &Cqe) {
+        if is_message(cqe) {
+            return;
+        }
         let more = cqe.flags & CqeFlags::MORE.bits() != 0;
         let Some(open) = self.open.get_mut(&cqe.tag) else { panic!("a completion of nothing: {cqe:?}") };
         if more {
@@ -167,6 +170,11 @@ impl Ends {
     pub fn unsubmitted(&self) -> u32 {
         self.sq.position().wrapping_sub(self.view.header(word::SQ_HEAD).load(Relaxed))
     }
+}
+
+/// Whether a completion belongs to no operation of its ring.
+pub fn is_message(cqe: &Cqe) -> bool {
+    cqe.flags & CqeFlags::MESSAGE.bits() != 0
 }
 
 /// Submitting and reaping.
@@ -225,8 +233,21 @@ impl Program {
             }
         }
         let inbox = &mut world.state(self).inbox;
-        let at = inbox.iter().position(|cqe| cqe.tag == ticket.0)?;
+        let at = inbox.iter().position(|cqe| cqe.tag == ticket.0 && !is_message(cqe))?;
         inbox.remove(at)
+    }
+
+    /// Takes messages out of the queues; completions are kept for later.
+    pub fn messages(self, world: &mut World) -> Vec<Cqe> {
+        for ring in 0..world.state(self).rings.len() {
+            while let Some(cqe) = self.take(world, ring) {
+                world.state(self).inbox.push_back(cqe);
+            }
+        }
+        let inbox = &mut world.state(self).inbox;
+        let (messages, others) = inbox.drain(..).partition(is_message);
+        *inbox = VecDeque::from_iter::<Vec<Cqe>>(others);
+        messages
     }
 
     /// The result of an operation, if it has completed.

@@ -119,6 +119,9 @@ fn idle(local: &Local) {
 /// A wait ended without anything to do. That is a bug if nothing is in flight.
 #[cold]
 fn stuck(local: &Local, serves: bool) {
+    if !local.slots.any(Stage::Flying) && local.mail.is_open() {
+        return local.end_mail();
+    }
     let waits = local.slots.any(Stage::Flying) || serves;
     assert!(waits, "block_on waits for something that no operation in flight can bring");
 }

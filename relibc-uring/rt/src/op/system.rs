@@ -1,14 +1,14 @@
 //! Operations on the rings themselves.
 #![forbid(unsafe_code)]
 
-use super::file::{done, number, plain};
+use super::file::{Fd, done, number, plain};
 use super::shape::sealed::Sealed;
-use super::{Fd, Op, Operation};
+use super::{Op, Operation};
 use crate::ring::slots::Answer;
 use core::time::Duration;
 use ring_abi::args::{Strength, cancel::FIRST};
 use ring_abi::layout::Sizes;
-use ring_abi::{Errno, Opcode, Sqe, args};
+use ring_abi::{Errno, Opcode, Sqe, SqeFlags, args};
 
 plain! {
     Nop -> () = done;
@@ -17,6 +17,7 @@ plain! {
     CancelHandle -> u64 = number;
     CancelAll -> u64 = number;
     RingCreate -> u64 = number;
+    Restrict -> () = done;
 }
 
 /// Does nothing: a round trip to the kernel.
@@ -64,6 +65,49 @@ pub fn cancel_on(fd: Fd, how: Cancel) -> Op<args::CancelHandle> {
 pub fn cancel_all(how: Cancel) -> Op<args::CancelAll> {
     let (strength, grace) = how.words();
     Op::new(args::CancelAll { strength, grace })
+}
+
+/// What a thread may still use once it has given up the rest: see [`ring_abi::args::Restrict`].
+///
+/// The runtime itself needs [`Opcode::CancelTag`] and [`Opcode::Close`] where operations are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights(args::Restrict);
+
+impl Rights {
+    /// Everything.
+    pub const ALL: Rights =
+        Rights(args::Restrict { low: u64::MAX, high: u64::MAX, sqe_flags: 0xff, handles: 0, flags: 0 });
+
+    /// These operations, without any flag.
+    pub fn only(opcodes: &[Opcode]) -> Rights {
+        let all = opcodes.iter().fold(0_u128, |all, opcode| all | 1 << opcode.raw());
+        Rights(args::Restrict { low: all as u64, high: (all >> 64) as u64, sqe_flags: 0, ..Rights::ALL.0 })
+    }
+
+    /// These flags of submissions, if the operations may be used.
+    pub fn flags(mut self, flags: SqeFlags) -> Rights {
+        self.0.sqe_flags = u64::from(flags.bits());
+        self
+    }
+
+    /// These handles, of the first 64, and no others.
+    pub fn handles(mut self, kept: &[Fd]) -> Rights {
+        self.0.handles = kept.iter().filter(|fd| fd.0 < 64).fold(0, |all, fd| all | 1 << fd.0);
+        self.0.flags |= args::restrict::HANDLES;
+        self
+    }
+
+    /// No scheme is found by name.
+    pub fn no_names(mut self) -> Rights {
+        self.0.flags |= args::restrict::NO_NAMES;
+        self
+    }
+}
+
+/// Gives up all rights but these, for good, for this thread and all that it makes. With [`Rights::handles`] nothing may be
+/// in flight (`EBUSY`).
+pub fn restrict(rights: Rights) -> Op<args::Restrict> {
+    Op::new(rights.0)
 }
 
 /// Makes a further ring for this thread. Its address plus its number.

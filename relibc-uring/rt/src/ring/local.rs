@@ -5,11 +5,12 @@
 //! - A blocking call takes every completion but polls no task and runs no foreign code: what is woken or freed
 //!   by others' completions is dealt with in [`settle`](Local::settle), after the call has its own answer.
 //! - Tags below the number of slots are slots; from [`BLOCKING`] up they are places of the blocking call that
-//!   is being waited for; [`DISCARD`] is for answers that nobody wants.
+//!   is being waited for; [`DISCARD`] is for answers that nobody wants. Messages of others have tags in between.
 #![allow(unsafe_code, reason = "an entry in a ring makes the kernel write to memory; `unsafe fn` says so")]
 
 use crate::exec::Tasks;
 use crate::ring::ends::Ends;
+use crate::ring::inbox::Mail;
 use crate::ring::slots::{Answer, Held, NONE, Slot, Slots, Stage};
 use crate::ring::taken::Taken;
 use crate::scheme::Service;
@@ -41,9 +42,12 @@ pub(crate) enum Crowded {
 /// The runtime of one thread.
 pub(crate) struct Local {
     ends: Cell<&'static Ends>,
+    /// Those of the first ring, where signals are.
+    first: Cell<&'static Ends>,
     pub(crate) slots: Slots,
     pub(crate) tasks: Tasks,
     pub(crate) service: Service,
+    pub(crate) mail: Mail,
     /// Tags still to be cancelled, for want of room in the SQ.
     cancels: Cell<Vec<u32>>,
     /// Who waits for room in the SQ or for a slot, and whether anybody does.
@@ -61,9 +65,11 @@ impl Local {
     pub(crate) fn new(ends: &'static Ends) -> Local {
         Local {
             ends: Cell::new(ends),
+            first: Cell::new(ends),
             slots: Slots::new(),
             tasks: Tasks::new(),
             service: Service::new(),
+            mail: Mail::new(),
             cancels: Cell::new(Vec::new()),
             crowd: Cell::new(Vec::new()),
             crowded: Cell::new(false),
@@ -79,6 +85,22 @@ impl Local {
         self.ends.get()
     }
 
+    /// The first ring.
+    pub(crate) fn first(&self) -> &'static Ends {
+        self.first.get()
+    }
+
+    /// Waits for a signal that is not in the mask for waits.
+    pub(crate) fn pause(&self) {
+        loop {
+            let result = self.ends().enter_with(0, enter::SIGNALS | enter::MASK);
+            if errno::demux(result) == Err(Errno::INTR) {
+                return;
+            }
+            self.entered(result);
+        }
+    }
+
     /// Sends operations to another ring from now on. Nothing may be in flight.
     pub(crate) fn switch(&self, ends: &'static Ends) {
         self.ends.set(ends);
@@ -91,6 +113,7 @@ impl Local {
     #[cfg_attr(not(target_os = "redox"), expect(dead_code, reason = "a host thread is not forked"))]
     pub(crate) fn renew(&self, ends: &'static Ends, found: impl FnOnce()) {
         self.ends.set(ends);
+        self.first.set(ends);
         self.service.serve_on(ends);
         found();
         for (index, slot) in self.slots.iter() {
@@ -99,6 +122,7 @@ impl Local {
             }
         }
         self.cancels.take();
+        self.mail.end();
         self.slots.recount();
         self.settle();
     }
@@ -288,6 +312,15 @@ impl Local {
         self.reap();
     }
 
+    /// Nobody can send messages to this thread any more.
+    #[cold]
+    pub(crate) fn end_mail(&self) {
+        for _ in 0..self.mail.end() {
+            self.slots.discarded();
+        }
+        self.mail.wake();
+    }
+
     /// Takes completions and wakes who waited for them.
     #[inline(always)]
     pub(crate) fn reap(&self) -> u32 {
@@ -340,7 +373,12 @@ impl Local {
         if tag == DISCARD {
             return self.slots.discarded();
         }
-        let Some(slot) = self.slots.get(tag) else { return };
+        let Some(slot) = self.slots.get(tag) else {
+            if self.mail.take(tag, answer) {
+                self.slots.call_for_care();
+            }
+            return;
+        };
         if answer.has_more() {
             return self.deliver_more(tag, slot, answer);
         }
@@ -402,6 +440,7 @@ impl Local {
                 waker.wake();
             }
         }
+        self.mail.wake();
         for tag in self.cancels.take() {
             if self.slots.get(tag).is_some_and(|slot| slot.stage.get() == Stage::Orphan) {
                 self.cancel(tag);

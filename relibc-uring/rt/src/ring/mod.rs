@@ -7,12 +7,14 @@
 //! - [`place`]: makes the ends of a ring whose address the kernel gave.
 //! - [`resize`]: another ring instead of the first one.
 //! - [`taken`]: which slots of registered things are in use.
+//! - [`inbox`]: messages from other rings.
 //! - [`buffer`]: what can be lent to the kernel.
 //! - [`local`]: all of it together, as the runtime of one thread; [`current`] finds it.
 
 pub(crate) mod buffer;
 pub(crate) mod current;
 pub(crate) mod ends;
+pub(crate) mod inbox;
 pub(crate) mod local;
 pub(crate) mod place;
 mod resize;
@@ -21,4 +23,5 @@ pub(crate) mod slots;
 pub(crate) mod taken;
 
 pub use buffer::{IoBuf, IoBufMut};
+pub use inbox::{Inbox, Message};
 pub use resize::resize;

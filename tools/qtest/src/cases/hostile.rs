@@ -263,7 +263,7 @@ fn rings_that_are_none_are_refused(_: &Guest) -> Verdict {
             let other = bare::ring::enter_number(number);
             gives(number, other, Err(Errno::BADF))?;
         }
-        for flags in [16, 32, 1 << 15, u64::MAX] {
+        for flags in [enter::MASK, enter::RELENT, enter::ALL + 1, 1 << 15, u64::MAX] {
             gives(flags, ring.enter_with(0, 0, flags, enter::NO_DEADLINE).map(|()| 0), Err(Errno::INVAL))?;
         }
         // Waiting for requests on a ring that has none.

@@ -11,11 +11,13 @@ mod faults;
 mod fs;
 mod hostile;
 mod kernel;
+mod messages;
 mod paths;
 mod poll;
 mod process;
 mod registered;
 mod repeated;
+mod sandbox;
 mod timers;
 
 use crate::guest::Guest;
@@ -53,6 +55,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         kernel::TESTS,
         fs::TESTS,
         poll::TESTS,
+        messages::TESTS,
+        sandbox::TESTS,
         paths::TESTS,
         process::TESTS,
         registered::TESTS,

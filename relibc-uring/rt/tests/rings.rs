@@ -1,0 +1,98 @@
+//! What rings do with each other, and what a thread gives up: messages, signals, rights, another ring.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod stage;
+
+use ring_abi::{Errno, Opcode};
+use uring::op::system::Rights;
+use uring::op::{Fd, handle, message, signal, system};
+use uring::ring::{Inbox, Message};
+use uring::{block_on, spawn};
+
+#[test]
+fn messages_come_in_order_beside_operations() {
+    stage::play(|| {
+        let (mut inbox, door) = Inbox::open().unwrap();
+        let sender = stage::spawn(move || {
+            for value in 0..200 {
+                message::send(door, value, value as u32 + 1).wait().unwrap();
+            }
+            handle::close(door).wait().unwrap();
+        });
+        block_on(async {
+            // Answers to operations and messages take turns in the one queue.
+            let beside = spawn(async {
+                for _ in 0..100 {
+                    system::nop().await.unwrap();
+                }
+            });
+            for value in 0..200 {
+                assert_eq!(inbox.next().await, Some(Message::Value(value, value as u32 + 1)));
+                assert_eq!(system::nop().wait(), Ok(()));
+            }
+            assert_eq!(inbox.next().await, None, "the only handle was closed");
+            beside.await;
+        });
+        stage::join(sender);
+    });
+}
+
+#[test]
+fn a_handle_that_came_with_a_message_is_ours() {
+    stage::play(|| {
+        let (mut inbox, door) = Inbox::open().unwrap();
+        let table = handle::table_create().wait().unwrap();
+        message::send_handle(door, table, 3).wait().unwrap();
+        let Some(Message::Handle(fd, 3)) = block_on(inbox.next()) else { panic!("a handle was sent") };
+        assert_ne!(fd, table);
+        handle::close(fd).wait().unwrap();
+        // What nobody asked for is closed with the inbox.
+        message::send_handle(door, table, 0).wait().unwrap();
+        drop(inbox);
+        assert_eq!(handle::table_create().wait(), Ok(fd), "the number is free again");
+        assert_eq!(handle::close(table).wait(), Ok(()));
+    });
+}
+
+#[test]
+fn rights_that_were_given_up_are_gone() {
+    stage::play(|| {
+        let kept = handle::table_create().wait().unwrap();
+        let lost = handle::table_create().wait().unwrap();
+        let rights = Rights::only(&[Opcode::Nop, Opcode::HandleFlags, Opcode::Close, Opcode::Exit]);
+        let program = stage::spawn(move || {
+            assert_eq!(system::restrict(rights.handles(&[kept]).no_names()).wait(), Ok(()));
+            assert_eq!(system::nop().wait(), Ok(()));
+            assert_eq!(handle::flags(kept, None).wait(), Ok(0));
+            assert_eq!(handle::flags(lost, None).wait(), Err(Errno::BADF));
+            assert_eq!(handle::table_create().wait(), Err(Errno::ACCES));
+            assert_eq!(system::restrict(Rights::ALL).wait(), Err(Errno::ACCES));
+        });
+        stage::join(program);
+        assert_eq!(handle::flags(lost, None).wait(), Ok(0), "others have what they had");
+    });
+}
+
+#[test]
+fn a_signal_ends_the_pause_of_the_thread_that_it_is_for() {
+    stage::play(|| {
+        let paused = stage::spawn(|| {
+            signal::set_mask(u64::MAX);
+            signal::pause(!0b110);
+            assert_eq!(signal::pending(), 0b101);
+            assert_eq!(signal::take(0b110), 0b100);
+            assert_eq!((signal::pending(), signal::set_mask(0)), (1, u64::MAX));
+            signal::pause(0); // it is pending already
+        });
+        assert_eq!(signal::raise(paused, 0b001).wait(), Ok(()));
+        assert_eq!(signal::raise(paused, 0b100).wait(), Ok(()));
+        stage::join(paused);
+        assert_eq!(signal::raise(Fd(4000), 1).wait(), Err(Errno::BADF));
+    });
+}

@@ -1,0 +1,97 @@
+//! Messages from ring to ring, between contexts and between processes.
+#![forbid(unsafe_code)]
+
+use super::tests;
+use crate::guest::Guest;
+use crate::on_ring::{gives, same, start};
+use crate::verdict::{Verdict, ensure, equal};
+use bare::Ring;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::{Acquire, Release};
+use core::time::Duration;
+use posix::file::{close, read};
+use posix::flags::O_RDONLY;
+use posix::open::open;
+use ring_abi::args::{CURRENT, MessageSend, RingHandle};
+use ring_abi::context::End;
+use ring_abi::layout::Sizes;
+use ring_abi::{CqeFlags, enter};
+use uring::exec::timeout;
+use uring::op::message;
+use uring::ring::{Inbox, Message};
+
+tests! {
+    a_flood_of_messages_loses_none,
+    another_process_sends_numbers_and_handles,
+}
+
+/// Messages of the flood: many more than the ring of the one that takes them has places.
+const FLOOD: u64 = 2000;
+
+fn a_flood_of_messages_loses_none(_: &Guest) -> Verdict {
+    static DOOR: AtomicU64 = AtomicU64::new(u64::MAX);
+    DOOR.store(u64::MAX, Release);
+    let taker = start(Sizes { sq: 1, cq: 2, service: None }, |ring: &Ring| {
+        DOOR.store(ring.call(RingHandle { ring: CURRENT, tag: 0, flags: 0 }.encode(1)).unwrap_or(0), Release);
+        let mut next = 0;
+        while next < FLOOD {
+            gives(1, ring.enter_with(0, 1, enter::COMPLETIONS, enter::NO_DEADLINE).map(|()| 0), Ok(0))?;
+            while let Some(came) = ring.pop() {
+                same(2, u64::from(came.flags), u64::from(CqeFlags::MESSAGE.bits()))?;
+                same(3, u64::from(came.tag), 5)?;
+                same(4, came.result, next)?;
+                next = next.wrapping_add(1);
+            }
+        }
+        Ok(())
+    })?;
+    let sender = start(Sizes { sq: 5, cq: 5, service: None }, |ring: &Ring| {
+        while DOOR.load(Acquire) == u64::MAX {
+            gives(10, ring.enter_with(0, 0, 0, enter::NO_DEADLINE).map(|()| 0), Ok(0))?;
+        }
+        let fd = DOOR.load(Acquire);
+        let mut sent = 0;
+        let mut done = 0;
+        while done < FLOOD {
+            while sent < FLOOD {
+                let send = MessageSend { fd, tag: 5, value: sent, extra: 0, deadline: u64::MAX };
+                if ring.push(send.encode(1)).is_err() {
+                    break;
+                }
+                sent = sent.wrapping_add(1);
+            }
+            same(11, ring.enter(1), 0)?;
+            while let Some(came) = ring.pop() {
+                gives(12, came.result(), Ok(0))?;
+                done = done.wrapping_add(1);
+            }
+        }
+        Ok(())
+    })?;
+    sender.verdict()?;
+    taker.verdict()?;
+    Ok(close(uring::Fd(DOOR.load(Acquire)))?)
+}
+
+fn another_process_sends_numbers_and_handles(guest: &Guest) -> Verdict {
+    let (mut inbox, door) = Inbox::open()?;
+    let end = guest.in_child(|| {
+        message::send(door, 42, 7).wait()?;
+        let zero = open(b"/scheme/null/zero", O_RDONLY, 0)?;
+        message::send_handle(door, zero, 8).wait()?;
+        Ok(0)
+    })?;
+    equal(end, End::Exited(0))?;
+    let mut next = || uring::block_on(timeout(Duration::from_secs(10), inbox.next()));
+    equal(next(), Ok(Some(Message::Value(42, 7))))?;
+    let handle = next();
+    let Ok(Some(Message::Handle(fd, 8))) = handle else {
+        return ensure(false, "no handle came");
+    };
+    let mut bytes = [1; 4];
+    equal(read(fd, &mut bytes), Ok(4))?;
+    equal(bytes, [0; 4])?;
+    close(fd)?;
+    close(door)?; // the child's copy went with it
+    equal(uring::block_on(inbox.next()), None)
+}
