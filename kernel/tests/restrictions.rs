@@ -73,6 +73,52 @@ fn what_is_not_listed_is_refused_and_does_nothing() {
 }
 
 #[test]
+fn no_order_leads_around() {
+    let mut world = World::new();
+    let disk = world.daemon("disk");
+    let app = world.program_with(Sizes { sq: 5, cq: 5, service: None });
+    let fd = app.open(&mut world, "/scheme/disk/a");
+    let reserve = args::HandleReserve { fd: 12, reserve: 1 };
+    assert_eq!(app.call(&mut world, reserve.encode(0)), Ok(0));
+    let orders = SqeFlags::ORDER.bits();
+    restrict(
+        &mut world,
+        app,
+        args::Restrict { sqe_flags: orders.into(), ..only(&[Opcode::Timeout, Opcode::HandleReserve]) },
+    );
+    let allowed = args::Timeout { nanoseconds: 0, flags: 0 }.encode(0);
+    let wake = args::FutexWake { address: DATA, count: 1 }.encode(0);
+    let fresh = Sqe { group: 13, ..args::RingHandle { ring: CURRENT, tag: 0, flags: 0 }.encode(0) };
+    for sqe in [nop(), read(fd, DATA, 8), wake, fresh] {
+        for order in [SqeFlags::LINK, SqeFlags::HARD_LINK, SqeFlags::DRAIN, SqeFlags::SKIP_SUCCESS] {
+            // What is forbidden comes first, last, and among its like.
+            for entries in [
+                vec![sqe.with_flags(order), sqe],
+                vec![allowed.with_flags(SqeFlags::HARD_LINK), sqe],
+                vec![sqe.with_flags(order), sqe.with_flags(order), sqe],
+                vec![sqe; 6],
+            ] {
+                let count = entries.len();
+                entries.into_iter().for_each(|entry| drop(app.submit(&mut world, entry)));
+                app.enter(&mut world, 0, 100, 0, 0, enter::NO_DEADLINE);
+                world.run_until_idle();
+                let mut refused = 0;
+                for _ in 0..count {
+                    let (_, result) = app.completion(&mut world).expect("each is answered");
+                    assert_ne!(result, Ok(0), "{sqe:?} {order:?}");
+                    refused += usize::from(result == Err(Errno::ACCES));
+                }
+                assert!(refused > 0, "{sqe:?} {order:?}");
+                assert_eq!(app.completion(&mut world), None);
+            }
+        }
+    }
+    let chosen = read(fd, DATA, 8).with_flags(SqeFlags::BUFFER_SELECT);
+    assert_eq!(app.call(&mut world, chosen), Err(Errno::ACCES));
+    assert_eq!(disk.request(&mut world), None);
+}
+
+#[test]
 fn no_short_road_leads_around() {
     let mut world = World::new();
     let disk = world.daemon("disk");

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::base::is_none;
 use crate::context::context::State as Run;
-use crate::ring::duplex::Ring;
+use crate::ring::duplex::{GUARDED, Ring};
 use ring_abi::opcode::Origin;
 use ring_abi::sqe::Head;
 use ring_abi::{Cqe, Errno, Opcode, SqeFlags, Words};
@@ -30,7 +30,7 @@ pub const READ: u32 = Opcode::Read as u32;
 /// starts futexes that come with a few others itself.
 #[inline(never)]
 pub fn start_other(s: &State, ring: &Ring, head: Head, entry: impl Words + Copy) -> bool {
-    if futex::is_plain(head) && is_none(ring.line.get()) {
+    if futex::is_plain(head) && is_none(ring.line.get()) && !ring.is_marked(GUARDED) {
         start_futex(s, ring, head, &entry);
         return true;
     }

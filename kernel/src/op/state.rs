@@ -542,7 +542,9 @@ impl State {
 /// Whether an operation may hold something beside an ordinary file, which [`State::drop_reserve`] gives back.
 #[inline(always)]
 fn holds_more(opcode: Opcode) -> bool {
-    forward::makes_file(opcode) || matches!(opcode, Opcode::Sendfd | Opcode::Recvfd) || is_of_context(opcode)
+    forward::makes_file(opcode)
+        || matches!(opcode, Opcode::Sendfd | Opcode::Recvfd | Opcode::MessageHandle)
+        || is_of_context(opcode)
 }
 
 /// Whether an operation holds a context, or whatever it cancels at, instead of an ordinary file.

@@ -561,7 +561,7 @@ impl Game {
             19 => args::SignalRaise { context: object, signals: 1 << dice.roll(4) }.encode(0),
             14 => args::EndWord { address: WORDS }.encode(0),
             20 if has_several => some_limit(dice, object),
-            19 => self.some_weight(object),
+            21 => self.some_weight(object),
             _ => {
                 self.minds.entry(program).or_default().objects.retain(|other| *other != object);
                 args::Close { fd: object }.encode(0)

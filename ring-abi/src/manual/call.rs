@@ -14,6 +14,7 @@ Errors of the call itself, as negative numbers in `rax`; submissions that were t
 - `EBADF`: the context has no ring of this number.
 - `EINVAL`: unknown flags, or a wait for requests in a ring without a service pair.
 - `ETIMEDOUT`: the deadline came first, or had passed.
+- `EINTR`: with `SIGNALS`, a signal is pending that is not masked.
 - `ENOMEM`: no memory for the deadline's timer.
 
 An index in the ring that cannot be ends the context, with the reason `CorruptRing`. A `syscall` instruction with any other number

@@ -133,10 +133,10 @@ features! {
             "the flag `DEADLINE` and a register";
         "`ABS_TIMER`, `REGISTER_CLOCK`" Has
             "deadlines are absolute, on the monotonic clock; other clocks are not there";
-        "minimum wait (6.12): enough after a time with fewer" HasNot
-            "not yet; a wait ends at `min_complete` or its deadline";
-        "signal mask for the wait" HasNot
-            "not yet; the kernel knows no signals, they are the library's";
+        "minimum wait (6.12): enough after a time with fewer" Has
+            "the flag `RELENT`: from a time on one completion is enough";
+        "signal mask for the wait" Has
+            "the flags `SIGNALS` and `MASK`, with words of the ring's header; [`SignalRaise`] sets what is pending";
         "`SQ_WAIT`: wait for room in the SQ" Otherwise
             "after an entry the SQ has room, unless the CQ is full, which the header says";
         "`SQ_WAKEUP`" HasNot
@@ -144,9 +144,10 @@ features! {
         "reply and wait in one call" Has
             "not in io_uring: a server's [`SERVE`](crate::enter::Control) gives all replies and waits for requests";
         "`eventfd` for completions" HasNot
-            "not yet; what wants to wait for a ring and for something else waits for both in the ring";
+            "not yet; what wants to wait for a ring and for something else waits for both in the ring, and others send it \
+             messages";
         "a ring's descriptor can be polled, also with epoll" HasNot
-            "not yet: a ring has no handle";
+            "not yet: a handle to a ring is for messages alone";
     }
     "Order and chains" {
         "`IOSQE_IO_LINK`" <LINK> Has
@@ -233,14 +234,16 @@ features! {
         "`FUTEX_WAIT`, `FUTEX_WAKE`" Has "[`FutexWait`], [`FutexWake`]; no bit sets, by address or by shared memory";
         "`FUTEX_WAITV`" Has "[`FutexWaitMany`], up to 16 words (128 there)";
         "`WAITID`" Has "[`ContextWait`], for one context; process groups are the process table's";
-        "`MSG_RING` with data" HasNot "not yet: a ring has no handle. A futex or a daemon carries the news";
-        "`MSG_RING` with a descriptor" HasNot "not yet; [`Sendfd`] and [`HandleDup`] pass handles on";
+        "`MSG_RING` with data" Has
+            "[`MessageSend`] through a handle to the ring ([`RingHandle`]); a full CQ holds the message back and loses nothing";
+        "`MSG_RING` with a descriptor" Has
+            "[`MessageHandle`]; [`Sendfd`] and [`HandleDup`] pass handles on too";
         "memory mapping, fork, exec, threads: not in io_uring" Has
             "[`Map`], [`SpaceFork`], [`ExecCommit`], [`ContextCreate`] and their kin are entries like any";
         "personalities (`REGISTER_PERSONALITY`)" HasNot
             "an identity is the context's and goes to daemons with each request; [`ContextIdentity`] sets it";
-        "restrictions (`REGISTER_RESTRICTIONS`)" HasNot
-            "not yet. A handle table without a handle already takes the files away";
+        "restrictions (`REGISTER_RESTRICTIONS`)" Has
+            "[`Restrict`]: opcodes, flags, handles and names, of a context and all that it makes, at any time and for good";
         "`REGISTER_IOWQ_AFF`, `IOWQ_MAX_WORKERS`" HasNot "there are no worker threads";
     }
     "Network" {

@@ -90,6 +90,7 @@ fn known(name: &str) -> Option<String> {
         "Control" => "its-control-word",
         "enter" => "its-flags-and-numbers",
         "flags" => "flags-of-the-header",
+        "word" => "words-of-the-header",
         "Sizes" => "sizes",
         "End" => "values-of-reason",
         name => return opcode_anchor(name),

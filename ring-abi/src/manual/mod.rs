@@ -23,6 +23,7 @@ mod files;
 mod handles;
 mod links;
 mod memory;
+mod messages;
 mod names;
 mod page;
 mod registered;

@@ -1,7 +1,9 @@
 //! What the manual says of an opcode beside its doc comments.
 #![forbid(unsafe_code)]
 
-use super::{basics, contexts, files, handles, memory, names, registered, serve, source, time, waits};
+use super::{
+    basics, contexts, files, handles, memory, messages, names, registered, serve, source, time, waits,
+};
 use crate::{Errno, Opcode, Sqe};
 use alloc::string::String;
 
@@ -145,6 +147,11 @@ pub const fn page(opcode: Opcode) -> Page {
         Opcode::RegisterBuffer => registered::REGISTER_BUFFER,
         Opcode::RegisterGroup => registered::REGISTER_GROUP,
         Opcode::ContextWeight => contexts::CONTEXT_WEIGHT,
+        Opcode::RingHandle => messages::RING_HANDLE,
+        Opcode::MessageSend => messages::MESSAGE_SEND,
+        Opcode::MessageHandle => messages::MESSAGE_HANDLE,
+        Opcode::Restrict => messages::RESTRICT,
+        Opcode::SignalRaise => messages::SIGNAL_RAISE,
         Opcode::FutexWaitMany => waits::FUTEX_WAIT_MANY,
     }
 }

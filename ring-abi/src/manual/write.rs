@@ -30,7 +30,7 @@ pub fn document() -> String {
     submissions(&mut out);
     chain(&mut out);
     completions(&mut out);
-    out.push_str(ERRORS);
+    out.push_str(&linked(ERRORS));
     index(&mut out);
     out.push_str("\n## The operations, one by one\n");
     Opcode::ALL.iter().for_each(|&opcode| operation(&mut out, opcode));
@@ -69,6 +69,7 @@ Every operation:
 - `EINVAL`: the opcode does not exist or only the kernel may use it; a flag that it does not take; a group where it has no
   meaning, or a number for a handle together with `MULTISHOT`; a field that is wider than its type; the first of a chain that
   is longer than the completion queue.
+- `EACCES`: the context may not use this opcode or one of the flags: see [`Restrict`].
 - `ENOSYS`: the opcode's number is reserved.
 - `ENOMEM`: no memory for what the kernel has to remember. Nothing was changed.
 - `EBADF`: a handle that does not exist, or leads to something of another kind; the number for a new handle is not reserved.
