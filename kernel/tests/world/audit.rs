@@ -48,7 +48,6 @@ pub fn accounts(kernel: &Kernel) -> Accounts {
         ("pins", m.pins.live()),
         ("pinned pages", m.pinned.live()),
         ("channels", kernel::op::sys::live_channels(s)),
-        ("channels", s.channels.live()),
         ("bounds", s.bounds.live()),
         ("ports", s.ports.live()),
         ("deadlines", s.timers.len()),
