@@ -278,8 +278,8 @@ pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
     wait(s, ring, then)
 }
 
-/// Lets paused operations of a ring go on, whose completions found no place, then messages come in, and tells the program whether anything
-/// still waits for one.
+/// Lets paused operations of a ring go on, whose completions found no place, then messages come in, and tells the program
+/// whether anything still waits for one.
 #[cold]
 #[inline(never)]
 fn relieve(s: &State, ring: &Ring) -> Relief {
@@ -400,13 +400,7 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
             Err(PushError::Corrupt) => return Taken::Corrupt,
         }
         let head = seen.take().unwrap_or_else(|| Head(ring.sq.peek(&sq, 0).word(0)));
-        // One of them may have taken rights away.
-        let taken = if ring.is_marked(GUARDED) {
-            take_guarded(s, ring, head)
-        } else {
-            take_some(s, context, ring, head, budget.left())
-        };
-        let Some((done, next)) = taken else {
+        let Some((done, next)) = take_next(s, context, ring, head, budget.left()) else {
             budget.took(1);
             return take_held(s, context, ring, end, wanted);
         };
@@ -580,6 +574,22 @@ fn take_some(
         dispatch::READ => read::start_run(s, context, ring, head, most),
         _ => return take_other(s, ring, head),
     })
+}
+
+/// The same for any ring: a submission may have taken rights away from those behind it.
+#[inline(always)]
+fn take_next(
+    s: &State,
+    context: &Context,
+    ring: &Ring,
+    head: Head,
+    most: u32,
+) -> Option<(u32, Option<Head>)> {
+    if ring.is_marked(GUARDED) {
+        take_guarded(s, ring, head)
+    } else {
+        take_some(s, context, ring, head, most)
+    }
 }
 
 /// Takes a submission, whose first word was read, by the road on which all are looked at.

@@ -156,6 +156,13 @@ fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpR
         Opcode::Exit => context::exit(cx, entry),
         Opcode::EndWord => context::end_word(cx, entry),
         Opcode::CallHandler => context::call_handler(cx, entry),
+        _ => start_for_ring(cx, opcode, entry),
+    }
+}
+
+/// What a ring is given or gives up, and what goes from ring to ring.
+fn start_for_ring(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
+    match opcode {
         Opcode::SchemeRegister => register::scheme(cx, entry),
         Opcode::RingCreate => register::ring(cx, entry),
         Opcode::RegisterFiles => registered::files(cx, entry),

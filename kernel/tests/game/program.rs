@@ -519,14 +519,13 @@ impl Game {
         let leaves_unborn = self.minds.get(&program).is_some_and(|mind| mind.leaves_unborn);
         let makes = self.minds.get(&program).into_iter().flat_map(|mind| mind.makes.values());
         let has_ring_to_come = makes.into_iter().any(|made| *made == Made::Ring);
-        // Where there is one processor there is nothing to limit anybody to.
         let has_several = self.world.cpus() > 1;
         let dice = &mut self.dice;
         let address = ARENA + dice.roll(32) * 4096;
         let length = 4096 * (1 + dice.roll(8));
         let flags =
             map::READ | map::WRITE | map::FIXED | if dice.one_in(3) { map::SHARED } else { map::PRIVATE };
-        let sqe = match dice.roll(if has_several { 22 } else { 21 }) {
+        let sqe = match dice.roll(23) {
             0..=3 => args::Map { space: CURRENT, address, length, flags }.encode(0),
             4..=5 => args::Unmap { space: CURRENT, address, length }.encode(0),
             6 => args::Protect { space: CURRENT, address, length, rights: map::READ }.encode(0),
@@ -535,10 +534,8 @@ impl Game {
             7 => return (args::SpaceCreate {}.encode(0), Note::Makes(Made::Object)),
             8 => return (args::SpaceFork {}.encode(0), Note::Makes(Made::Object)),
             9 => {
-                return (
-                    args::TableCreate { copy: dice.roll(2) as u32 & u32::from(!leaves_unborn) }.encode(0),
-                    Note::Makes(Made::Object),
-                );
+                let copy = dice.roll(2) as u32 & u32::from(!leaves_unborn);
+                return (args::TableCreate { copy }.encode(0), Note::Makes(Made::Object));
             }
             10 => args::Map { space: object, address, length, flags }.encode(0),
             11 => args::SpaceWrite { space: object, target: address, buffer: WORDS, length: dice.roll(9000) }
@@ -550,16 +547,15 @@ impl Game {
             16 => args::ContextWait { context: object }.encode(0),
             17 => {
                 let flags = dice.roll(2) * handle::CLOSE_ON_EXEC;
-                return (
-                    args::HandleDup { fd: object, table: CURRENT, target: LOWEST, flags }.encode(0),
-                    Note::Makes(Made::Object),
-                );
+                let dup = args::HandleDup { fd: object, table: CURRENT, target: LOWEST, flags };
+                return (dup.encode(0), Note::Makes(Made::Object));
             }
             // One at a time, so that they are known in the order of their numbers.
             18 if has_ring_to_come => args::Nop {}.encode(0),
             18 => return (args::RingCreate { sizes: RING.packed() }.encode(0), Note::Makes(Made::Ring)),
             19 => args::SignalRaise { context: object, signals: 1 << dice.roll(4) }.encode(0),
             14 => args::EndWord { address: WORDS }.encode(0),
+            // Where there is one processor there is nothing to limit anybody to.
             20 if has_several => some_limit(dice, object),
             21 => self.some_weight(object),
             _ => {
