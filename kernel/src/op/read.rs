@@ -135,7 +135,7 @@ pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Wo
     if is_odd(buffer, offset) {
         cold_path();
         s.stats.start(Opcode::Read as u8);
-        start_slowly(s, ring, tag, fd, buffer, length, offset);
+        start_oddly(s, ring, tag, fd, buffer, length, offset);
         return None;
     }
     if let Some(target) = Target::find(s, context, fd)
@@ -208,7 +208,7 @@ fn start_odd(s: &State, ring: &Ring, head: Head, fd: u64, buffer: u64, length: u
     s.stats.start(Opcode::Read as u8);
     ring.sq.advance(1);
     ring.cq.claim_known(1);
-    start_slowly(s, ring, head.tag(), fd, buffer, length, offset);
+    start_oddly(s, ring, head.tag(), fd, buffer, length, offset);
     1
 }
 
@@ -258,13 +258,19 @@ pub fn start_marked(cx: &Cx<'_>, file: u32, mark: u64, length: u64, offset: u64)
     true
 }
 
-/// Starts a read that is not as usual.
+/// Starts a read that is not as usual, or that may be of something registered.
+#[cold]
+#[inline(never)]
+fn start_oddly(s: &State, ring: &Ring, tag: u32, fd: u64, buffer: u64, length: u64, offset: u64) {
+    if start_registered(s, ring, tag, Asked { fd, buffer, length, offset }).is_none() {
+        start_slowly(s, ring, tag, fd, buffer, length, offset);
+    }
+}
+
+/// Starts a read by the general road.
 #[cold]
 #[inline(never)]
 fn start_slowly(s: &State, ring: &Ring, tag: u32, fd: u64, buffer: u64, length: u64, offset: u64) {
-    if start_registered(s, ring, tag, Asked { fd, buffer, length, offset }).is_some() {
-        return;
-    }
     s.step.measure(&s.memory.machine);
     let outcome = forward::start(&Cx::new(s, ring, tag), Opcode::Read, [fd, buffer, length, offset, 0]);
     dispatch::answer(s, ring, tag, outcome);

@@ -37,7 +37,7 @@ pub(super) const VECTOR_PARTS: u64 = 7;
 const STUB_BYTES: u64 = 16;
 
 unsafe extern "sysv64" {
-    fn kernel_enter(regs: u64, control: u64, deadline: u64, ring: u64) -> u64;
+    fn kernel_enter(ring: u64, control: u64, deadline: u64) -> u64;
     /// The first of 256 stubs.
     static interrupt_stubs: u8;
 }
@@ -96,7 +96,7 @@ macro_rules! system_call {
             "mov [rdi + {r13}], r13",
             "mov [rdi + {r14}], r14",
             "mov [rdi + {r15}], r15",
-            "mov ecx, [rdi + rax * 4 + {names}]",
+            "mov edi, [rdi + rax * 4 + {names}]",
             to_top!(),
             "call {kernel_enter}",
             // The same context goes on: its kept registers are where they were.

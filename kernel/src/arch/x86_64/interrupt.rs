@@ -27,16 +27,16 @@ unsafe extern "sysv64" {
     /// The kernel's answer to the lines of devices; defined above this layer too.
     safe fn kernel_interrupt(line: u64) -> !;
     /// The kernel's answer to `ring_enter` where there are several CPUs; defined above this layer too.
-    fn kernel_enter_of_many(regs: u64, control: u64, deadline: u64, ring: u64) -> u64;
+    fn kernel_enter_of_many(ring: u64, control: u64, deadline: u64) -> u64;
 }
 
 /// A ring was entered on a machine with several CPUs. Its name was read before the lock was taken: a context that runs
 /// keeps its rings.
-pub(super) extern "sysv64" fn entered(regs: u64, control: u64, deadline: u64, ring: u64) -> u64 {
+pub(super) extern "sysv64" fn entered(ring: u64, control: u64, deadline: u64) -> u64 {
     let cpu = this_cpu();
     lock::take(cpu);
     // SAFETY: it is defined above this layer, with this signature, and these are what the stub made.
-    let value = unsafe { kernel_enter_of_many(regs, control, deadline, ring) };
+    let value = unsafe { kernel_enter_of_many(ring, control, deadline) };
     lock::leaving(cpu);
     value
 }

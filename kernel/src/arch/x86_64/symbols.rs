@@ -24,7 +24,7 @@ macro_rules! entry_symbols {
         }
 
         #[unsafe(no_mangle)]
-        extern "sysv64" fn kernel_enter(_regs: u64, control: u64, deadline: u64, ring: u64) -> u64 {
+        extern "sysv64" fn kernel_enter(ring: u64, control: u64, deadline: u64) -> u64 {
             // SAFETY: programs alone lead here, and the first one runs after the kernel was filled.
             let kernel = unsafe { $crate::arch::x86_64::Filled::<$kernel>::new() };
             // SAFETY: the stub loads it with an instruction that makes the upper half zero.
@@ -33,7 +33,7 @@ macro_rules! entry_symbols {
         }
 
         #[unsafe(no_mangle)]
-        extern "sysv64" fn kernel_enter_of_many(_regs: u64, control: u64, deadline: u64, ring: u64) -> u64 {
+        extern "sysv64" fn kernel_enter_of_many(ring: u64, control: u64, deadline: u64) -> u64 {
             // SAFETY: as above.
             let kernel = unsafe { $crate::arch::x86_64::Filled::<$kernel>::new() };
             $enter_of_many(kernel, control, deadline, ring as u32)
