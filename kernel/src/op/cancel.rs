@@ -81,7 +81,7 @@ fn notify(s: &State, id: u32) {
     let link = s.links.at(op.object.get());
     if op.notice.get() == Notice::None && link.lives() {
         op.notice.set(Notice::Pending);
-        link.held_up.set(true);
+        link.hold_up(true);
         link.cancels.push_back(&ByWait(&s.ops), id);
         tell::tell(s, link);
     }

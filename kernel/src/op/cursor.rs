@@ -69,7 +69,7 @@ fn pass_on(s: &State, file: &File) {
     // It goes out behind those that wait for room already, so a step sends no more than its budget allows.
     let link = s.links.at(op.object.get());
     op.wait.set(Wait::Room);
-    link.held_up.set(true);
+    link.hold_up(true);
     link.waiting.push_back(&ByWait(&s.ops), next);
     refill::later(s, op.object.get());
 }

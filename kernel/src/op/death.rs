@@ -145,7 +145,7 @@ impl State {
         let link = self.links.at(id);
         self.note(What::LinkDied, [u64::from(id), 0]);
         link.ring.set(NONE);
-        link.held_up.set(true);
+        link.hold_up(true);
         super::refill::forget(self, id, link);
         link.progress.set(0);
         self.dying_links.push_back(&ByLink(&self.links), id);

@@ -212,7 +212,7 @@ fn submit_as(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Res
 #[inline(never)]
 fn wait_for_room(s: &State, id: u32, op: &Op, link: &Link) {
     op.wait.set(Wait::Room);
-    link.held_up.set(true);
+    link.hold_up(true);
     link.waiting.push_back(&ByWait(&s.ops), id);
 }
 
@@ -354,7 +354,7 @@ fn is_path(opcode: Opcode) -> bool {
 /// answered some.
 #[inline(always)]
 pub fn refill(s: &State, link_id: u32, link: &Link) {
-    if link.held_up.get() {
+    if link.is_held_up() {
         refill_slowly(s, link_id, link);
     }
 }
@@ -368,7 +368,7 @@ fn refill_slowly(s: &State, link_id: u32, link: &Link) {
     }
     s.step.measure(&s.memory.machine);
     send_waiting(s, link_id, link);
-    link.held_up.set(!link.lives() || link.has_waiting());
+    link.hold_up(!link.lives() || link.has_waiting());
 }
 
 fn send_waiting(s: &State, link_id: u32, link: &Link) {

@@ -153,7 +153,7 @@ impl Registration {
         let link = s.links.at(self.link);
         link.open(&s.slots, self.row, self.log2);
         link.ring.set(ring_id);
-        link.held_up.set(false);
+        link.hold_up(false);
         link.set_slot_bytes(self.slot_log2);
         link.arena.set(arena.place);
         link.arena_address.set(arena.address);

@@ -84,7 +84,7 @@ impl State {
         match file.kind.get() {
             Kind::Daemon if self.links.at(object).lives() => {
                 let link = self.links.at(object);
-                link.held_up.set(true);
+                link.hold_up(true);
                 link.closings.push_back(&ByClosing(&self.files), id);
                 return tell(self, link);
             }

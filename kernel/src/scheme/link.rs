@@ -66,6 +66,17 @@ impl Cellular for Slot {
     }
 }
 
+/// What decides whether a request goes out at once, read as one number.
+#[derive(Debug)]
+#[repr(C, align(8))]
+struct Front {
+    /// First record that has a slot and waits for a request, or `NONE`.
+    bound: Cell<u32>,
+    /// One if requests go the general road, and there may be something to send when the daemon looks: something waits in
+    /// one of the link's three lists, or did until now; or the daemon is gone. Otherwise zero.
+    held_up: Cell<u32>,
+}
+
 /// A daemon's service pair.
 #[derive(Debug)]
 pub struct Link {
@@ -77,8 +88,7 @@ pub struct Link {
     pub log2: Cell<u8>,
     /// Number of slots less one.
     mask: Cell<u32>,
-    /// First record that has a slot and waits for a request, or `NONE`.
-    bound: Cell<u32>,
+    front: Front,
     /// Index of the first slot that nobody has, or [`INDEX`].
     holes: Cell<u32>,
     /// Bytes of a slot of the arena.
@@ -89,9 +99,6 @@ pub struct Link {
     pub arena_address: Cell<u64>,
     /// The arena's wired block (see `mem::wired`).
     pub block: Cell<u32>,
-    /// Requests go the general road, and there may be something to send when the daemon looks: something waits in one of
-    /// the three lists below, or did until now; or the daemon is gone.
-    pub held_up: Cell<bool>,
     /// Operations that wait for room.
     pub waiting: List,
     /// Operations whose cancel is to be told.
@@ -117,13 +124,12 @@ impl Default for Link {
             slots: Cell::new(NONE),
             log2: Cell::new(0),
             mask: Cell::new(0),
-            bound: Cell::new(NONE),
+            front: Front { bound: Cell::new(NONE), held_up: Cell::new(0) },
             holes: Cell::new(INDEX),
             slot_bytes: Cell::new(0),
             arena: Cell::default(),
             arena_address: Cell::new(0),
             block: Cell::new(NONE),
-            held_up: Cell::new(false),
             waiting: List::new(),
             cancels: List::new(),
             closings: List::new(),
@@ -160,7 +166,7 @@ impl Link {
             slot.hole.set(slot.hole.get() & !INDEX | if next == count { INDEX } else { next });
         }
         self.holes.set(0);
-        self.bound.set(NONE);
+        self.front.bound.set(NONE);
     }
 
     #[inline(always)]
@@ -191,14 +197,25 @@ impl Link {
     /// Whether a request finds a record that has a slot.
     #[inline(always)]
     pub fn has_record(&self) -> bool {
-        !is_none(self.bound.get())
+        !is_none(self.front.bound.get())
     }
 
     /// Whether a request goes out at once with a record of the link's: the daemon lives, there is one, and nobody
     /// waits.
     #[inline(always)]
     pub fn takes_at_once(&self) -> bool {
-        self.has_record() && !self.held_up.get()
+        u64::from(self.front.held_up.get()) << 32 | u64::from(self.front.bound.get()) <= i32::MAX as u64
+    }
+
+    /// Whether requests go the general road, and the daemon may be sent something that waits.
+    #[inline(always)]
+    pub fn is_held_up(&self) -> bool {
+        self.front.held_up.get() != 0
+    }
+
+    /// Sends requests the general road, or no longer.
+    pub fn hold_up(&self, held_up: bool) {
+        self.front.held_up.set(u32::from(held_up));
     }
 
     /// Whether something waits to be sent.
@@ -209,8 +226,8 @@ impl Link {
     /// Takes a record that has a slot, for a request: its name and the tag that goes out. There must be one.
     #[inline(always)]
     pub fn ask(&self, records: &impl Records) -> (u32, u32) {
-        let op = self.bound.get();
-        self.bound.set(records.next(op).get());
+        let op = self.front.bound.get();
+        self.front.bound.set(records.next(op).get());
         (op, records.tag(op).get())
     }
 
@@ -245,7 +262,7 @@ impl Link {
     #[inline(always)]
     pub fn put_back(&self, records: &impl Records, op: u32, tag: u32) {
         records.tag(op).set(tag.wrapping_add(GENERATION));
-        records.next(op).set(self.bound.replace(op));
+        records.next(op).set(self.front.bound.replace(op));
     }
 
     /// Takes its slot from a record that waits, if there is one.
