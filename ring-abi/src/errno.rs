@@ -7,9 +7,11 @@
 use core::fmt;
 
 /// An error number, between 1 and 4095.
+///
+/// It is as wide as a result, so that a `Result<u64, Errno>` is two full words and nothing is merged into one of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(transparent)]
-pub struct Errno(u16);
+pub struct Errno(u64);
 
 /// Greatest error number that a result can carry.
 pub const MAX_ERRNO: u16 = 4095;
@@ -17,7 +19,7 @@ pub const MAX_ERRNO: u16 = 4095;
 macro_rules! errnos {
     ($($name:ident = $value:ident, $text:literal;)*) => {
         impl Errno {
-            $(#[doc = $text] pub const $name: Errno = Errno(syscall::$value as u16);)*
+            $(#[doc = $text] pub const $name: Errno = Errno(syscall::$value as u64);)*
 
             /// Short upper-case name as in C (`ENOENT`), if this crate knows the number.
             pub const fn name(self) -> Option<&'static str> {
@@ -93,18 +95,18 @@ impl Errno {
 
     /// The error of this number; `None` for 0 and numbers above 4095.
     pub const fn from_raw(raw: u64) -> Option<Errno> {
-        if raw == 0 || raw > MAX_ERRNO as u64 { None } else { Some(Errno(raw as u16)) }
+        if raw == 0 || raw > MAX_ERRNO as u64 { None } else { Some(Errno(raw)) }
     }
 
     /// The positive number.
     pub const fn raw(self) -> u16 {
-        self.0
+        self.0 as u16
     }
 
     /// The value that stands for this error in a result.
     #[inline(always)]
     pub const fn to_result(self) -> u64 {
-        (self.0 as u64).wrapping_neg()
+        self.0.wrapping_neg()
     }
 }
 
@@ -139,7 +141,7 @@ pub const fn mux(result: Result<u64, Errno>) -> u64 {
 /// Takes a result out of the 64 bits of a completion.
 #[inline(always)]
 pub const fn demux(raw: u64) -> Result<u64, Errno> {
-    if is_error(raw) { Err(Errno(raw.wrapping_neg() as u16)) } else { Ok(raw) }
+    if is_error(raw) { Err(Errno(raw.wrapping_neg())) } else { Ok(raw) }
 }
 
 /// Whether the 64 bits of a completion stand for an error.

@@ -51,7 +51,7 @@ pub fn forgo(s: &State, ring: &Ring) {
 
 /// An operation that was held is to start, or to end with this.
 pub fn due(s: &State, id: u32, verdict: Option<Errno>) {
-    s.tie(id).verdict.set(verdict);
+    s.tie(id).set_verdict(verdict);
     s.ops.at(id).wait.set(Wait::Due);
     s.due.push_back(&ByWait(&s.ops), id);
     s.step.set_due(true);
@@ -88,7 +88,7 @@ fn go(s: &State, id: u32) {
         return;
     }
     let is_released = tie.marks.get() & RELEASED != 0;
-    match tie.verdict.get() {
+    match tie.verdict() {
         Some(error) => end_unstarted(s, ring, id, error),
         None => start(s, id),
     }
@@ -176,7 +176,7 @@ fn settle(s: &State, ring: &Ring, name: u32, result: Result<u64, Errno>, details
     let tie = s.ties.at(name);
     let (head, next, limit) = (tie.head(), tie.next.get(), limit::part(s, tie));
     let failed = result.map_or(true, |count| is_short(tie, count));
-    let severs = tie.verdict.get().is_some() || failed && !tie.has(SqeFlags::HARD_LINK);
+    let severs = tie.verdict().is_some() || failed && !tie.has(SqeFlags::HARD_LINK);
     let is_silent = !failed && tie.has(SqeFlags::SKIP_SUCCESS);
     unlink(s, tie);
     s.ties.give(name);

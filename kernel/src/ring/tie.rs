@@ -39,8 +39,8 @@ pub struct Tie {
     pub next: Cell<u32>,
     /// The linked timeout that bounds it, or the operation that it bounds.
     pub limit: Cell<u32>,
-    /// What it is to end with instead of starting.
-    pub verdict: Cell<Option<Errno>>,
+    /// Number of the error that it is to end with instead of starting, or zero.
+    verdict: Cell<u16>,
     /// [`DRAIN`] and [`RELEASED`].
     pub marks: Cell<u8>,
 }
@@ -56,6 +56,16 @@ impl Record for Tie {
 }
 
 impl Tie {
+    /// What it is to end with instead of starting.
+    pub fn verdict(&self) -> Option<Errno> {
+        Errno::from_raw(u64::from(self.verdict.get()))
+    }
+
+    /// Lets it end so instead of starting.
+    pub fn set_verdict(&self, verdict: Option<Errno>) {
+        self.verdict.set(verdict.map_or(0, Errno::raw));
+    }
+
     /// Becomes the tie of a submission, whose first word was read; reads the others that its opcode has.
     pub fn open(&self, head: Head, entry: &impl Words) {
         self.head.set(head.0);
@@ -66,7 +76,7 @@ impl Tie {
         self.prev.set(NONE);
         self.next.set(NONE);
         self.limit.set(NONE);
-        self.verdict.set(None);
+        self.verdict.set(0);
         self.marks.set(if self.has(SqeFlags::DRAIN) { DRAIN } else { 0 });
     }
 
