@@ -81,7 +81,7 @@ const fn later(name: &'static str, must: f64, aim: f64, peers: &'static str) -> 
 pub(crate) const BUDGETS: &[Budget] = &[
     binding("nop.1", 125.0, 110.0, "Linux getpid 237-311, io_uring NOP 716-843; seL4 trap 246; NOVA 57"),
     binding("nop.32", 42.0, 36.0, "io_uring 219-260"),
-    later(
+    binding(
         "read1.1",
         460.0,
         400.0,
