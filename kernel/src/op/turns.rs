@@ -111,7 +111,8 @@ impl State {
     }
 
     /// The same for one whose time is another processor's: its distance from the time of the queue stays. Whoever it pays
-    /// for there pays from now on, and so comes to that processor with its time as well.
+    /// for there pays from now on, and so comes to that processor with its time as well. Who runs here, or does so no more,
+    /// is seen to when the step ends: it may be the very one that goes.
     #[cold]
     fn move_here(&self, cpu: &Cpu, id: u32) {
         let (mut to, mut id) = (cpu, id);
@@ -132,7 +133,7 @@ impl State {
             if !pays {
                 return;
             }
-            let heir = from.current.get();
+            let heir = if ptr::eq(from, self.this_cpu()) { NONE } else { from.current.get() };
             from.payer.set(heir);
             if is_none(heir) {
                 return;

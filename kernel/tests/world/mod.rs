@@ -161,7 +161,13 @@ impl World {
             sizes_flags: u64::from(sizes.packed()),
         };
         self.programs.push(state);
-        let context = maker.call(self, create.encode(0)).expect("there is memory");
+        let mut made = maker.call(self, create.encode(0));
+        if made == Err(Errno::BUSY) {
+            // Contexts of the space end together, and have not all done so.
+            self.run_until_idle();
+            made = maker.call(self, create.encode(0));
+        }
+        let context = made.expect("there is memory");
         self.state(program).context = context;
         self.state(program).maker = maker;
         maker.call(self, args::ContextStart { context }.encode(0)).expect("it is stopped");
