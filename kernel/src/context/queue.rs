@@ -133,12 +133,6 @@ impl Queue {
         NONE
     }
 
-    /// A record that can best wait, and so can best be taken to another processor; or `NONE`.
-    pub fn spare(&self) -> u32 {
-        let last = u64::BITS.wrapping_sub(self.filled.get().rotate_right(self.origin()).leading_zeros());
-        self.list_at(last.wrapping_sub(1)).map_or(NONE, List::first)
-    }
-
     /// Takes out the record that is next.
     pub fn pop(&self, turns: &impl Turns) -> Option<u32> {
         let node = self.peek();

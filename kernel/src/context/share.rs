@@ -3,15 +3,14 @@
 //! Virtual time runs faster the lighter a context is: a nanosecond of the processor moves it by [`DEFAULT`] / weight. Who
 //! has used least of it is next, so contexts that are always ready get the processor in proportion to their weights.
 //!
-//! All of it is one word, since there are 100,000 contexts: 44 bits of virtual time, which wrap after 78 hours and are
-//! only ever compared with times that are close, ten of the weight, and ten of the weight to which those who wait for
-//! this context lift it.
+//! Both are one word, since there are 100,000 contexts: 54 bits of virtual time, which are only ever compared with times
+//! that are close, so that they may wrap, and ten of the weight.
 #![forbid(unsafe_code)]
 
 use ring_abi::context::weight::DEFAULT;
 
 /// Bits of virtual time.
-const TIME_BITS: u32 = 44;
+const TIME_BITS: u32 = 54;
 /// Nanoseconds of one unit of virtual time, at the default weight.
 pub const UNIT: u64 = 16;
 /// Bits of a weight.
@@ -20,11 +19,10 @@ const WEIGHT_MASK: u64 = (1 << WEIGHT_BITS) - 1;
 /// What one charge counts at most, in nanoseconds: more than any slice.
 const MOST: u64 = 1 << 32;
 
-const _: () = assert!(
-    TIME_BITS + 2 * WEIGHT_BITS == u64::BITS && ring_abi::context::weight::MOST as u64 <= WEIGHT_MASK
-);
+const _: () =
+    assert!(TIME_BITS + WEIGHT_BITS == u64::BITS && ring_abi::context::weight::MOST as u64 <= WEIGHT_MASK);
 
-/// A point of virtual time, in [`UNIT`]s; 44 bits.
+/// A point of virtual time, in [`UNIT`]s; 54 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Time(u64);
 
@@ -65,7 +63,7 @@ impl Time {
     }
 }
 
-/// A weight, the greatest weight of those who wait for its context, and the virtual time used.
+/// A weight, and the virtual time used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share(u64);
 
@@ -76,34 +74,24 @@ impl Default for Share {
 }
 
 impl Share {
-    /// A share of a weight (from 1 to the greatest) that nobody lifts.
+    /// A share of a weight, from 1 to the greatest.
     pub const fn new(time: Time, weight: u16) -> Share {
-        Share(time.0 << (2 * WEIGHT_BITS) | weight as u64 & WEIGHT_MASK)
+        Share(time.0 << WEIGHT_BITS | weight as u64 & WEIGHT_MASK)
     }
 
     /// The virtual time used.
     pub const fn time(self) -> Time {
-        Time(self.0 >> (2 * WEIGHT_BITS))
+        Time(self.0 >> WEIGHT_BITS)
     }
 
-    /// The weight that was set.
+    /// The weight.
     pub const fn weight(self) -> u16 {
         (self.0 & WEIGHT_MASK) as u16
     }
 
-    /// The greatest weight of those who wait for it.
-    pub const fn lift(self) -> u16 {
-        (self.0 >> WEIGHT_BITS & WEIGHT_MASK) as u16
-    }
-
-    /// The weight that counts: its own, or that of somebody heavier who waits for it.
-    pub const fn counts(self) -> u16 {
-        if self.lift() > self.weight() { self.lift() } else { self.weight() }
-    }
-
     /// The same at another time.
     pub const fn at(self, time: Time) -> Share {
-        Share(time.0 << (2 * WEIGHT_BITS) | self.0 & ((1 << (2 * WEIGHT_BITS)) - 1))
+        Share(time.0 << WEIGHT_BITS | self.0 & WEIGHT_MASK)
     }
 
     /// The same with another weight.
@@ -111,22 +99,17 @@ impl Share {
         Share(self.0 & !WEIGHT_MASK | weight as u64 & WEIGHT_MASK)
     }
 
-    /// The same, lifted to a weight and no more.
-    pub const fn lifted(self, weight: u16) -> Share {
-        Share(self.0 & !(WEIGHT_MASK << WEIGHT_BITS) | (weight as u64 & WEIGHT_MASK) << WEIGHT_BITS)
-    }
-
     /// The same after so many nanoseconds of the processor. A turn is never for nothing: it counts one unit at least.
     pub fn charged(self, nanoseconds: u64) -> Share {
         let scaled = nanoseconds.min(MOST).wrapping_mul(u64::from(DEFAULT));
-        let per_unit = u64::from(self.counts()).wrapping_mul(UNIT);
+        let per_unit = u64::from(self.weight()).wrapping_mul(UNIT);
         let units = scaled.checked_div(per_unit).unwrap_or(0);
         self.at(self.time().plus(units.wrapping_add(1)))
     }
 
     /// How many nanoseconds of the processor move it by so many units.
     pub fn nanoseconds(self, units: u64) -> u64 {
-        let scaled = units.saturating_mul(UNIT).saturating_mul(u64::from(self.counts()));
+        let scaled = units.saturating_mul(UNIT).saturating_mul(u64::from(self.weight()));
         scaled.checked_div(u64::from(DEFAULT)).unwrap_or(0)
     }
 }
@@ -137,10 +120,9 @@ mod tests {
 
     #[test]
     fn the_parts_do_not_touch_each_other() {
-        let share = Share::new(Time::new(u64::MAX), 1000).lifted(1).with_weight(7);
-        assert_eq!((share.time(), share.weight(), share.lift()), (Time::new(u64::MAX), 7, 1));
-        assert_eq!((share.at(Time::new(0)).weight(), share.at(Time::new(0)).lift()), (7, 1));
-        assert_eq!((share.lifted(900).counts(), share.lifted(0).counts()), (900, 7));
+        let share = Share::new(Time::new(u64::MAX), 1000).with_weight(7);
+        assert_eq!((share.time(), share.weight()), (Time::new(u64::MAX), 7));
+        assert_eq!((share.at(Time::new(0)).weight(), share.at(Time::new(0)).time()), (7, Time::new(0)));
     }
 
     #[test]

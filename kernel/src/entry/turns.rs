@@ -138,7 +138,7 @@ pub fn slice_end(s: &State, cpu: &Cpu) -> u64 {
 
 fn slice(s: &State, payer: u32) -> u64 {
     match s.contexts.get(payer).map(|payer| payer.share.get()) {
-        Some(share) if u64::from(share.counts()) < LIGHT => share.nanoseconds(STRIDE),
+        Some(share) if u64::from(share.weight()) < LIGHT => share.nanoseconds(STRIDE),
         _ => SLICE,
     }
 }

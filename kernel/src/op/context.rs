@@ -126,7 +126,7 @@ impl Fresh {
         let context = s.contexts.at(self.id);
         // With what its maker owes: otherwise a program would get more by making ever new contexts.
         s.settle(s.home(asker));
-        context.share.set(asker.share.get().lifted(0));
+        context.share.set(asker.share.get());
         context.cpu.set(asker.cpu.get());
         restrict::bind(s, context, bounds);
         context.pid.set(asker.pid.get());

@@ -129,15 +129,5 @@ fn those_of_one_bucket_are_served_in_the_order_in_which_they_came() {
     queue.remove(&nodes, 5000);
     let order: Vec<_> = std::iter::from_fn(|| queue.pop(&nodes)).collect();
     assert!(order.iter().copied().eq((1..5000).chain(5001..100_000)));
-    assert_eq!((queue.peek(), queue.spare(), queue.len()), (NONE, NONE, 0));
-}
-
-#[test]
-fn the_one_to_give_away_is_of_the_last_bucket() {
-    let (queue, nodes) = (Queue::default(), Nodes::new(3));
-    for (node, after) in [(0, AHEAD / 2), (1, AHEAD), (2, 0)] {
-        nodes.set(node, Time::new(after));
-        queue.push(&nodes, node);
-    }
-    assert_eq!((queue.peek(), queue.spare()), (2, 1));
+    assert_eq!((queue.peek(), queue.len()), (NONE, 0));
 }
