@@ -103,9 +103,9 @@ mod tests {
     #[test]
     fn a_row_gets_its_budget_and_comes_back_from_json() {
         let row = Row::of_line(LINE).unwrap().unwrap();
-        assert_eq!((row.median, row.must, row.aim), (121.5, Some(150.0), Some(110.0)));
+        assert_eq!((row.median, row.must, row.aim), (121.5, Some(125.0), Some(110.0)));
         let text = serde_json::to_string(&Rows { rows: vec![row.clone()] }).unwrap();
-        let expected = r#"{"rows":[{"name":"nop.1","unit":"instructions","min":120,"median":121.5,"p99":130,"must":150,"aim":110}]}"#;
+        let expected = r#"{"rows":[{"name":"nop.1","unit":"instructions","min":120,"median":121.5,"p99":130,"must":125,"aim":110}]}"#;
         assert_eq!(text, expected);
         let back: Rows = serde_json::from_str(&text).unwrap();
         assert_eq!(back.get("nop.1"), Some(&row));

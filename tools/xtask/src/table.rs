@@ -158,7 +158,7 @@ mod tests {
         assert!(lines[2].contains("missed") && lines[2].contains("new"));
         assert!(lines[3].contains(" - "));
         let said = misses(&rows);
-        assert_eq!(said, ["missed: nop.1 is 151, must be 150", "missed, not bound yet: futex.rtt"]);
+        assert_eq!(said, ["missed: nop.1 is 151, must be 125", "missed, not bound yet: futex.rtt"]);
     }
 
     #[test]
