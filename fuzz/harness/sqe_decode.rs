@@ -55,7 +55,8 @@ fn submission(sqe: Sqe, words: [u64; 8]) {
         SpaceWrite ExecCommit ContextCreate ContextRegs ContextStart ContextStop ContextKill ContextWait
         ContextIdentity ContextWeight Exit TableCreate HandleDup HandleFlags SchemeRegister RingCreate ObtainFd
         CallHandler EndWord Seek RegisterFiles RegisterBuffer RegisterGroup ContextAffinity
-        LinkTimeout HandleReserve RingHandle MessageSend MessageHandle Restrict SignalRaise);
+        LinkTimeout HandleReserve RingHandle MessageSend MessageHandle Restrict SignalRaise
+        RingPoll);
     match decoded {
         None => assert!(matches!(opcode.origin(), Origin::Reserved | Origin::KernelOnly), "{opcode:?}"),
         Some(Err(error)) => assert_eq!(error, Errno::INVAL),

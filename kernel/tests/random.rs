@@ -74,6 +74,7 @@ fn random_programs_on_several_processors_break_no_promise() {
         all = all.and(game.finish());
     }
     println!("{all:?}");
+    assert!(all.polled > 0, "{all:?}");
     assert!(all.reads > 0 && all.ends > 0 && all.failures > 0 && all.completions > all.failures, "{all:?}");
 }
 

@@ -490,6 +490,22 @@ arguments! {
         /// The capability, a handle.
         capability: u64 = 4,
     }
+    /// Lets processors that have nobody to run look by themselves for entries of this ring: for submissions, and on a ring
+    /// that serves for replies too. Result: how many processors there are beside the caller's; if there are none, nobody will
+    /// ever look.
+    ///
+    /// While one looks, [`SQ_SLEEPS`](crate::layout::word::SQ_SLEEPS) (and
+    /// [`RP_SLEEPS`](crate::layout::word::RP_SLEEPS)) is zero, entries are taken without a call, and `ring_enter` takes no
+    /// submissions: it only waits. Whoever shows entries then makes a fence and looks at that word; if it is not zero he enters
+    /// the ring, which takes the entries, and from then on they are looked for again. What is shown with one store of the
+    /// index is taken as one batch.
+    ///
+    /// It ends by itself when nothing has come for a time, and for as long as no processor is idle or the completion queue has
+    /// no room. `EINVAL` if the time is more than a second, `EBUSY` if as many rings are polled as can be.
+    RingPoll {
+        /// Nanoseconds without an entry after which nobody looks any more until the ring is entered; zero ends it for good.
+        idle: u64 = 0,
+    }
     /// Sets a context's [weight](crate::context::weight): how much of a processor it gets while others want it too.
     /// Contexts that it makes from then on have the same. Result: the weight that it had.
     ///
@@ -777,6 +793,11 @@ pub mod port {
     pub const FIXED_TAG: u64 = 1;
 }
 
+/// Numbers of [`RingPoll`].
+pub mod polling {
+    /// The longest time without an entry.
+    pub const LONGEST: u64 = 1_000_000_000;
+}
 /// Flags of [`Restrict`].
 pub mod restrict {
     /// Only listed handles are kept.

@@ -39,7 +39,8 @@ pub mod word {
     pub const VERSION: usize = 5;
     /// Sizes as in [`super::Sizes::packed`]. Written once by the kernel.
     pub const SIZES: usize = 6;
-    /// Zero while the kernel looks at the SQ by itself, one while it must be entered. Written by the kernel.
+    /// Zero while the kernel looks at the SQ by itself, one while it must be entered. Written by the kernel; see
+    /// [`crate::args::RingPoll`].
     pub const SQ_SLEEPS: usize = 7;
     /// One while the program wants to be told of completions by the kernel. Written by the program.
     pub const CQ_SLEEPS: usize = 8;

@@ -208,6 +208,15 @@ impl Ring {
         Queue { head, tail, sleeps, slots, mask }
     }
 
+    /// Where the submissions' producer says how far it is, and where that of replies does if there is a service pair; for as
+    /// long as the caller likes, as above.
+    pub fn lasting_tails<'m>(&self) -> [Option<&'m AtomicU32>; 2] {
+        let replies = self.has_service.then(|| self.header(word::RP_TAIL));
+        // SAFETY: what `from_raw` was promised.
+        [Some(self.header(word::SQ_TAIL)), replies]
+            .map(|word| word.map(|word| unsafe { NonNull::from(word).as_ref() }))
+    }
+
     /// Submissions.
     #[inline(always)]
     pub fn sq(&self) -> SqeQueue<'_> {

@@ -235,6 +235,8 @@ opcodes! {
     Trace = 112, Reserved, None;
     /// Makes signals pending for a context.
     SignalRaise = 113, Kernel, None;
+    /// Lets a processor that has nobody to run look for entries of the ring by itself.
+    RingPoll = 117, Kernel, None;
     /// Sets the weight of a context: how much of a processor it gets beside others.
     ContextWeight = 120, Kernel, None;
     /// Limits a context to some processors.

@@ -553,16 +553,22 @@ impl Consumer {
     }
 
     /// Says that this end is about to sleep; `true` if nothing came meanwhile, so that it may.
-    ///
-    /// The fence pairs with the one in [`Producer::publish_and_look`].
     pub fn try_sleep<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<bool, Corrupt> {
-        queue.sleeps().store(1, Relaxed);
-        fence(SeqCst);
-        if self.ready(queue)? == 0 {
+        if self.sleep(queue)? == 0 {
             return Ok(true);
         }
         self.wake(queue);
         Ok(false)
+    }
+
+    /// Says that this end sleeps, whatever is there: how many entries came of which it may not be told. It has to see to
+    /// those; of any that come later it is told.
+    ///
+    /// The fence pairs with the one in [`Producer::publish_and_look`].
+    pub fn sleep<const W: usize>(&self, queue: &Queue<'_, W>) -> Result<u32, Corrupt> {
+        queue.sleeps().store(1, Relaxed);
+        fence(SeqCst);
+        self.ready(queue)
     }
 
     /// Says that this end is awake again.

@@ -384,6 +384,7 @@ const OPCODES: &[(u8, &str, Origin, Payload)] = {
         (110, "Restrict", Kernel, None),
         (112, "Trace", Reserved, None),
         (113, "SignalRaise", Kernel, None),
+        (117, "RingPoll", Kernel, None),
         (120, "ContextWeight", Kernel, None),
         (121, "ContextAffinity", Kernel, None),
     ]

@@ -252,7 +252,58 @@ fn a_sleeper_beside_an_entry_was_told() {
     no_wake_up_is_lost(Producer::publish_and_look, Consumer::try_sleep);
 }
 
+/// A consumer that goes away looks once more: an entry is found then, or its author was told to ring.
+fn a_leaver_finds_it_or_its_author_rings(
+    show: Show,
+    leave: fn(&Consumer, &Queue<'_, 2>) -> Result<u32, Corrupt>,
+) {
+    model(move || {
+        let words = Words::<2>::new();
+        let theirs = words.clone();
+        let producer = thread::spawn(move || {
+            let (queue, producer) = (theirs.queue(), Producer::at(START));
+            let mut rings = [false; 2];
+            for (n, ring) in (0..).zip(&mut rings) {
+                producer.push(&queue, entry(n)).expect("the queue has two slots");
+                *ring = show(&producer, &queue) == Doorbell::Ring;
+            }
+            rings
+        });
+        // It polls: it takes what it sees, and leaves.
+        let (queue, consumer) = (words.queue(), Consumer::at(START));
+        let seen = consumer.ready(&queue).expect("the producer is honest");
+        consumer.advance(seen);
+        let left = leave(&consumer, &queue).expect("the producer is honest");
+        consumer.advance(left);
+        let taken = consumer.position().wrapping_sub(START) as usize;
+        let rings = producer.join().expect("the producer ends");
+        assert!(rings[taken..].iter().all(|ring| *ring), "lost wake-up: {taken} taken, {rings:?}");
+    });
+}
+
+#[test]
+fn what_a_poller_leaves_is_rung_for() {
+    a_leaver_finds_it_or_its_author_rings(Producer::publish_and_look, Consumer::sleep);
+}
+
 // From here on: mutants.
+
+fn sleep_without_fence(consumer: &Consumer, queue: &Queue<'_, 2>) -> Result<u32, Corrupt> {
+    queue.sleeps().store(1, Relaxed);
+    consumer.ready(queue)
+}
+
+#[test]
+#[should_panic(expected = "lost wake-up")]
+fn without_the_leavers_fence_an_entry_is_lost() {
+    a_leaver_finds_it_or_its_author_rings(Producer::publish_and_look, sleep_without_fence);
+}
+
+#[test]
+#[should_panic(expected = "lost wake-up")]
+fn without_the_fence_of_who_shows_an_entry_is_lost() {
+    a_leaver_finds_it_or_its_author_rings(publish_and_look_without_fence, Consumer::sleep);
+}
 
 fn look_before_publishing(producer: &Producer, queue: &Queue<'_, 2>) -> Doorbell {
     let asleep = queue.sleeps().load(Relaxed) != 0;

@@ -18,6 +18,7 @@ use crate::entry::kernel::Kernel;
 use crate::mem::arena::Arena;
 use crate::mem::frames::Memory;
 use crate::mem::runs::Runs;
+use crate::op::polled::Polls;
 use crate::op::state::State;
 use crate::op::stats::Stats;
 use crate::op::step::Step;
@@ -89,6 +90,7 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         step: Step::default(),
         cpu: Cell::new(0),
         several: Several::new(memory.machine.cpus()),
+        polls: Polls::default(),
         stats: Stats::new(&memory)?,
         trace: Trace::default(),
         memory,

@@ -13,7 +13,7 @@ use crate::op::inflight::Wait;
 use crate::op::several;
 use crate::op::state::{ByDoom, ByPort, ByTable, ByTurn, ByWait, State};
 use crate::op::turns::bit;
-use crate::ring::duplex::{BACKLOG, GUARDED, OPEN, STARVED};
+use crate::ring::duplex::{BACKLOG, GUARDED, OPEN, POLLED, STARVED, WATCHED};
 use crate::ring::flight;
 use crate::ring::port::ByRing;
 use ring_abi::Opcode;
@@ -48,6 +48,7 @@ impl Kernel {
         super::audit_order::check(s)?;
         doomed(s)?;
         ports(s)?;
+        polled(s)?;
         dormant(s)?;
         places(s)?;
         s.seats.audit(s)?;
@@ -86,8 +87,10 @@ fn rings(s: &State) -> Result<HashSet<u32>, String> {
             let promised = ring.cq.held() as usize;
             // A context that ends, or is to, keeps no promises.
             let context = s.contexts.at(id);
-            let keeps = context.state.get() != Run::Ending && !s.is_doomed(context);
-            let shuns_short_roads = ring.is_marked(GUARDED | BACKLOG) && context.unfinished.get().is_none();
+            let is_marked = context.fate.get() != Fate::None;
+            let keeps = context.state.get() != Run::Ending && !is_marked && !s.is_doomed(context);
+            let shuns_short_roads =
+                ring.is_marked(GUARDED | BACKLOG | POLLED) && context.unfinished.get().is_none();
             if shuns_short_roads && ring.cq.known_room() != 0 {
                 return Err(format!("ring {ring_id} would take a short road: {:#x}", ring.marks.get()));
             }
@@ -203,6 +206,28 @@ fn ports(s: &State) -> Result<(), String> {
     }
     let marked = s.rings.names().filter(|&id| s.rings.at(id).is_marked(OPEN)).count();
     if marked == open { Ok(()) } else { Err(format!("{marked} rings are open, {open} have ports")) }
+}
+
+/// Polled rings: each has a seat, and one that is watched is awake, and somebody polls who runs nobody.
+fn polled(s: &State) -> Result<(), String> {
+    if s.polls.poller().is_some_and(|cpu| s.cpus.get(cpu).is_none_or(|cpu| cpu.current.get() != NONE)) {
+        return Err(format!("processor {:?} polls and runs somebody", s.polls.poller()));
+    }
+    let mut marked = 0_usize;
+    for ring_id in s.rings.names() {
+        let ring = s.rings.at(ring_id);
+        if !ring.is_marked(POLLED | WATCHED) {
+            continue;
+        }
+        marked = marked.wrapping_add(1);
+        let is_awake = s.polls.of(ring).map(|(number, _)| s.polls.is_awake(number));
+        let is_watched = ring.is_marked(WATCHED);
+        if is_awake.is_none() || is_watched && (is_awake != Some(true) || s.polls.poller().is_none()) {
+            return Err(format!("ring {ring_id} is polled: {is_watched}, {is_awake:?}, {:?}", s.polls));
+        }
+    }
+    let taken = s.polls.seats().iter().filter(|seat| seat.ring.get() != NONE).count();
+    if taken == marked { Ok(()) } else { Err(format!("{marked} rings are polled, {taken} seats are taken")) }
 }
 
 /// Spaces whose contexts are being ended: they are in the list, and the next one to end is theirs.

@@ -7,6 +7,7 @@
 
 use super::enter::{Then, Wait};
 use super::event::Resume;
+use super::poller;
 use super::turns::{self, DONATIONS};
 use crate::base::budget::{Budget, ENTRY};
 use crate::base::{NONE, is_none};
@@ -189,13 +190,14 @@ pub fn next(s: &State, cpu: &Cpu, budget: &Budget, gives: bool) -> Resume {
         s.take_out(held);
         s.make_ready(held);
     }
+    poller::attend_if(s, cpu);
     turns::arrange(s, cpu, gives);
-    let worked = work::slice(s, budget);
+    let worked = poller::slice(s) | work::slice(s, budget);
     if worked {
         queue_handoff(s);
         cpu.since.set(s.memory.machine.now());
     }
-    while let Some(id) = turns::take_first(s, cpu).or_else(|| steal(s, cpu)) {
+    while let Some(id) = somebody(s, cpu) {
         let context = s.contexts.at(id);
         if !s.may_run_here(context) {
             move_on(s, id);
@@ -234,7 +236,11 @@ fn rest(s: &State, cpu: &Cpu, worked: bool) -> Resume {
         return Resume::Again;
     }
     if s.memory.machine.cpus() > 1 {
+        // One that polls comes when it is poked, as one that sleeps does.
         s.several.sleeping.set(s.several.sleeping.get() | bit(s.cpu.get()));
+        if poller::begin(s, cpu) {
+            return Resume::Poll;
+        }
         if !s.all_sleep() {
             return Resume::Idle;
         }
@@ -249,6 +255,15 @@ fn again(s: &State, cpu: &Cpu, id: u32) -> Resume {
     cpu.payer.set(NONE);
     set_timer(s, cpu);
     Resume::Again
+}
+
+/// Takes whoever is to run next. This processor does not poll then.
+fn somebody(s: &State, cpu: &Cpu) -> Option<u32> {
+    let id = turns::take_first(s, cpu).or_else(|| steal(s, cpu))?;
+    if s.polls.is_poller(s.cpu.get()) {
+        poller::leave(s);
+    }
+    Some(id)
 }
 
 /// Takes a context out of another processor's queue.

@@ -19,8 +19,8 @@ use crate::context::timers::CONTEXT;
 use crate::op::multishot::{self, Relief};
 use crate::op::state::State;
 use crate::op::stats::count;
-use crate::op::{dispatch, forward, futex, message, nop, order, read, reply, tracer};
-use crate::ring::duplex::{BACKLOG, GUARDED, NEXT, ODD, Ring, STARVED};
+use crate::op::{dispatch, forward, futex, message, nop, order, polled, read, reply, tracer};
+use crate::ring::duplex::{BACKLOG, GUARDED, NEXT, ODD, POLLED, Ring, STARVED, WATCHED};
 use core::hint::cold_path;
 use core::num::NonZeroU64;
 use ring_abi::enter::Control;
@@ -296,6 +296,56 @@ fn relieve(s: &State, ring: &Ring) -> Relief {
     if ring.is_marked(BACKLOG) && !message::take_in(s, ring) { Relief::Later } else { Relief::All }
 }
 
+/// How far what a ring's program has shown was taken without its entering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// All that was there.
+    All,
+    /// The budget ran out.
+    Some,
+    /// As far as there is room for completions.
+    NoRoom,
+    /// The program is gone.
+    Gone,
+}
+
+/// Takes what the program of a ring has shown, as if it had entered, without a wait. To those that are called here its owner
+/// runs: it does, on another processor, or was put aside.
+#[cold]
+#[inline(never)]
+pub fn take_shown(s: &State, ring: &Ring) -> Shown {
+    let owner = ring.owner.get();
+    let context = s.contexts.at(owner);
+    if s.traced.get() != 0 {
+        tracer::entered(s, context, ring, enter::MOST);
+    }
+    let before = ring.sq.position().wrapping_add(ring.rp.position());
+    let link_id = ring.link.get();
+    let replies = if is_none(link_id) { Taken::All } else { take_replies(s, ring, link_id) };
+    s.polls.set_takes(true);
+    let taken = match replies {
+        Taken::All if context.state.get() != Run::Active => Taken::Gone,
+        Taken::All => take_submissions(s, ring, enter::MOST),
+        other => other,
+    };
+    s.polls.set_takes(false);
+    let shown = match taken {
+        Taken::Corrupt => {
+            s.condemn(owner);
+            return Shown::Gone;
+        }
+        Taken::Gone => return Shown::Gone,
+        Taken::Some(_) => Shown::Some,
+        Taken::All if ring.cq.refresh(&ring.memory.get().cq()) != Ok(0) => Shown::All,
+        Taken::All if ring.sq.is_empty(&ring.memory.get().sq()) => Shown::All,
+        Taken::All => Shown::NoRoom,
+    };
+    ring.guard();
+    let after = ring.sq.position().wrapping_add(ring.rp.position());
+    s.stats.polled.set(s.stats.polled.get().wrapping_add(u64::from(after.wrapping_sub(before))));
+    shown
+}
+
 /// How far a queue was taken.
 #[derive(Clone, Copy)]
 enum Taken {
@@ -390,14 +440,10 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     // First word of the oldest submission, if it was read already: nothing is read twice.
     let mut seen = None;
     while budget.left() != 0 {
-        match ring.cq.ensure_room(&memory.cq()) {
-            Ok(()) => {}
-            Err(PushError::Full) => {
-                ring.mark(STARVED, true);
-                ring.sq.publish(&sq);
-                return Taken::All;
-            }
-            Err(PushError::Corrupt) => return Taken::Corrupt,
+        if ring.cq.known_room() == 0
+            && let Err(taken) = look_for_room(s, ring)
+        {
+            return taken;
         }
         let head = seen.take().unwrap_or_else(|| Head(ring.sq.peek(&sq, 0).word(0)));
         let Some((done, next)) = take_next(s, context, ring, head, budget.left()) else {
@@ -413,10 +459,33 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     }
     s.stats.note_step(s.memory.machine.ticks().wrapping_sub(began), 0);
     ring.sq.publish(&sq);
-    if ring.is_marked(STARVED | BACKLOG) {
+    if ring.is_marked(STARVED | BACKLOG | POLLED) {
         return relieve_taken(s, ring, end, wanted);
     }
     taken(ring, end, wanted)
+}
+
+/// No room is known for the next completion: looks for some. If there is none, or if the next submission is another's to take,
+/// the rest stays where it is.
+#[cold]
+#[inline(never)]
+fn look_for_room(s: &State, ring: &Ring) -> Result<(), Taken> {
+    if ring.is_marked(WATCHED) && !s.polls.takes() {
+        let is_owed = ring.is_marked(STARVED | BACKLOG);
+        return Err(if is_owed && relieve(s, ring) == Relief::Later { Taken::Some(0) } else { Taken::All });
+    }
+    let memory = ring.memory.get();
+    match ring.cq.ensure_room(&memory.cq()) {
+        Ok(()) => return Ok(()),
+        Err(PushError::Full) => {}
+        Err(PushError::Corrupt) => return Err(Taken::Corrupt),
+    }
+    if !is_none(ring.line.get()) {
+        order::starved(s, ring);
+    }
+    ring.mark(STARVED, true);
+    ring.sq.publish(&memory.sq());
+    Err(Taken::All)
 }
 
 /// The owner goes in the middle of its submissions, perhaps to come back. If operations of its ring are paused or held,
@@ -438,10 +507,13 @@ fn taken(ring: &Ring, end: u32, wanted: u32) -> Taken {
 }
 
 /// The same, where entries were left for lack of room before, or operations are paused for that, or messages wait. None is
-/// left for that now, paused operations go on, and if all entries were taken, messages come next.
+/// left for that now, paused operations go on, and if all entries were taken, messages come next. Or the ring is polled.
 #[cold]
 #[inline(never)]
 fn relieve_taken(s: &State, ring: &Ring, end: u32, wanted: u32) -> Taken {
+    if ring.is_marked(POLLED) && wanted != 0 {
+        polled::submitted(s, ring);
+    }
     let left = end.wrapping_sub(ring.sq.position());
     if ring.is_marked(STARVED) {
         match multishot::relieve(s, ring) {
@@ -525,15 +597,10 @@ fn take_held(s: &State, context: &Context, ring: &Ring, end: u32, wanted: u32) -
     let (sq, budget) = (memory.sq(), &s.memory.budget);
     s.step.measure(&s.memory.machine);
     while budget.left() != 0 {
-        match ring.cq.ensure_room(&memory.cq()) {
-            Ok(()) => {}
-            Err(PushError::Full) => {
-                order::starved(s, ring);
-                ring.mark(STARVED, true);
-                ring.sq.publish(&sq);
-                return Taken::All;
-            }
-            Err(PushError::Corrupt) => return Taken::Corrupt,
+        if ring.cq.known_room() == 0
+            && let Err(taken) = look_for_room(s, ring)
+        {
+            return taken;
         }
         let entry = ring.sq.peek(&sq, 0);
         let head = Head(entry.word(0));
@@ -548,7 +615,7 @@ fn take_held(s: &State, context: &Context, ring: &Ring, end: u32, wanted: u32) -
         return gone(ring);
     }
     ring.sq.publish(&sq);
-    let taken = if ring.is_marked(STARVED | BACKLOG) {
+    let taken = if ring.is_marked(STARVED | BACKLOG | POLLED) {
         relieve_taken(s, ring, end, wanted)
     } else {
         taken(ring, end, wanted)

@@ -53,6 +53,9 @@ pub enum Resume {
     Waiter(u32),
     /// Nobody is ready, but there is work: let interrupts in and come back with [`Event::Again`].
     Again,
+    /// Nobody is ready: look for entries of polled rings, with interrupts let in between, and come back with [`Event::Again`]
+    /// when there are some.
+    Poll,
     /// Nobody is ready: sleep until an interrupt.
     Idle,
     /// The system ends with this status.

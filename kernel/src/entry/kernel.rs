@@ -210,7 +210,7 @@ impl Kernel {
         }
         super::interrupt::line(s, line);
         // Whoever was interrupted waits where no other processor would find it.
-        let may_wait = !W::MANY || is_none(cpu.held.get());
+        let may_wait = !W::MANY || is_none(cpu.held.get()) && !s.polls.is_poller(s.cpu.get());
         if may_wait && s.step.is_handed_briefly() && choose::may_hand_over(cpu) && choose::is_prepared(s, cpu)
         {
             s.memory.budget.refill();

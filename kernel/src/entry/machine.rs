@@ -6,6 +6,7 @@
 use super::enter::{Road, Single};
 use super::event::{Event, Fault, Resume};
 use super::kernel::{End, Kernel};
+use super::poller;
 use crate::arch::x86_64::{Filled, Place, ThisOne};
 use crate::arch::{self, Only, Which};
 use crate::base::trace;
@@ -203,6 +204,7 @@ fn leave<W: Which>(kernel: Running, cpu: W, resume: Resume) -> ! {
         Resume::Context(id) => go_to(kernel, cpu, id),
         Resume::Same(_) => crate::bug!("nobody to return to"),
         Resume::Again => arch::again(machine, cpu),
+        Resume::Poll => arch::poll(machine, cpu, poller::places(s)),
         Resume::Idle => arch::idle(machine, cpu),
         Resume::Halt(status) => {
             s.say(format_args!("exit status={status}"));

@@ -3,6 +3,7 @@
 //! - [`kernel`]: the kernel as a value; `step` takes an event and says what to run.
 //! - [`event`]: what can enter the kernel, and what a step can answer.
 //! - [`enter`]: a ring was entered: replies, submissions, the wait.
+//! - [`poller`]: entries that are taken without one, by a processor that has nobody to run.
 //! - [`patience`]: waits that a signal ends, or that relent.
 //! - [`interrupt`], [`fault`]: the other events.
 //! - [`choose`]: who runs next; [`turns`]: whose turn that is, and who pays.
@@ -22,4 +23,5 @@ pub mod kernel;
 #[cfg(target_os = "none")]
 pub mod machine;
 pub mod patience;
+pub mod poller;
 pub mod turns;

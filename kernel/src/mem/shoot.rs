@@ -35,7 +35,8 @@ impl Memory {
 
     #[cold]
     fn warn_others(&self, root: Frame) {
-        let holders = self.machine.holders(root);
+        // One that looks at rings without the lock must look at what is left only.
+        let holders = self.machine.holders(root) | self.machine.watchers();
         for cpu in cpus_of(holders) {
             self.frames.owe(cpu);
             // Who owes one already is asked again: what it answered before this change proves nothing.

@@ -14,7 +14,7 @@ use super::state::{ByWait, State};
 use super::{Outcome, barrier, dispatch, limit, order};
 use crate::base::NONE;
 use crate::base::budget::ENTRY;
-use crate::ring::duplex::{OPEN, Ring};
+use crate::ring::duplex::Ring;
 use crate::ring::tie::{DRAIN, RELEASED, Tie};
 use ring_abi::sqe::SqeFlags;
 use ring_abi::{Cqe, Errno, Opcode, enter};
@@ -38,7 +38,12 @@ impl State {
 /// with what can still come.
 pub fn forgo(s: &State, ring: &Ring) {
     ring.cq.give_back();
-    let is_alone = !ring.is_marked(OPEN) && !ring.waits_for(enter::REQUESTS | enter::SIGNALS);
+    clamp(s, ring);
+}
+
+/// Less can come to a ring than before: a wait that only completions can end ends with what can.
+pub fn clamp(s: &State, ring: &Ring) {
+    let is_alone = !ring.may_get_others() && !ring.waits_for(enter::REQUESTS | enter::SIGNALS);
     if ring.waits_for(enter::COMPLETIONS) && is_alone {
         let to_come = ring.cq.held().wrapping_sub(order::gathered(s, ring));
         let most = ring.cq.position().wrapping_add(to_come);

@@ -4,7 +4,7 @@
 use super::cx::Cx;
 use super::inflight::{Op, Wait};
 use super::state::{BySpace, ByWait, State};
-use super::{OpResult, Outcome, restrict, summon};
+use super::{OpResult, Outcome, polled, restrict, summon};
 use crate::arch::{Regs, Start};
 use crate::base::NONE;
 use crate::base::budget::Budget;
@@ -208,6 +208,7 @@ fn hold_table(s: &State, id: u32) {
 pub fn let_run(s: &State, id: u32, context: &Context) {
     s.stir(context);
     context.state.set(Run::Ready);
+    polled::goes_on(s, context);
     s.make_ready(id);
 }
 

@@ -12,7 +12,7 @@
 #![forbid(unsafe_code)]
 
 use super::state::{ByDoom, ByLink, ByName, BySpace, ByTable, ByTurn, ByWait, State};
-use super::{cancel, channel, port};
+use super::{cancel, channel, polled, port};
 use crate::base::NONE;
 use crate::base::budget::{Budget, ENTRY};
 use crate::base::list::Chain;
@@ -67,6 +67,7 @@ impl State {
             }
             self.end_link_of(ring);
             port::end(self, ring);
+            polled::end(self, ring);
         }
         self.ending.push_back(&ByTurn(&self.contexts), id);
         self.step.rearm();

@@ -169,6 +169,7 @@ fn start_for_ring(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
         Opcode::RegisterBuffer => registered::buffer(cx, entry),
         Opcode::RegisterGroup => provided::register(cx, entry),
         Opcode::SignalRaise => signal::raise(cx, entry),
+        Opcode::RingPoll => super::polled::start(cx, entry),
         Opcode::Restrict => restrict::start(cx, entry),
         Opcode::RingHandle => port::handle(cx, entry),
         Opcode::MessageSend => message::send(cx, entry),

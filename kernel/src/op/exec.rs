@@ -12,7 +12,7 @@ use super::context::set_up;
 use super::cx::Cx;
 use super::inflight::Op;
 use super::state::{BySpace, State};
-use super::{OpResult, Outcome, cancel, port, restrict, turns, work};
+use super::{OpResult, Outcome, cancel, polled, port, restrict, turns, work};
 use crate::arch::{Regs, Start};
 use crate::base::budget::{Budget, ENTRY};
 use crate::base::{ABSENT, NONE};
@@ -172,6 +172,7 @@ fn leave_rings(cx: &Cx<'_>, (former_id, table): (u32, u32)) {
         let ring = s.rings.at(ring_id);
         s.end_link_of(ring);
         port::end(s, ring);
+        polled::end(s, ring);
         while !flight::is_empty(ring) {
             cx.budget.charge(ENTRY);
             cancel::abandon(s, flight::first(ring));

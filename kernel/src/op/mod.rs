@@ -55,6 +55,7 @@ pub mod open;
 pub mod order;
 pub mod pass;
 pub mod poll;
+pub mod polled;
 pub mod port;
 pub mod provided;
 pub mod read;

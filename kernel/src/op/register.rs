@@ -7,7 +7,7 @@
 use super::cx::Cx;
 use super::inflight::Op;
 use super::state::{ByName, State};
-use super::{OpResult, Outcome, open, restrict, work};
+use super::{OpResult, Outcome, open, polled, restrict, work};
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use crate::base::trace::What;
@@ -160,6 +160,7 @@ impl Registration {
         link.block.set(arena.block);
         link.refs.set(1);
         ring.link.set(self.link);
+        polled::serves(s, ring);
         Ok(publish(s, ring_id, self.link, self.name))
     }
 

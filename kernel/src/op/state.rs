@@ -10,6 +10,7 @@ use super::forward;
 use super::incoming;
 use super::inflight::{GUARD, Notice, Op, Shape, TIED, Wait};
 use super::multishot;
+use super::polled::Polls;
 use super::stats::Stats;
 use super::step::Step;
 use super::turns::Several;
@@ -145,6 +146,8 @@ pub struct State {
     pub cpu: Cell<usize>,
     /// What the processors do, if there are several.
     pub several: Several,
+    /// Rings whose entries a processor looks for by itself.
+    pub polls: Polls,
     /// What the step that runs decided so far.
     pub step: Step,
     /// Counters.

@@ -21,6 +21,8 @@ pub struct Stats {
     pub enters: Cell<u64>,
     /// Entries that were a nop and nothing else.
     pub lone_nops: Cell<u64>,
+    /// Submissions and replies that were taken without an entry.
+    pub polled: Cell<u64>,
     /// Other events.
     pub events: Cell<u64>,
     /// Replies with a tag that was not out.
@@ -65,6 +67,7 @@ impl Stats {
             latency,
             enters: Cell::new(0),
             lone_nops: Cell::new(0),
+            polled: Cell::new(0),
             events: Cell::new(0),
             stale_tags: Cell::new(0),
             refused: Cell::new(0),

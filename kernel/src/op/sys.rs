@@ -138,6 +138,7 @@ pub fn live_channels(s: &State) -> u32 {
 fn counters(s: &State, out: &mut impl Write) -> fmt::Result {
     let stats = &s.stats;
     writeln!(out, "enters {}", stats.all_enters())?;
+    writeln!(out, "polled {}", stats.polled.get())?;
     writeln!(out, "events {}", stats.events.get())?;
     writeln!(out, "switches {}", stats.all_switches())?;
     writeln!(out, "stale_tags {}", stats.stale_tags.get())?;

@@ -70,7 +70,7 @@ impl State {
         let context = self.contexts.at(id);
         let last = usize::from(context.cpu.get());
         let allowed = context.cpus.get();
-        let sleeping = self.several.sleeping.get() & allowed;
+        let sleeping = self.polls.spared(self.several.sleeping.get() & allowed);
         let target = if sleeping & bit(last) != 0 {
             last
         } else if sleeping != 0 {
@@ -262,6 +262,10 @@ impl State {
 
     /// Whether no processor runs anybody or comes back by itself; this one is about to sleep.
     pub fn all_sleep(&self) -> bool {
+        if self.polls.poller().is_some() {
+            // What programs have shown may not be taken yet.
+            return false;
+        }
         let awake = (0..self.memory.machine.cpus()).fold(0, |mask, cpu| mask | bit(cpu))
             & !self.several.sleeping.get();
         awake == 0

@@ -32,6 +32,7 @@ impl State {
             && self.to_refill.is_empty()
             && space::is_idle(self)
             && flush::is_idle(self)
+            && self.polls.nothing_is_due()
     }
 }
 

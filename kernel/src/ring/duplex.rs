@@ -36,6 +36,12 @@ pub const BACKLOG: u8 = 1 << 2;
 /// completion queue between two entries, and none of its entries takes such a road.
 pub const GUARDED: u8 = 1 << 3;
 
+/// A mark of a ring: processors that have nobody to run may look for its entries (see `op::polled`). No room is known in
+/// its completion queue between two entries, as for one that is guarded.
+pub const POLLED: u8 = 1 << 4;
+/// A mark of a ring: one does, so an entry takes no submissions.
+pub const WATCHED: u8 = 1 << 5;
+
 /// A ring of a context.
 ///
 /// In this order, so that it is two cache lines and `ops` lies where [`super::flight`] can name it.
@@ -76,7 +82,8 @@ pub struct Ring {
     pub traced: Cell<u32>,
     /// [`ring_abi::enter`] flags that the owner waits with, [`NEXT`] and [`ODD`]; zero when it does not wait.
     pub waits: Cell<u8>,
-    /// What is not as usual about it: [`STARVED`], [`OPEN`], [`BACKLOG`], [`GUARDED`].
+    /// What is not as usual about it: [`STARVED`], [`OPEN`], [`BACKLOG`], [`GUARDED`], [`POLLED`],
+    /// [`WATCHED`].
     pub marks: Cell<u8>,
     /// Its place in its page.
     pub slot: Cell<u8>,
@@ -176,8 +183,8 @@ impl Ring {
     /// Sets the position at which a wait for `min_complete` completions ends, counted from what the program
     /// has taken. How many are missing.
     ///
-    /// A wait that only completions can end (`alone`) is clamped to what can still come, unless messages may come: all that
-    /// are promised but those that `stay` until the program submits more. An index that cannot be is found when it
+    /// A wait that only completions can end (`alone`) is clamped to what can still come, unless [others](Self::may_get_others)
+    /// may come: all that are promised but those that `stay` until the program submits more. An index that cannot be is found when it
     /// matters: here if it says that there is enough, otherwise when room is looked for.
     #[inline(always)]
     pub fn aim(&self, min_complete: u64, alone: bool, stay: impl FnOnce() -> u32) -> Result<u32, Corrupt> {
@@ -187,7 +194,7 @@ impl Ring {
             return self.cq.untaken(&memory.cq()).map(|_| 0);
         }
         // Others may fill the queue; a full one ends every wait.
-        let most = if alone && !self.is_marked(OPEN) {
+        let most = if alone && !(self.is_marked(OPEN | WATCHED) && self.may_get_others()) {
             u64::from(self.cq.held().wrapping_sub(stay()))
         } else {
             self.places_left(untaken)
@@ -195,6 +202,12 @@ impl Ring {
         let missing = min_complete.wrapping_sub(untaken).min(most) as u32;
         self.wake_at.set(self.cq.position().wrapping_add(missing));
         Ok(missing)
+    }
+
+    /// Whether completions may come that are not promised: messages, or those of submissions that are still to be taken.
+    #[cold]
+    pub fn may_get_others(&self) -> bool {
+        self.is_marked(OPEN) || self.is_marked(WATCHED) && !self.sq.is_empty(&self.memory.get().sq())
     }
 
     /// Places of the completion queue behind so many entries that the program has not taken.
@@ -209,9 +222,10 @@ impl Ring {
     }
 
     /// Somebody looked for room in the completion queue: a ring whose entries must not take a short road forgets what was
-    /// found. Others may come first, which are paused or held, or wait with messages, or its owner may not use everything.
+    /// found. Others may come first, which are paused or held, or wait with messages, or its owner may not use everything; or
+    /// a processor takes its entries.
     pub fn guard(&self) {
-        if self.is_marked(STARVED | BACKLOG | GUARDED) || self.line.get() != NONE {
+        if self.is_marked(STARVED | BACKLOG | GUARDED | POLLED) || self.line.get() != NONE {
             self.cq.forget_room();
         }
     }

@@ -70,6 +70,8 @@ pub struct Score {
     pub ends: u64,
     /// Messages from ring to ring that arrived.
     pub messages: u64,
+    /// Submissions that were taken from polled rings.
+    pub polled: u64,
 }
 
 impl Score {
@@ -83,6 +85,7 @@ impl Score {
             provided: self.provided + other.provided,
             ends: self.ends + other.ends,
             messages: self.messages + other.messages,
+            polled: self.polled + other.polled,
         }
     }
 }
@@ -164,6 +167,9 @@ impl Game {
             // It waits for the lock for a while.
             self.world.machine().answer();
         }
+        if self.world.machine().sees_news(cpu) && self.dice.one_in(2) {
+            self.world.look();
+        }
     }
 
     fn pass_time(&mut self) {
@@ -182,7 +188,7 @@ impl Game {
     /// Nobody is ready: time passes until somebody is. The first program never sleeps for ever.
     fn idle(&mut self) {
         let others_run = (0..self.world.cpus()).any(|cpu| self.world.runs_on(cpu).is_some());
-        if others_run || self.world.take_pokes() {
+        if others_run || self.world.take_pokes() || self.world.look() {
             return;
         }
         assert!(self.world.advance_to_timer(), "nobody is ready and nobody will be");
@@ -282,6 +288,7 @@ impl Game {
         self.world.run_until_idle();
         while FIRST.completion(&mut self.world).is_some() {}
         self.world.check();
+        self.score.polled = self.world.kernel.state.stats.polled.get();
         assert_eq!(self.world.live_programs(), 1, "only the first is left");
         let left = self.world.accounts();
         let fresh = World::new().accounts();

@@ -270,7 +270,11 @@ impl Game {
     /// A limit for the entry before, if there is one in its chain; or a number for a handle.
     fn some_order_of_its_own(&mut self) -> (Sqe, Note) {
         let dice = &mut self.dice;
-        let sqe = match dice.roll(3) {
+        let sqe = match dice.roll(4) {
+            3 => {
+                let idle = if dice.one_in(5) { 0 } else { 1 + dice.roll(8_000_000) };
+                args::RingPoll { idle }.encode(0)
+            }
             0 => args::HandleReserve { fd: 12 + dice.roll(4), reserve: dice.roll(2) as u32 }.encode(0),
             _ => {
                 let (nanoseconds, grace) = (dice.roll(4_000_000), dice.roll(2_000_000));

@@ -7,6 +7,7 @@ use kernel::arch::fake::OneOf;
 use kernel::arch::fake::{PageFault, effort};
 use kernel::arch::{Machine, Only};
 use kernel::entry::event::{Enter, Event, Fault, Resume};
+use kernel::entry::poller;
 use ring_abi::context::Registers;
 use ring_abi::enter::Control;
 use ring_abi::layout::{Sizes, word};
@@ -62,6 +63,15 @@ impl World {
         }
         self.switch(cpu);
         self.leave(Mode::Own);
+        self.step(Event::Again);
+        true
+    }
+
+    /// Lets the processor that polls enter the kernel, if it sees something. `false` if there is none, or it sees nothing.
+    pub fn look(&mut self) -> bool {
+        let looks = (0..self.cpus()).find(|cpu| self.machine().sees_news(*cpu));
+        let Some(cpu) = looks.filter(|_| self.halted.is_none()) else { return false };
+        self.switch(cpu);
         self.step(Event::Again);
         true
     }
@@ -181,16 +191,14 @@ impl World {
             let resume = if self.cpus() == 1 {
                 self.kernel.step(Only, event)
             } else {
+                self.machine().stop_watching();
                 self.machine().answer();
                 self.kernel.step(OneOf(self.cpu), event)
             };
             let touched = effort::units().wrapping_sub(before);
             self.longest = self.longest.max(touched);
             assert!(touched <= LONGEST, "step {} touches {touched}: {event:?}", self.steps);
-            for frame in self.machine().audit_tlb() {
-                let is_free = self.kernel.state.memory.frames.is_free(frame);
-                assert!(!is_free, "step {}: {frame:?} is free, and a processor reaches it", self.steps);
-            }
+            self.check_reached();
             if self.steps.is_multiple_of(self.audit_every) {
                 self.check();
             }
@@ -212,16 +220,26 @@ impl World {
                     self.runs_nobody();
                     event = Event::Again;
                 }
-                Resume::Idle => {
+                Resume::Poll => {
                     self.runs_nobody();
-                    return;
+                    return self.machine().watch(poller::places(&self.kernel.state));
                 }
+                Resume::Idle => return self.runs_nobody(),
                 Resume::Halt(status) => {
                     self.put_on_cpu(None);
                     self.halted = Some(status);
                     return;
                 }
             }
+        }
+    }
+
+    /// No frame is free that a processor reaches: by a translation, or because it looks at a ring there.
+    fn check_reached(&self) {
+        let machine = self.machine();
+        for frame in machine.audit_tlb().into_iter().chain(machine.watched_frames()) {
+            let is_free = self.kernel.state.memory.frames.is_free(frame);
+            assert!(!is_free, "step {}: {frame:?} is free, and a processor reaches it", self.steps);
         }
     }
 

@@ -143,7 +143,7 @@ impl Daemon {
         let view = ends.view;
         let requests = view.requests().expect("a daemon's ring has a service pair");
         let words = ends.rq.pop(&requests).expect("the kernel's index is right")?;
-        ends.touched = true;
+        ends.touch();
         Some(Sqe::from_words(words))
     }
 
@@ -166,7 +166,7 @@ impl Daemon {
             return false;
         }
         ends.rp.publish(&replies);
-        ends.touched = true;
+        ends.touch();
         true
     }
 

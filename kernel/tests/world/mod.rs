@@ -21,7 +21,7 @@ mod program;
 
 pub use daemon::Daemon;
 pub use dice::Dice;
-pub use program::{DATA, DATA_BYTES, Mode, Program, Ticket, is_message, read, write};
+pub use program::{DATA, DATA_BYTES, EXEC_STACK, Mode, Program, Ticket, is_message, read, write};
 
 use kernel::arch::Machine;
 use kernel::context::file::Kind;
@@ -308,7 +308,7 @@ impl World {
         if self.halted.is_some() {
             return false;
         }
-        if self.take_pokes() {
+        if self.take_pokes() || self.look() {
             return true;
         }
         self.take_interrupts();

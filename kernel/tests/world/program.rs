@@ -57,6 +57,8 @@ pub struct Ends {
     pub rp: Producer,
     /// Something was filled or taken since the program last entered with this ring.
     pub touched: bool,
+    /// The program does not enter because of that: others are to see it.
+    pub quiet: bool,
     /// Operations without a final completion so far: tag, and how many with it.
     pub open: BTreeMap<u32, Open>,
 }
@@ -137,6 +139,7 @@ impl Ends {
             rq: Consumer::new(),
             rp: Producer::new(),
             touched: false,
+            quiet: false,
             open: BTreeMap::new(),
         }
     }
@@ -159,6 +162,21 @@ impl Ends {
         if open.sure == 0 && open.silent == 0 {
             self.open.remove(&cqe.tag);
         }
+    }
+
+    /// Something was filled or taken.
+    pub fn touch(&mut self) {
+        self.touched = !self.quiet;
+    }
+
+    /// Whether the kernel says that it must be entered for submissions.
+    pub fn must_enter(&self) -> bool {
+        self.view.header(word::SQ_SLEEPS).load(Relaxed) != 0
+    }
+
+    /// The same for replies.
+    pub fn must_enter_to_reply(&self) -> bool {
+        self.view.header(word::RP_SLEEPS).load(Relaxed) != 0
     }
 
     /// Operations that must still complete.
@@ -209,7 +227,7 @@ impl Program {
             return false;
         }
         ends.sq.publish(&view.sq());
-        ends.touched = true;
+        ends.touch();
         let open = ends.open.entry(sqe.tag).or_default();
         if sqe.flags & (SqeFlags::SKIP_SUCCESS | SqeFlags::ONEWAY).bits() != 0 {
             open.silent += 1;
@@ -260,7 +278,7 @@ impl Program {
         let ends = self.ends(world, ring);
         let view = ends.view;
         let words = ends.cq.pop(&view.cq()).expect("the kernel's index is right")?;
-        ends.touched = true;
+        ends.touch();
         let cqe = Cqe::from_words(words);
         ends.settle(&cqe);
         Some(cqe)
@@ -290,6 +308,12 @@ impl Program {
             }
         }
         world.enter(ring as u64, Control::new(submit, min, flags | implied), deadline);
+    }
+
+    /// It does not enter the kernel with a ring unless a test lets it.
+    pub fn be_quiet(self, world: &mut World, ring: usize) {
+        let ends = self.ends(world, ring);
+        (ends.quiet, ends.touched) = (true, false);
     }
 
     /// What its last `ring_enter` returned; `None` while it is there.

@@ -108,8 +108,11 @@ features! {
             "always, in effect: a completion is written by whoever causes it, and interrupts nobody";
         "`SUBMIT_ALL`: go on behind an entry that fails" Has
             "always: an entry's error is its completion";
-        "`SQPOLL`: a kernel thread takes submissions" HasNot
-            "not yet; the header word `SQ_SLEEPS`, which says whether the kernel must be entered, is there for it";
+        "`SQPOLL`: a kernel thread takes submissions, `SQ_THREAD_IDLE`" Has
+            "[`RingPoll`]: a processor that has nobody to run does, of replies of a daemon too; no thread, so it takes nothing \
+             from others. The header word `SQ_SLEEPS` is `NEED_WAKEUP`";
+        "`SQ_AFF`: the processor on which that thread runs" HasNot
+            "any that is idle does it";
         "`IOPOLL`: busy waits for devices" HasNot
             "there are no block drivers in the kernel; a driver is a daemon and polls as it likes";
         "`ATTACH_WQ`: share worker threads" HasNot

@@ -1,9 +1,11 @@
-//! Pages of what goes from ring to ring and from context to context, and of rights.
+//! Pages of what goes from ring to ring and from context to context, of rights, and of rings that are polled.
 #![forbid(unsafe_code)]
 
 use super::page::{Page, describe};
 use crate::Opcode;
-use crate::args::{CURRENT, MessageHandle, MessageSend, Restrict, RingHandle, SignalRaise, port, restrict};
+use crate::args::{
+    CURRENT, MessageHandle, MessageSend, Restrict, RingHandle, RingPoll, SignalRaise, port, restrict,
+};
 use crate::enter::NO_DEADLINE;
 use crate::{Sqe, SqeFlags};
 
@@ -90,4 +92,19 @@ pub(super) const SIGNAL_RAISE: Page = describe!(
 
 fn signal_raise() -> Sqe {
     SignalRaise { context: 5, signals: 1 << 15 }.encode(1)
+}
+
+pub(super) const RING_POLL: Page = describe!(
+    RingPoll,
+    ring_poll,
+    "How many processors there are beside the caller's: with none nobody will ever look.",
+    [
+        INVAL: "`idle` is more than a second",
+        BUSY: "as many rings are polled as can be: 16",
+    ]
+);
+
+fn ring_poll() -> Sqe {
+    // Two milliseconds without an entry, and the bell goes up.
+    RingPoll { idle: 2_000_000 }.encode(1)
 }

@@ -6,7 +6,7 @@ use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
 use ring_abi::enter::{self, Control};
 use ring_abi::layout::{Sizes, word};
-use ring_abi::ring::{Consumer, Producer, PushError};
+use ring_abi::ring::{Consumer, Doorbell, Producer, PushError};
 use ring_abi::{Cqe, Errno, Sqe, errno, map};
 
 /// The program's ends of one ring.
@@ -78,6 +78,24 @@ impl Ring {
         self.sq.publish(&self.memory.sq());
         let flags = if min_complete == 0 { 0 } else { enter::COMPLETIONS };
         trap(self.number, u64::from(u32::MAX), min_complete, flags, enter::NO_DEADLINE)
+    }
+
+    /// Shows what was written, for a ring that is polled: whether the kernel must be entered for it.
+    #[inline(always)]
+    pub fn show(&self) -> bool {
+        self.sq.publish_and_look(&self.memory.sq()) == Doorbell::Ring
+    }
+
+    /// The same for replies that were written.
+    pub fn show_replies_quietly(&self) -> bool {
+        let replies = self.memory.replies();
+        replies.is_some_and(|queue| self.replies.publish_and_look(&queue) == Doorbell::Ring)
+    }
+
+    /// Takes a client's request, as words, if one is there.
+    pub fn take_request(&self) -> Result<Option<[u64; 8]>, Errno> {
+        let queue = self.memory.requests().ok_or(Errno::INVAL)?;
+        self.requests.pop(&queue).map_err(|_| Errno::IO)
     }
 
     /// Enters the kernel with any arguments: submissions to take, completions to wait for, flags, deadline.

@@ -4,8 +4,10 @@ use super::devices::NEVER;
 use super::mmu::Mmu;
 use super::{KERNEL_HALF, Machine, Regs, StateBlock};
 use crate::arch::{MOST_CPUS, Which};
+use ring_abi::sync::AtomicU32;
+use ring_abi::sync::Ordering::Acquire;
 use rmm::Frame;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// A CPU.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(super) struct Processor {
     asked: Cell<u32>,
     answered: Cell<u32>,
     poked: Cell<bool>,
+    /// What it looks at while it polls: words, and what was in them.
+    watched: RefCell<Vec<(&'static AtomicU32, u32)>>,
 }
 
 impl Processor {
@@ -30,12 +34,18 @@ impl Processor {
             asked: Cell::new(0),
             answered: Cell::new(0),
             poked: Cell::new(false),
+            watched: RefCell::default(),
         }
     }
 
     /// Whether it owes a flush: its translations may be stale.
     pub(super) fn owes(&self) -> bool {
         self.asked.get() != self.answered.get()
+    }
+
+    /// Whether it looks at words of rings.
+    fn watches(&self) -> bool {
+        !self.watched.borrow().is_empty()
     }
 
     /// Loads a root. Without tags that forgets all translations, and so answers whoever asked.
@@ -83,6 +93,11 @@ impl Machine {
     /// Those of them that run it now.
     pub fn runners(&self, root: Frame) -> u16 {
         self.others_where(|processor| processor.mmu.active() == Some(root))
+    }
+
+    /// The other CPUs that look at words of rings without the lock, as bits: they reach memory of any program.
+    pub fn watchers(&self) -> u16 {
+        self.others_where(Processor::watches)
     }
 
     /// Asks another CPU to forget all translations, as soon as it enters the kernel or waits for the lock.
@@ -138,10 +153,11 @@ impl Machine {
         self.cpu.set(cpu);
     }
 
-    /// What a CPU does when it enters the kernel, and while it waits for the lock: it forgets what it was asked to.
+    /// What a CPU does when it enters the kernel, and while it waits for the lock: it forgets what it was asked to. One that
+    /// looks at words does neither.
     pub fn answer(&self) {
         let processor = self.processor();
-        if processor.owes() {
+        if processor.owes() && !processor.watches() {
             processor.mmu.flush_all(None);
             processor.answered.set(processor.asked.get());
         }
@@ -156,6 +172,34 @@ impl Machine {
             processor.mmu.flush_all(None);
             processor.answered.set(processor.asked.get());
         }
+    }
+
+    /// What a CPU does that polls: it looks at these words, and at nothing else, until it enters the kernel.
+    pub fn watch(&self, places: impl Iterator<Item = (&'static AtomicU32, u32)>) {
+        *self.processor().watched.borrow_mut() = places.collect();
+    }
+
+    /// What every CPU does that enters: it looks at no words any more.
+    pub fn stop_watching(&self) {
+        self.processor().watched.borrow_mut().clear();
+    }
+
+    /// Whether a CPU that polls finds something to enter for.
+    pub fn sees_news(&self, cpu: usize) -> bool {
+        let processor = self.processor_of(cpu);
+        let watched = processor.watched.borrow();
+        let is_new = |(word, taken): &(&AtomicU32, u32)| word.load(Acquire) != *taken;
+        processor.watches() && (processor.owes() || watched.iter().any(is_new))
+    }
+
+    /// The frames in which the words lie that CPUs look at.
+    pub fn watched_frames(&self) -> Vec<Frame> {
+        let all = self.cpus.iter().flat_map(|processor| processor.watched.borrow().clone());
+        let frame = |(word, _): (&AtomicU32, u32)| {
+            let address = (core::ptr::from_ref(word).addr() as u64).wrapping_sub(self.memory.base());
+            Frame::new((address >> 12) as u32)
+        };
+        all.map(frame).collect()
     }
 
     /// Takes the poke that a CPU has got, if it has.

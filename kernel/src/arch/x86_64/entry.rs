@@ -250,7 +250,7 @@ extern "sysv64" fn save_all() {
     )
 }
 
-/// An interrupt that met the kernel: welcome at the three places of [`leave`](super::leave), a bug anywhere else.
+/// An interrupt that met the kernel: welcome at the four places of [`leave`](super::leave), a bug anywhere else.
 #[unsafe(naked)]
 extern "sysv64" fn from_kernel() {
     naked_asm!(
@@ -262,6 +262,9 @@ extern "sysv64" fn from_kernel() {
         "cmp [rsp + 24], rax",
         "je 3f",
         "lea rax, [rip + breathe_last]",
+        "cmp [rsp + 24], rax",
+        "je 3f",
+        "lea rax, [rip + poll_last]",
         "cmp [rsp + 24], rax",
         "jne 2f",
         "3:",

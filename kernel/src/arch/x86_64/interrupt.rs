@@ -57,6 +57,7 @@ pub(super) extern "sysv64" fn stopped(vector: u64, error: u64) -> ! {
 /// An interrupt ended the wait of an idle CPU.
 pub(super) extern "sysv64" fn woken(vector: u64) -> ! {
     lock::enter();
+    this_cpu().watch().end();
     interrupt(vector)
 }
 
@@ -65,9 +66,17 @@ pub(super) extern "sysv64" fn lost_top(begun: u64) -> ! {
     panic!("an entry begins at {begun:#x}, which is not the top of the stack: {:#x}", this_cpu().stack_top())
 }
 
-/// No interrupt came while they were let in.
+/// Whether this CPU, which polls, has to enter the kernel: a word that it watches has changed, or it is to forget what it
+/// knows of programs.
+pub(super) extern "sysv64" fn glance() -> u32 {
+    let cpu = this_cpu();
+    u32::from(cpu.watch().sees_news() || cpu.is_asked())
+}
+
+/// No interrupt came while they were let in, or this CPU polls and has seen something.
 pub(super) extern "sysv64" fn breathed() -> ! {
     lock::enter();
+    this_cpu().watch().end();
     kernel_event(kind::NOTHING, 0, 0, 0)
 }
 

@@ -1,5 +1,5 @@
 //! Every way out of the kernel: [`quick`] for a context that waits in `ring_enter`, [`fresh`] for one that has never
-//! run, [`full`] for one with a state block, [`wait`] and [`breathe`] for nobody.
+//! run, [`full`] for one with a state block, [`wait`], [`breathe`] and [`poll`] for nobody.
 //!
 //! None of them can fault, since every value was checked when it was set. Each lets go of the kernel's lock at its very
 //! end, when it has loaded what another CPU could change; only [`quick`] and the stub of `ring_enter` exist without that,
@@ -308,6 +308,33 @@ pub(super) extern "sysv64" fn breathe() -> ! {
         serving = sym TICKETS,
         stack_top = const offset_of!(Hot, stack_top),
         wrong_top = sym wrong_top,
+        breathed = sym super::interrupt::breathed,
+    )
+}
+
+/// Looks at what this CPU watches again and again, at the top of the stack, and lets interrupts in between; comes back as an
+/// event when there is something.
+#[unsafe(naked)]
+pub(super) extern "sysv64" fn poll() -> ! {
+    naked_asm!(
+        to_top!(),
+        unlock!(),
+        "2:",
+        "pause",
+        "sti",
+        // Not `pause`: QEMU would let nobody in behind it.
+        "nop",
+        "poll_last:",
+        "cli",
+        "call {glance}",
+        "test eax, eax",
+        "jz 2b",
+        "call {breathed}",
+        "ud2",
+        serving = sym TICKETS,
+        stack_top = const offset_of!(Hot, stack_top),
+        wrong_top = sym wrong_top,
+        glance = sym super::interrupt::glance,
         breathed = sym super::interrupt::breathed,
     )
 }

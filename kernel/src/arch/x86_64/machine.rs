@@ -218,6 +218,13 @@ impl Machine {
         self.holders(root)
     }
 
+    /// The other CPUs that look at words of rings without the lock, as bits: they reach memory of any program.
+    pub fn watchers(&self) -> u16 {
+        let own = this_cpu().number();
+        let others = all_cpus().take(smp::count()).filter(|cpu| cpu.number() != own && cpu.watch().is_on());
+        others.fold(0, |mask, cpu| mask | 1_u16.wrapping_shl(cpu.number() as u32))
+    }
+
     /// Asks another CPU to forget all translations of programs, as soon as it enters the kernel or waits for the lock.
     pub fn ask_to_forget(&self, cpu: usize) {
         if let Some(cpu) = cpu_of(cpu) {
@@ -405,6 +412,19 @@ fn leave_space(cpu: &PerCpu) {
 pub fn idle<W: Which>(_machine: &Machine, _which: W) -> ! {
     let_all_go::<W>();
     leave::wait()
+}
+
+/// Looks at places of programs until a word there has changed, which comes in as an event that says that nothing happened,
+/// or an interrupt, which does too. The lock is free meanwhile.
+pub fn poll<W: Which>(
+    _machine: &Machine,
+    _which: W,
+    places: impl Iterator<Item = (&'static AtomicU32, u32)>,
+) -> ! {
+    let cpu = if W::MANY { this_cpu() } else { first_cpu() };
+    cpu.watch().begin(places);
+    let_all_go::<W>();
+    leave::poll()
 }
 
 /// This CPU runs nobody for now. Where there are others, they may have what it still keeps: the control words of the

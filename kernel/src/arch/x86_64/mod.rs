@@ -6,7 +6,7 @@
 //! - `regs`, `state`: what is kept of a stopped program.
 //! - `percpu`, `entry`, `interrupt`, `leap`, `leave`: the way in and the way out.
 //! - `apic`, `timer`: interrupts and time.
-//! - `lock`, `smp`: one CPU at a time, and how the others start.
+//! - `lock`, `smp`: one CPU at a time, and how the others start; `watch`: what one without a program looks at meanwhile.
 //! - `start`, `selftest`, `panic`: the beginning and the end.
 //! - `machine`: all of it as the value that the layers above know; `symbols`: what they must offer in turn.
 
@@ -38,13 +38,14 @@ mod tables;
 mod timer;
 mod tlb;
 mod utf8;
+mod watch;
 mod wired;
 
 pub use apic::{IRQ_LINES, IRQ_SERIAL, IRQ_TEST};
 pub use exit::exit;
 pub use interrupt::ignored_events;
 pub use leap::{Road, leap};
-pub use machine::{Machine, again, back, idle, resume, resume_waiter};
+pub use machine::{Machine, again, back, idle, poll, resume, resume_waiter};
 pub use panic::EXIT_PANIC;
 pub use percpu::ThisOne;
 pub use place::{Filled, Place, Single};

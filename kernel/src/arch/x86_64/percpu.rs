@@ -12,6 +12,7 @@ use super::regs::Regs;
 use super::state::StateBlock;
 use super::tables::{Gdt, Tss};
 use super::tlb;
+use super::watch::Watch;
 
 /// Bytes of the CPU's one stack.
 const STACK_BYTES: usize = 64 * 1024;
@@ -87,6 +88,8 @@ pub(super) struct PerCpu {
     asked: AtomicU32,
     /// The last of these that it has answered.
     answered: AtomicU32,
+    /// What it looks at while it polls.
+    watch: Watch,
     /// The most bytes of the stack that the boot used.
     stack_of_boot: Cell<usize>,
 }
@@ -140,6 +143,7 @@ impl PerCpu {
             locked_at: Cell::new(0),
             asked: AtomicU32::new(0),
             answered: AtomicU32::new(0),
+            watch: Watch::new(),
             stack_of_boot: Cell::new(0),
         }
     }
@@ -198,6 +202,16 @@ impl PerCpu {
             tlb::forget_all();
             self.answered.store(asked, Ordering::Release);
         }
+    }
+
+    /// Whether it was asked to forget, and has not.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire) != self.answered.load(Ordering::Relaxed)
+    }
+
+    /// What it looks at while it polls.
+    pub(super) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// It has just loaded another root, and so forgotten everything. It has the lock, so nobody asks meanwhile.

@@ -155,7 +155,7 @@ impl Stage {
                     return None;
                 }
                 Resume::Again => event = Event::Again,
-                Resume::Idle => event = pass_time(&state.kernel),
+                Resume::Poll | Resume::Idle => event = pass_time(&state.kernel),
                 Resume::Halt(status) => panic!("the system ended with {status}"),
             }
         }

@@ -14,6 +14,7 @@ mod kernel;
 mod messages;
 mod paths;
 mod poll;
+mod polled;
 mod process;
 mod registered;
 mod repeated;
@@ -68,6 +69,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         hostile::TESTS,
         contexts::TESTS,
         cpus::TESTS,
+        polled::TESTS,
         exhaustion::TESTS,
         daemons::TESTS,
     ];
