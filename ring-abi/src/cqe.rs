@@ -55,6 +55,9 @@ bitflags! {
     }
 }
 
+/// Bit of `extra` in a daemon's answer to an open: the file has a cursor, which the kernel keeps.
+pub const POSITIONED: u32 = 1;
+
 /// What a daemon's completion means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -1,8 +1,9 @@
-/* A QEMU plugin that logs every instruction of one sample of the bench.
+/* A QEMU plugin that logs every instruction of one sample of the bench, and what memory it touches.
  *
  * A window is what a program executes, in user mode and in the kernel, between two readings of the time-stamp counter.
  * The last windows are kept; when the machine ends, the one from the middle of them is written to the file that the
- * argument `out=FILE` names: an address a line, in the order of execution, and `cr3` where the address space changed.
+ * argument `out=FILE` names: an address a line, in the order of execution, and `cr3` where the address space changed. An
+ * access to memory is a line `m ADDRESS BYTES` behind the instruction that it belongs to.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -27,6 +28,12 @@ const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, insn_callback, enum qemu_plugin_cb_flags,
                                             void *);
+enum qemu_plugin_mem_rw { QEMU_PLUGIN_MEM_R = 1, QEMU_PLUGIN_MEM_W, QEMU_PLUGIN_MEM_RW };
+typedef uint32_t qemu_plugin_meminfo_t;
+typedef void (*access_callback)(unsigned int, qemu_plugin_meminfo_t, uint64_t, void *);
+void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *, access_callback, enum qemu_plugin_cb_flags,
+                                      enum qemu_plugin_mem_rw, void *);
+unsigned int qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t);
 void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, end_callback, void *);
 
 #define EXPORT __attribute__((visibility("default")))
@@ -38,9 +45,17 @@ EXPORT int qemu_plugin_version = 1;
 /* Programs lie between these addresses, the firmware and the loader elsewhere. */
 #define PROGRAMS 0x200000
 #define PROGRAMS_END 0x10000000
-#define CR3 1
 
-static uint64_t *log_of[WINDOWS];
+/* One line of the log. */
+struct event {
+    uint64_t address;
+    /* What follows as the line's kind: an instruction, a change of the address space, or an access of so many bytes. */
+    uint8_t kind;
+};
+#define INSTRUCTION 0
+#define CR3 255
+
+static struct event *log_of[WINDOWS];
 static size_t used[WINDOWS];
 static size_t current;
 static bool open;
@@ -55,10 +70,24 @@ static void reading(unsigned int cpu, void *data) {
     open = true;
 }
 
+static void note(uint64_t address, uint8_t kind) {
+    if (open && used[current] < LONGEST)
+        log_of[current][used[current]++] = (struct event){address, kind};
+}
+
 static void executed(unsigned int cpu, void *data) {
     (void)cpu;
-    if (open && used[current] < LONGEST)
-        log_of[current][used[current]++] = (uint64_t)(uintptr_t)data;
+    note((uint64_t)(uintptr_t)data, INSTRUCTION);
+}
+
+static void space_changed(unsigned int cpu, void *data) {
+    (void)cpu, (void)data;
+    note(0, CR3);
+}
+
+static void accessed(unsigned int cpu, qemu_plugin_meminfo_t info, uint64_t address, void *data) {
+    (void)cpu, (void)data;
+    note(address, (uint8_t)(1u << qemu_plugin_mem_size_shift(info)));
 }
 
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
@@ -70,9 +99,10 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
         const uint8_t *bytes = qemu_plugin_insn_data(insn);
         size_t size = qemu_plugin_insn_size(insn);
         qemu_plugin_register_vcpu_insn_exec_cb(insn, executed, QEMU_PLUGIN_CB_NO_REGS, (void *)(uintptr_t)at);
+        qemu_plugin_register_vcpu_mem_cb(insn, accessed, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
         /* mov cr3, reg */
         if (size == 3 && bytes[0] == 0x0f && bytes[1] == 0x22 && (bytes[2] & 0xf8) == 0xd8)
-            qemu_plugin_register_vcpu_insn_exec_cb(insn, executed, QEMU_PLUGIN_CB_NO_REGS, (void *)(uintptr_t)CR3);
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, space_changed, QEMU_PLUGIN_CB_NO_REGS, NULL);
         /* rdtsc */
         if (size == 2 && bytes[0] == 0x0f && bytes[1] == 0x31 && at >= PROGRAMS && at < PROGRAMS_END)
             qemu_plugin_register_vcpu_insn_exec_cb(insn, reading, QEMU_PLUGIN_CB_NO_REGS, NULL);
@@ -85,10 +115,13 @@ static void end(qemu_plugin_id_t id, void *data) {
     size_t one = (current + WINDOWS / 2) % WINDOWS, other = (one + 1) % WINDOWS;
     size_t which = used[one] > used[other] ? one : other;
     for (size_t i = 0; i < used[which]; i++) {
-        if (log_of[which][i] == CR3)
+        struct event event = log_of[which][i];
+        if (event.kind == CR3)
             fputs("cr3\n", out);
+        else if (event.kind == INSTRUCTION)
+            fprintf(out, "%" PRIx64 "\n", event.address);
         else
-            fprintf(out, "%" PRIx64 "\n", log_of[which][i]);
+            fprintf(out, "m %" PRIx64 " %u\n", event.address, (unsigned)event.kind);
     }
     fclose(out);
 }
@@ -99,7 +132,7 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
         if (!strncmp(argv[i], "out=", 4))
             out = fopen(argv[i] + 4, "w");
     for (size_t i = 0; i < WINDOWS; i++)
-        if (!(log_of[i] = malloc(LONGEST * sizeof(uint64_t))))
+        if (!(log_of[i] = malloc(LONGEST * sizeof(struct event))))
             return 1;
     if (!out) {
         fputs("window: out=FILE is missing, or cannot be written\n", stderr);

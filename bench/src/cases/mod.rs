@@ -1,6 +1,7 @@
 //! The cases, in the order in which they run: cheap ones first, those that fill memory last.
 #![forbid(unsafe_code)]
 
+mod by_hand;
 mod chain;
 mod contexts;
 mod files;
@@ -63,7 +64,8 @@ pub(crate) const CASES: &[Case] = &[
     case("nop.32", "the same, 32 per trap, each", nop::thirty_two),
     case("nop.128", "the same, 128 per trap, each", nop::many),
     case("read1.1", "1-byte read from `null` in another address space, one at a time", read::one),
-    case("read1.32", "the same, 32 in flight, each", read::one_many),
+    case("read1.by_hand", "the same from a daemon with a loop written by hand", by_hand::one),
+    case("read1.32", "1-byte read from `null`, 32 in flight, each", read::one_many),
     case("read0.1", "0-byte read from `null`", read::zero),
     case("read0.32", "the same, 32 in flight, each", read::zero_many),
     case("read512.1", "512-byte read from `null`", read::sector),

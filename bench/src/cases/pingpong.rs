@@ -24,11 +24,16 @@ const KILL: u32 = 9;
 pub(crate) fn start(words: &[&str]) -> Result<u32, Errno> {
     let pid = start_program(words)?;
     let path = ["/scheme/", words.get(1).copied().unwrap_or_default()].concat();
+    until_served(path.as_bytes()).map(|()| pid)
+}
+
+/// Waits until the scheme of a path is there.
+pub(crate) fn until_served(path: &[u8]) -> Result<(), Errno> {
     for _ in 0..5000 {
-        match open(path.as_bytes(), O_STAT, 0) {
-            Ok(fd) => return close(fd).map(|()| pid),
+        match open(path, O_STAT, 0) {
+            Ok(fd) => return close(fd),
             Err(Errno::NODEV) => after(Duration::from_millis(1)).wait()?,
-            Err(_) => return Ok(pid),
+            Err(_) => return Ok(()),
         }
     }
     Err(Errno::TIMEDOUT)

@@ -20,19 +20,19 @@ const ZERO: &[u8] = b"/scheme/null/zero";
 const DEPTH: usize = 32;
 
 pub(crate) fn zero(bench: &mut Bench) -> Outcome {
-    single(bench, "read0.1", 0)
+    single(bench, "read0.1", ZERO, 0)
 }
 
 pub(crate) fn one(bench: &mut Bench) -> Outcome {
-    single(bench, "read1.1", 1)
+    single(bench, "read1.1", ZERO, 1)
 }
 
 pub(crate) fn sector(bench: &mut Bench) -> Outcome {
-    single(bench, "read512.1", 512)
+    single(bench, "read512.1", ZERO, 512)
 }
 
 pub(crate) fn page(bench: &mut Bench) -> Outcome {
-    single(bench, "read4096.1", 4096)
+    single(bench, "read4096.1", ZERO, 4096)
 }
 
 pub(crate) fn zero_many(bench: &mut Bench) -> Outcome {
@@ -51,8 +51,9 @@ pub(crate) fn page_many(bench: &mut Bench) -> Outcome {
     several(bench, "read4096.32", 4096)
 }
 
-fn single(bench: &Bench, name: &str, bytes: usize) -> Outcome {
-    let fd = open(ZERO, O_RDONLY, 0)?;
+/// Reads of so many bytes of a file of zeros, one at a time.
+pub(crate) fn single(bench: &Bench, name: &str, path: &[u8], bytes: usize) -> Outcome {
+    let fd = open(path, O_RDONLY, 0)?;
     let mut buffer = vec![1_u8; bytes];
     bench.time(name, 1, OneRead { fd, buffer: &mut buffer })?;
     close(fd)?;

@@ -15,6 +15,7 @@ use crate::mem::user;
 use crate::op::state::ByName;
 use crate::scheme::names::{self, LONGEST, Target, Text};
 use ring_abi::args::CURRENT;
+use ring_abi::cqe::POSITIONED;
 use ring_abi::{Errno, Opcode, Words};
 
 const PREFIX: usize = b"/scheme/".len();
@@ -118,7 +119,7 @@ pub fn finish(s: &State, op: &Op, id: u64, extra: u32) -> Result<u64, Errno> {
     let owner = s.contexts.at(ring.owner.get());
     let table = s.tables.at(owner.table.get());
     let file_id = use_reserve(s, op, id);
-    s.files.at(file_id).positioned.set(extra & 1 != 0);
+    s.files.at(file_id).positioned.set(extra & POSITIONED != 0);
     match s.vacant_for(s.slot_of(op), table) {
         Ok(place) => {
             let _ = table.put(&s.chunks, place, file_id, 0);

@@ -8,6 +8,7 @@
 //!
 //! - [`ring`]: both ends of a ring's program side, entry by entry.
 //! - [`context`]: makes contexts in this address space and waits for their end.
+//! - [`serve`]: a daemon's loop without the kit.
 //! - [`clock`]: the time-stamp counter.
 //! - [`control`]: the control words of floating point.
 //! - [`shared`]: memory that a fork shares.
@@ -21,6 +22,7 @@ pub mod context;
 pub mod control;
 pub mod mischief;
 pub mod ring;
+pub mod serve;
 pub mod shared;
 
 pub use context::Bare;

@@ -36,6 +36,15 @@ impl Ring {
         Some(Ring { number, memory, sq, cq, requests: Consumer::new(), replies: Producer::new() })
     }
 
+    /// The ring's memory, to one who knows its sizes. Other sizes than its own are a mistake.
+    pub(crate) fn view(&self, sizes: Sizes) -> map::Ring {
+        assert!(self.header(word::SIZES).load(Relaxed) == sizes.packed(), "a ring of these sizes");
+        let base = NonNull::new(ptr::with_exposed_provenance_mut(self.memory.address()));
+        let Some(base) = base else { crate::mischief::stop() };
+        // SAFETY: it is the ring that this is the end of, and these are its sizes.
+        unsafe { map::Ring::from_raw(base, sizes) }
+    }
+
     /// Writes an entry. The kernel sees it after [`enter`](Self::enter).
     ///
     /// What an entry makes the kernel do to this program's memory is up to its author, as in an `unsafe` block.
@@ -189,6 +198,30 @@ pub fn enter_number(number: u64) -> Result<u64, Errno> {
 pub fn enter_number_with(number: u64, min_complete: u64) -> u64 {
     let flags = if min_complete == 0 { 0 } else { enter::COMPLETIONS };
     trap(number, u64::from(u32::MAX), min_complete, flags, enter::NO_DEADLINE)
+}
+
+/// Enters the kernel with all replies, and waits for requests. `call` is [`enter::RING_ENTER`] plus the ring's number.
+#[cfg(target_os = "redox")]
+#[inline(always)]
+pub(crate) fn serve(call: u64) -> u64 {
+    let result;
+    // SAFETY: as in `trap`.
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            inlateout("rax") call => result,
+            in("rsi") Control::SERVE.0,
+            clobber_abi("C"),
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// On a host there is no kernel to enter.
+#[cfg(not(target_os = "redox"))]
+pub(crate) fn serve(_: u64) -> u64 {
+    Errno::NOSYS.to_result()
 }
 
 /// Enters the kernel. A deadline that can come brings its flag.

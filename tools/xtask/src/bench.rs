@@ -13,6 +13,7 @@ use crate::choice::Programs;
 use crate::ended::Ended;
 use crate::guest::Listener;
 use crate::initfs::Content;
+use crate::profile;
 use crate::progress::Step;
 use crate::qemu::Clock;
 use crate::rows::{Row, Rows};
@@ -39,6 +40,9 @@ pub(crate) struct Options {
     /// Fail when a budget that binds is missed
     #[arg(long)]
     gate: bool,
+    /// Instead of measuring, show where the instructions of one case go, function by function
+    #[arg(long, value_name = "CASE", conflicts_with_all = ["case", "json", "compare", "gate"])]
+    profile: Option<String>,
     /// Size of the guest's memory
     #[arg(long, value_name = "SIZE", default_value = "1G")]
     memory: String,
@@ -54,15 +58,18 @@ pub(crate) struct Options {
 
 /// Measures, prints the table, and fails only at the gate.
 pub(crate) fn run(options: &Options) -> Result<u8> {
-    let before = options.compare.as_deref().map(Rows::read).transpose()?;
-    let (tree, tools) = setup::prepare(Need::Guest)?;
-    let guest = options.programs.build(&tree, &tools)?;
     let machine = MachineOptions {
         smp: 1,
         memory: options.memory.clone(),
         timeout: options.timeout,
         silence: options.silence,
     };
+    if let Some(case) = &options.profile {
+        return profile::run(&profile::Options::of(case, machine));
+    }
+    let before = options.compare.as_deref().map(Rows::read).transpose()?;
+    let (tree, tools) = setup::prepare(Need::Guest)?;
+    let guest = options.programs.build(&tree, &tools)?;
     let rows = measure(&tree, &tools, &guest, &machine, &options.case)?;
     print!("{}", table::render(&rows, before.as_ref()));
     table::misses(&rows).iter().for_each(|line| println!("{line}"));

@@ -40,6 +40,7 @@ mod test;
 mod toolchain;
 mod tree;
 mod verdicts;
+mod window;
 
 use std::process::ExitCode;
 

@@ -20,10 +20,8 @@ use crate::run::{self, MachineOptions, Relay};
 use crate::setup::{self, Need};
 use crate::toolchain;
 use crate::tree::{Scratch, Tree};
+use crate::window::{self, Executed, SIDES, cache_lines};
 use crate::{cargo, image};
-
-/// Where the kernel lies: its image is linked at zero, and layout randomisation is off.
-const KERNEL: u64 = 0xffff_8000_0000_0000;
 
 /// What `cargo xtask profile` takes.
 #[derive(Args)]
@@ -37,11 +35,22 @@ pub(crate) struct Options {
     /// Print every instruction's place in the order of execution instead of sums
     #[arg(long)]
     sequence: bool,
+    /// Print the path phase by phase, with the cache lines that each touches
+    #[arg(long)]
+    phases: bool,
     /// Keep the log here: an address a line, in the order of execution
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     #[command(flatten)]
     machine: MachineOptions,
+}
+
+impl Options {
+    /// What `bench --profile` shows of a case.
+    pub(crate) fn of(case: &str, machine: MachineOptions) -> Options {
+        let (case, other) = (case.to_owned(), "null".to_owned());
+        Options { case, other, sequence: false, phases: true, log: None, machine }
+    }
 }
 
 /// Runs the case and prints where its instructions go.
@@ -68,8 +77,12 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     let (Some(bench), Some(other)) = (program("bench"), program(&options.other)) else {
         bail!("--other {}: there is no such program", options.other);
     };
-    let places = name_all(&read(&text)?, [&guest.kernel, &bench.path, &other.path])?;
+    let list = window::read(&text)?;
+    let places = name_all(&list, [&guest.kernel, &bench.path, &other.path])?;
     print!("{}", if options.sequence { sequence(&places) } else { sums(&places) });
+    if options.phases {
+        print!("{}", phases(&list, &places));
+    }
     Ok(0)
 }
 
@@ -87,35 +100,6 @@ fn build_plugin(tree: &Tree) -> Result<PathBuf> {
     Ok(plugin)
 }
 
-/// Whose instruction it is: an index into the binaries.
-const SIDE_KERNEL: usize = 0;
-const SIDE_BENCH: usize = 1;
-const SIDE_OTHER: usize = 2;
-/// What the sides are called.
-const SIDES: [&str; 3] = ["kernel", "bench", "other"];
-
-/// One instruction that was executed: whose, and its address as it was linked.
-type Executed = (usize, u64);
-
-/// Reads the log. The first program is the bench, and each change of the address space leads to the other one.
-fn read(log: &str) -> Result<Vec<Executed>> {
-    let mut side = SIDE_BENCH;
-    let mut list = Vec::new();
-    for line in log.lines() {
-        if line == "cr3" {
-            side = if side == SIDE_BENCH { SIDE_OTHER } else { SIDE_BENCH };
-            continue;
-        }
-        let address = u64::from_str_radix(line, 16).with_context(|| format!("no address: {line}"))?;
-        list.push(match address.checked_sub(KERNEL) {
-            Some(linked) => (SIDE_KERNEL, linked),
-            None => (side, address),
-        });
-    }
-    ensure!(!list.is_empty(), "nothing was logged between two readings of the clock");
-    Ok(list)
-}
-
 /// Where an instruction was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
@@ -130,7 +114,7 @@ struct Place {
 fn name_all(list: &[Executed], binaries: [&Path; 3]) -> Result<Vec<Place>> {
     let mut names = BTreeMap::new();
     for (side, binary) in binaries.into_iter().enumerate() {
-        let mut wanted: Vec<u64> = list.iter().filter(|one| one.0 == side).map(|one| one.1).collect();
+        let mut wanted: Vec<u64> = list.iter().filter(|one| one.side == side).map(|one| one.at).collect();
         wanted.sort_unstable();
         wanted.dedup();
         if !wanted.is_empty() {
@@ -140,7 +124,10 @@ fn name_all(list: &[Executed], binaries: [&Path; 3]) -> Result<Vec<Place>> {
         }
     }
     let unknown = |side: usize| Place { side: SIDES[side], function: "?".into(), line: String::new() };
-    Ok(list.iter().map(|one| names.get(one).cloned().unwrap_or_else(|| unknown(one.0))).collect())
+    Ok(list
+        .iter()
+        .map(|one| names.get(&(one.side, one.at)).cloned().unwrap_or_else(|| unknown(one.side)))
+        .collect())
 }
 
 fn name(binary: &Path, side: &'static str, addresses: &[u64]) -> Result<Vec<(u64, Place)>> {
@@ -242,22 +229,26 @@ fn sequence(places: &[Place]) -> String {
     text
 }
 
+/// The path in the order of execution, a line for each stay in one function: instructions, cache lines of code and of data.
+fn phases(list: &[Executed], places: &[Place]) -> String {
+    let mut text = String::from("\ninstructions  code lines  data lines  phase\n");
+    let mut row = |part: &[Executed], name: &str| {
+        let (code, data) = cache_lines(part);
+        let _ = writeln!(text, "{:>12}  {code:>10}  {data:>10}  {name}", part.len());
+    };
+    let mut rest = list;
+    for run in places.chunk_by(|a, b| a.side == b.side && a.function == b.function) {
+        let (part, behind) = rest.split_at(run.len().min(rest.len()));
+        rest = behind;
+        row(part, &format!("{}: {}", run[0].side, run[0].function));
+    }
+    row(list, "together");
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_change_of_space_leads_to_the_other_program_and_back() {
-        let list = read("200000\nffff800000001000\ncr3\n200010\ncr3\n200020\n").unwrap();
-        let wanted = [
-            (SIDE_BENCH, 0x20_0000),
-            (SIDE_KERNEL, 0x1000),
-            (SIDE_OTHER, 0x20_0010),
-            (SIDE_BENCH, 0x20_0020),
-        ];
-        assert_eq!(list, wanted);
-        assert!(read("").is_err() && read("xyz").is_err());
-    }
 
     #[test]
     fn an_address_belongs_to_the_outer_function_and_the_innermost_line_of_the_tree() {

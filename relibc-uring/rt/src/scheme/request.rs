@@ -11,6 +11,7 @@ use core::marker::PhantomData;
 use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use ring_abi::cqe::POSITIONED;
 use ring_abi::{Cqe, CqeFlags, CqeKind, Errno, Opcode, SqeFlags};
 
 /// What a request can be answered with.
@@ -236,9 +237,6 @@ impl Drop for Request {
         }
     }
 }
-
-/// Bit of an answer to an open: the kernel keeps the cursor.
-const POSITIONED: u32 = 1;
 
 /// Ends when a client no longer waits; see [`Request::cancelled`].
 #[derive(Debug)]
