@@ -52,6 +52,41 @@ pub fn hand_over(cpu: &Cpu, next: u32) {
     cpu.current.set(next);
 }
 
+/// Whether the context that is first in line may run on the time of the one that now waits: it was woken by that one
+/// ([`hold_woken`]), or by an interrupt, and nobody else waits for a turn.
+pub fn may_give_to_held(s: &State, cpu: &Cpu) -> bool {
+    let Some(held) = s.contexts.get(cpu.held.get()) else { return false };
+    cpu.queue.is_empty()
+        && !is_none(cpu.payer.get())
+        && s.memory.machine.cpus() == 1
+        && !s.has_doomed()
+        && !held.marks.any()
+        && held.unfinished.get().is_none()
+}
+
+/// Lets it run: which one.
+pub fn give_to_held(s: &State, cpu: &Cpu) -> u32 {
+    let next = cpu.held.replace(NONE);
+    count(&s.stats.switches);
+    s.contexts.at(next).state.set(Run::Active);
+    hand_over(cpu, next);
+    next
+}
+
+/// Whether a context that was woken by one that goes on may be first in line, instead of in the queue: nobody else waits
+/// for a turn, and no other processor could take it from there.
+pub fn may_hold_woken(s: &State, cpu: &Cpu) -> bool {
+    !cpu.has_ready() && cpu.payer.get() == cpu.current.get() && s.memory.machine.cpus() == 1
+}
+
+/// Lets it be first in line, and the slice of the one that goes on end.
+pub fn hold_woken(s: &State, cpu: &Cpu) {
+    s.settle(cpu);
+    s.hold(cpu, s.step.take_handoff());
+    cpu.woken.set(true);
+    set_timer(s, cpu);
+}
+
 /// The general road after a `ring_enter`.
 pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then) -> Resume {
     let context = s.contexts.at(current);

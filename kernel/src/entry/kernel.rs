@@ -173,7 +173,7 @@ impl Kernel {
     fn finish_slowly(&self, cpu: &Cpu, current: u32, then: Then) -> Resume {
         let s = &self.state;
         let has_run = s.contexts.at(current).state.get() == Run::Active;
-        if chain::run(s) && has_run && s.contexts.at(current).state.get() != Run::Active {
+        if s.step.are_due() && chain::run(s) && has_run && s.contexts.at(current).state.get() != Run::Active {
             // One of its own operations ended it, or put another program in its place.
             let resume = choose::after_enter(s, cpu, current, Then::Gone);
             self.end(0);
@@ -189,7 +189,14 @@ impl Kernel {
                 choose::hand_over(cpu, next);
                 Resume::Context(next)
             }
+            Then::Wait if s.step.is_done() && choose::may_give_to_held(s, cpu) => {
+                Resume::Context(choose::give_to_held(s, cpu))
+            }
             Then::Go(value) if s.step.is_done() => Resume::Same(value),
+            Then::Go(value) if s.step.is_handed() && choose::may_hold_woken(s, cpu) => {
+                choose::hold_woken(s, cpu);
+                Resume::Same(value)
+            }
             then => choose::after_enter(s, cpu, current, then),
         };
         self.end(0);

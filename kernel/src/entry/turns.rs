@@ -128,7 +128,8 @@ pub fn slice_end(s: &State, cpu: &Cpu) -> u64 {
         cpu.slice_end.set(now.wrapping_add(slice(s, payer)));
     }
     if cpu.woken.replace(false) && !is_none(payer) {
-        let next = cpu.queue.peek();
+        let held = cpu.held.get();
+        let next = if is_none(held) { cpu.queue.peek() } else { held };
         if !is_none(next) && time(s, payer).after(time(s, next)) > MARGIN as i64 {
             cpu.slice_end.set(cpu.slice_end.get().min(now.wrapping_add(GRAIN)));
         }

@@ -87,7 +87,7 @@ fn start_on_root(cx: &Cx<'_>, opcode: Opcode, link_id: u32, path: [u64; 5], skip
 
 /// Where a scheme's name leads. `ENODEV` if nowhere.
 fn find(s: &State, name: &[u8]) -> Result<(Target, u64), Errno> {
-    let text = Text::new(name).map_err(|_| Errno::NODEV)?;
+    let text = Text::unchecked(name).ok_or(Errno::NODEV)?;
     match lookup(s, text) {
         Some(id) => {
             let name = s.names.at(id);

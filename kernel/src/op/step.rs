@@ -59,6 +59,11 @@ impl Step {
         self.chores.set(self.chores.get() & !DUE | if are_due { DUE } else { 0 });
     }
 
+    /// Whether operations that were held may be due.
+    pub fn are_due(&self) -> bool {
+        self.chores.get() & DUE != 0
+    }
+
     /// The timer is about to be looked at; whether that is to be done again at the next step's end.
     pub fn rearmed(&self, again: bool) {
         self.chores.set(self.chores.get() & !TIMER | if again { TIMER } else { 0 });

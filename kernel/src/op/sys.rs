@@ -13,6 +13,7 @@ use crate::context::file::File;
 use crate::mem::user;
 use crate::op::kernel_scheme;
 use crate::op::state::ByName;
+use crate::scheme::names::LONGEST;
 use core::cell::Cell;
 use core::fmt::{self, Write};
 use ring_abi::args::CURSOR;
@@ -229,7 +230,7 @@ pub fn stat(cx: &Cx<'_>, directory: bool, buffer: u64, length: u64) -> OpResult 
 /// Bytes of a directory entry's header in `redox_syscall::dirent`.
 const DIRENT: usize = size_of::<syscall::dirent::DirentHeader>();
 /// Room for one entry: header, name, terminating zero.
-const DIRENT_ROOM: usize = DIRENT + crate::scheme::names::LONGEST + 8;
+const DIRENT_ROOM: usize = DIRENT + LONGEST + 8;
 
 /// Entries of the directory of all schemes.
 pub fn list_schemes(cx: &Cx<'_>, args: [u64; 5]) -> OpResult {
@@ -245,7 +246,7 @@ pub fn list_schemes(cx: &Cx<'_>, args: [u64; 5]) -> OpResult {
         if index > start {
             let text = cx.s.names.at(at).text.get();
             let mut room = [0; DIRENT_ROOM];
-            let entry = dirent(&mut room, text.bytes(), index);
+            let entry = dirent(&mut room, text.bytes(&mut [0; LONGEST]), index);
             if done.wrapping_add(entry.len() as u64) > length {
                 // A buffer for not even one must not look like the end.
                 if done == 0 {

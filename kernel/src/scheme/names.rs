@@ -25,12 +25,26 @@ pub enum Target {
     Kernel(u8),
 }
 
-/// A short name, as bytes. Its length comes first, so names that differ in that are told apart by one compare.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A short name. It is compared as words: names that differ in their first eight bytes are told apart by one compare.
+#[derive(Clone, Copy, Default)]
 pub struct Text {
-    length: u8,
-    bytes: [u8; LONGEST],
+    /// The bytes, little endian, with zeros behind them.
+    words: [u64; WORDS],
+    length: u64,
 }
+
+/// Words of the longest name.
+const WORDS: usize = LONGEST / 8;
+
+impl PartialEq for Text {
+    #[inline(always)]
+    fn eq(&self, other: &Text) -> bool {
+        let ([a, rest @ ..], [b, others @ ..]) = (self.words, other.words);
+        a == b && self.length == other.length && rest.iter().zip(&others).all(|(a, b)| a == b)
+    }
+}
+
+impl Eq for Text {}
 
 impl Text {
     /// Checks a name: 1 to 32 of the bytes `a-z 0-9 - _ . +`. `EINVAL`, `ENAMETOOLONG`.
@@ -39,20 +53,27 @@ impl Text {
         if name.is_empty() || !name.iter().all(fits) {
             return Err(Errno::INVAL);
         }
-        let mut bytes = [0; LONGEST];
-        bytes.get_mut(..name.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(name);
-        Ok(Text { bytes, length: name.len() as u8 })
+        Text::unchecked(name).ok_or(Errno::NAMETOOLONG)
     }
 
-    /// The bytes of the name.
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.length)).unwrap_or(&[])
+    /// Any bytes, to look for: what is no name is not found. `None` if there are more than 32.
+    pub fn unchecked(name: &[u8]) -> Option<Text> {
+        if name.len() > LONGEST {
+            return None;
+        }
+        let mut words = [0; WORDS];
+        for (word, part) in words.iter_mut().zip(name.chunks(8)) {
+            *word = part.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        }
+        Some(Text { words, length: name.len() as u64 })
     }
-}
 
-impl Default for Text {
-    fn default() -> Self {
-        Text { bytes: [0; LONGEST], length: 0 }
+    /// The bytes of the name, into a buffer for them.
+    pub fn bytes<'a>(&self, buffer: &'a mut [u8; LONGEST]) -> &'a [u8] {
+        for (part, word) in buffer.chunks_exact_mut(8).zip(self.words) {
+            part.copy_from_slice(&word.to_le_bytes());
+        }
+        buffer.get(..self.length as usize).unwrap_or(&[])
     }
 }
 
@@ -110,9 +131,26 @@ mod tests {
 
     #[test]
     fn a_name_has_few_letters_and_is_short() {
-        assert!(Text::new(b"a-1_b.c+").is_ok());
+        let text = Text::new(b"a-1_b.c+0123").ok();
+        assert_eq!(text.as_ref().map(|text| text.bytes(&mut [0; LONGEST])), Some(&b"a-1_b.c+0123"[..]));
         assert_eq!(Text::new(b"").err(), Some(Errno::INVAL));
         assert_eq!(Text::new(b"A").err(), Some(Errno::INVAL));
         assert_eq!(Text::new(&[b'a'; 33]).err(), Some(Errno::NAMETOOLONG));
+    }
+
+    #[test]
+    fn names_are_equal_if_all_their_bytes_are() {
+        let text = |name: &[u8]| Text::unchecked(name);
+        assert!(text(b"") != text(b"\0") && text(b"ram") != text(b"ram\0"));
+        for length in 1..=LONGEST {
+            let mut name = vec![b'a'; length];
+            let one = text(&name);
+            assert!(one == text(&name) && one.is_some());
+            if let Some(last) = name.last_mut() {
+                *last = b'b';
+            }
+            assert!(one != text(&name));
+        }
+        assert!(text(&[b'a'; LONGEST + 1]).is_none());
     }
 }

@@ -14,6 +14,9 @@ pub(super) fn is_utf8(length: usize, read: impl Fn(usize, &mut [u8])) -> bool {
         let Some(new) = piece.get_mut(kept..end) else { return false };
         read(offset, new);
         offset = offset.wrapping_add(new.len());
+        if kept == 0 && new.is_ascii() {
+            continue;
+        }
         kept = match core::str::from_utf8(piece.get(..end).unwrap_or(&[])) {
             Ok(_) => 0,
             Err(error) if error.error_len().is_some() => return false,
