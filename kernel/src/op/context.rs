@@ -209,7 +209,7 @@ pub fn let_run(s: &State, id: u32, context: &Context) {
     s.stir(context);
     context.state.set(Run::Ready);
     polled::goes_on(s, context);
-    s.make_ready(id);
+    s.hand(id);
 }
 
 fn target<'a>(cx: &Cx<'a>, fd: u64) -> Result<(u32, &'a Context), Errno> {
