@@ -187,7 +187,7 @@ fn rests(corrupt: bool) {
     world.audit_every = 1 << 30;
     let app = world.program();
     let threads: Vec<_> =
-        (0..3000).map(|_| world.thread(FIRST, Sizes { sq: 6, cq: 6, service: None })).collect();
+        (0..1000).map(|_| world.thread(FIRST, Sizes { sq: 6, cq: 6, service: None })).collect();
     for idle in [FIRST, app] {
         idle.submit(&mut world, args::Timeout { nanoseconds: 1 << 60, flags: 0 }.encode(0));
         idle.wait(&mut world, 1);

@@ -131,8 +131,9 @@ mod tests {
 
     #[test]
     fn a_name_has_few_letters_and_is_short() {
+        let mut room = [0; LONGEST];
         let text = Text::new(b"a-1_b.c+0123").ok();
-        assert_eq!(text.as_ref().map(|text| text.bytes(&mut [0; LONGEST])), Some(&b"a-1_b.c+0123"[..]));
+        assert_eq!(text.as_ref().map(|text| text.bytes(&mut room)), Some(&b"a-1_b.c+0123"[..]));
         assert_eq!(Text::new(b"").err(), Some(Errno::INVAL));
         assert_eq!(Text::new(b"A").err(), Some(Errno::INVAL));
         assert_eq!(Text::new(&[b'a'; 33]).err(), Some(Errno::NAMETOOLONG));

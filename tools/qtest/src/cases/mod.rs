@@ -5,6 +5,7 @@ mod cancel;
 mod chains;
 mod contexts;
 mod cpus;
+mod creation;
 mod daemons;
 mod exhaustion;
 mod faults;
@@ -63,6 +64,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         registered::TESTS,
         cancel::TESTS,
         chains::TESTS,
+        creation::TESTS,
         timers::TESTS,
         repeated::TESTS,
         faults::TESTS,
