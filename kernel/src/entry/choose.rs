@@ -52,16 +52,18 @@ pub fn hand_over(cpu: &Cpu, next: u32) {
     cpu.current.set(next);
 }
 
-/// Whether the context that is first in line may run on the time of the one that now waits: it was woken by that one
-/// ([`hold_woken`]), or by an interrupt, and nobody else waits for a turn.
+/// Whether the daemon that is first in line ([`hold_woken`]) may run on the time of the context that now waits for an answer,
+/// since nobody else waits for a turn.
 pub fn may_give_to_held(s: &State, cpu: &Cpu) -> bool {
     let Some(held) = s.contexts.get(cpu.held.get()) else { return false };
     cpu.queue.is_empty()
-        && !is_none(cpu.payer.get())
+        && cpu.payer.get() == cpu.current.get()
         && s.memory.machine.cpus() == 1
         && !s.has_doomed()
         && !held.marks.any()
         && held.unfinished.get().is_none()
+        && turns::serves(s, held)
+        && turns::waits_for_answers(s, s.contexts.at(cpu.current.get()))
 }
 
 /// Lets it run: which one.
@@ -73,10 +75,13 @@ pub fn give_to_held(s: &State, cpu: &Cpu) -> u32 {
     next
 }
 
-/// Whether a context that was woken by one that goes on may be first in line, instead of in the queue: nobody else waits
-/// for a turn, and no other processor could take it from there.
+/// Whether a daemon that was woken by a context that goes on may be first in line, instead of in the queue: nobody else
+/// waits for a turn, and no other processor could take it from there.
 pub fn may_hold_woken(s: &State, cpu: &Cpu) -> bool {
-    !cpu.has_ready() && cpu.payer.get() == cpu.current.get() && s.memory.machine.cpus() == 1
+    !cpu.has_ready()
+        && cpu.payer.get() == cpu.current.get()
+        && s.memory.machine.cpus() == 1
+        && turns::serves(s, s.contexts.at(s.step.handoff()))
 }
 
 /// Lets it be first in line, and the slice of the one that goes on end.
@@ -118,7 +123,7 @@ pub fn after_enter(s: &State, cpu: &Cpu, current: u32, then: Then) -> Resume {
 fn leave(s: &State, cpu: &Cpu, id: u32, then: Then) -> bool {
     let context = s.contexts.at(id);
     match then {
-        Then::Wait => turns::waits_for_answers(s, context),
+        Then::Wait => !is_none(s.step.handoff()) && turns::waits_for_answers(s, context),
         Then::Later => {
             context.state.set(Run::Ready);
             if s.may_run_here(context) {

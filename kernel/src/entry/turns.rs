@@ -144,10 +144,9 @@ fn slice(s: &State, payer: u32) -> u64 {
     }
 }
 
-/// Whether a context that just entered and woke somebody waits for answers, and for nothing else.
+/// Whether a context that just entered waits for answers, and for nothing else.
 pub fn waits_for_answers(s: &State, context: &Context) -> bool {
-    !is_none(s.step.handoff())
-        && context.state.get() == Run::Active
+    context.state.get() == Run::Active
         && s.waits_in(context).is_some_and(|ring| !ring.waits_for(enter::REQUESTS))
 }
 
