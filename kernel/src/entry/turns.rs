@@ -47,15 +47,28 @@ pub fn arrange(s: &State, cpu: &Cpu, gives: bool) {
         (false, false) => {
             s.admit(cpu, woken);
             let pays = if is_none(payer) { held } else { payer };
-            if is_over || time(s, woken).after(time(s, pays)) <= 0 {
+            if is_over {
                 queue(s, cpu, held);
                 begin_admitted(s, cpu, woken);
+            } else if pays == woken {
+                take_back(s, cpu, held, woken);
+            } else if time(s, woken).after(time(s, pays)) <= 0 {
+                // Who ran on somebody's time is worth no more than that.
+                begin_admitted(s, cpu, woken);
+                queue(s, cpu, held);
             } else {
                 s.queue(cpu, woken);
                 cpu.held.set(held);
             }
         }
     }
+}
+
+/// A payer goes on within its slice, in place of one that ran on its time.
+fn take_back(s: &State, cpu: &Cpu, held: u32, payer: u32) {
+    s.queue(cpu, held);
+    cpu.held.set(payer);
+    cpu.woken.set(true);
 }
 
 /// A context goes to the queue, and with it the claim on what was left of the slice.

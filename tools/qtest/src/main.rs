@@ -1,5 +1,6 @@
 //! `qtest`: the tests that only the booted system can run. `qtest [NAME]...` runs those whose names contain one of the
-//! words, or all; `qtest --list` names them.
+//! words, or all; `qtest --list` names them. `qtest --counted [NAME]...` does the same with those tests that are true only
+//! where time is counted instructions.
 //!
 //! Each test runs in a process of its own with a time limit, so that one that hangs, faults or leaks spoils no other.
 //! One line a test: `qtest: NAME ok` or `qtest: NAME FAILED why`; the last line is the sum.
@@ -21,7 +22,7 @@ mod scale;
 mod verdict;
 
 use alloc::vec::Vec;
-use cases::all;
+use cases::{Test, all, counted};
 use guest::Guest;
 use uring::start::env::args;
 use uring::{eprintln, println};
@@ -32,7 +33,7 @@ fn run() -> u8 {
     let words: Vec<&str> = args().skip(1).collect();
     match words.as_slice() {
         ["--list"] => {
-            all().for_each(|test| println!("{}", test.name));
+            all().chain(counted()).for_each(|test| println!("{}", test.name));
             0
         }
         ["--one", name] => one(name),
@@ -44,15 +45,18 @@ fn run() -> u8 {
                 runner::FAILED
             }
         },
-        names => runner::run(
-            all().filter(|test| names.is_empty() || names.iter().any(|name| test.name.contains(name))),
-        ),
+        ["--counted", names @ ..] => runner::run(counted().filter(|test| is_meant(test, names))),
+        names => runner::run(all().filter(|test| is_meant(test, names))),
     }
+}
+
+fn is_meant(test: &Test, names: &[&str]) -> bool {
+    names.is_empty() || names.iter().any(|name| test.name.contains(name))
 }
 
 /// Runs one test in this process; the exit code.
 fn one(name: &str) -> u8 {
-    let Some(test) = all().find(|test| test.name == name) else {
+    let Some(test) = all().chain(counted()).find(|test| test.name == name) else {
         eprintln!("qtest: no test is called {name}");
         return 2;
     };

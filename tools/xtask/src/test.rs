@@ -36,6 +36,8 @@ enum Part {
     Guest,
     /// The same on machines with several processors.
     Processors,
+    /// Tests that are true only where time is counted instructions.
+    Counted,
     /// One bench case measured twice gives the same counts.
     Repeat,
 }
@@ -63,6 +65,9 @@ const PROCESSORS: &[(u32, &[&str])] = &[
     (16, &["processor", "thread", "kill", "fork"]),
 ];
 
+/// What begins a line that is shown whether the test passes or not.
+const MEASURED: &str = "measured: ";
+
 impl Options {
     fn wants(&self, part: Part) -> bool {
         match self.part.as_slice() {
@@ -83,7 +88,10 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     if options.wants(Part::Loom) {
         sum.add(part("loom models", || loom_models(&tree, &options.names)));
     }
-    if [Part::Guest, Part::Processors, Part::Repeat].into_iter().any(|part| options.wants(part)) {
+    if [Part::Guest, Part::Processors, Part::Counted, Part::Repeat]
+        .into_iter()
+        .any(|part| options.wants(part))
+    {
         sum.add(part("booted system", || booted(&tree, &tools, options)));
     }
     println!("{} passed, {} failed", sum.passed, sum.failed);
@@ -146,8 +154,8 @@ fn booted(tree: &Tree, tools: &Toolchain, options: &Options) -> Result<Counts> {
     let guest = options.programs.build(tree, tools)?;
     let mut sum = Counts::default();
     if options.wants(Part::Guest) {
-        let machine = &options.machine;
-        sum.add(part("tests in the guest", || in_guest(tree, tools, &guest, machine, &options.names)));
+        let boot = Boot { tree, tools, guest: &guest, machine: &options.machine, clock: Clock::Host };
+        sum.add(part("tests in the guest", || in_guest(&boot, &options.names)));
     }
     if options.wants(Part::Processors) {
         for (smp, names) in PROCESSORS {
@@ -155,8 +163,14 @@ fn booted(tree: &Tree, tools: &Toolchain, options: &Options) -> Result<Counts> {
             let some: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
             let names = if options.names.is_empty() { &some } else { &options.names };
             let name = format!("tests in the guest with {smp} processors");
-            sum.add(part(&name, || in_guest(tree, tools, &guest, &machine, names)));
+            let boot = Boot { tree, tools, guest: &guest, machine: &machine, clock: Clock::Host };
+            sum.add(part(&name, || in_guest(&boot, names)));
         }
+    }
+    if options.wants(Part::Counted) {
+        let machine = MachineOptions { smp: 1, ..options.machine.clone() };
+        let boot = Boot { tree, tools, guest: &guest, machine: &machine, clock: Clock::Instructions };
+        sum.add(part("tests in the guest that count instructions", || in_guest(&boot, &options.names)));
     }
     if options.wants(Part::Repeat) {
         sum.add(part("one case measured twice", || measured_twice(tree, tools, &guest, options)));
@@ -164,24 +178,19 @@ fn booted(tree: &Tree, tools: &Toolchain, options: &Options) -> Result<Counts> {
     Ok(sum)
 }
 
-fn in_guest(
-    tree: &Tree,
-    tools: &Toolchain,
-    guest: &cargo::Guest,
-    machine: &MachineOptions,
-    names: &[String],
-) -> Result<Counts> {
+/// Boots once and runs the tests that are for such a machine.
+fn in_guest(boot: &Boot<'_>, names: &[String]) -> Result<Counts> {
     for name in names {
         ensure!(
             !name.contains(char::is_whitespace),
             "{name:?}: the name of a test in the guest has no spaces"
         );
     }
-    let words = std::iter::once("qtest").chain(names.iter().map(String::as_str));
+    let counted = (boot.clock == Clock::Instructions).then_some("--counted");
+    let words = std::iter::once("qtest").chain(counted).chain(names.iter().map(String::as_str));
     let exec = words.collect::<Vec<_>>().join(" ");
     let content = Content { added: Vec::new(), options: vec![("exec", exec)] };
-    let mut gather = Gather::new(&guest.kernel);
-    let boot = Boot { tree, tools, guest, machine, clock: Clock::Host };
+    let mut gather = Gather::new(&boot.guest.kernel);
     let ended = boot.run(&content, &mut gather)?;
     gather.end();
     conclude(ended, &gather)
@@ -258,6 +267,7 @@ impl<'a> Gather<'a> {
                 self.since.clear();
                 self.done = Some(counts);
             }
+            None if line.starts_with(MEASURED) => self.print(line),
             None => self.since.push(line.to_owned()),
         }
     }

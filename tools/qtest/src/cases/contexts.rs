@@ -106,7 +106,7 @@ fn contexts_that_never_enter_the_kernel_share_the_processor(guest: &Guest) -> Ve
 }
 
 /// Here time is the host's, which takes the processor away as it likes, so this only tells that weights matter; how exact
-/// that is, the bench measures.
+/// that is, `shares.rs` tells.
 fn a_heavy_context_gets_more_than_a_light_one(guest: &Guest) -> Verdict {
     let weights = [20, 40, 80];
     let mut running = alloc::vec![];

@@ -20,6 +20,7 @@ mod process;
 mod registered;
 mod repeated;
 mod sandbox;
+mod shares;
 mod timers;
 
 use crate::guest::Guest;
@@ -51,7 +52,12 @@ macro_rules! tests {
 }
 use tests;
 
-/// Every test, in the order in which they run.
+/// The tests that are true only where time is counted instructions.
+pub(crate) fn counted() -> impl Iterator<Item = &'static Test> {
+    shares::TESTS.iter()
+}
+
+/// Every other test, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
     let lists = [
         kernel::TESTS,
