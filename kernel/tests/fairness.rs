@@ -13,10 +13,12 @@
 
 mod world;
 
-use ring_abi::Errno;
+use kernel::context::context::State as Run;
+use kernel::context::queue::{BEHIND, BUCKET};
+use kernel::context::share::UNIT;
 use ring_abi::args::{self, CURRENT};
 use std::collections::BTreeMap;
-use world::{Daemon, Dice, FIRST, Mode, Program, World};
+use world::{Daemon, Dice, FIRST, Program, World};
 
 const MICROSECOND: u64 = 1_000;
 const MILLISECOND: u64 = 1_000_000;
@@ -145,6 +147,92 @@ fn who_sleeps_most_of_the_time_runs_as_soon_as_it_wakes() {
     }
 }
 
+/// Most nanoseconds that somebody who has begun without debts may have to wait for others who always want the processor:
+/// each of them goes first until it has used as much as a slice of the waiting one counts, with what may be given in advance,
+/// and then ends its slice.
+fn longest_wait(weight: u32, others: impl Iterator<Item = u32>) -> u64 {
+    let slice = (5 * MILLISECOND * 100 / u64::from(weight) / UNIT).min(32 * BUCKET);
+    let most = (slice + BEHIND + 2 * BUCKET) * UNIT;
+    others.map(|other| most * u64::from(other) / 100 + 5 * MILLISECOND).sum()
+}
+
+#[test]
+fn nobody_waits_for_longer_than_its_last_slice_counts() {
+    for seed in seeds() {
+        let mut dice = Dice::new(seed);
+        let mut world = World::new();
+        world.audit_every = 97;
+        let all: Vec<(Program, u32)> =
+            (0..2 + seed % 4).map(|_| (world.program(), 1 + dice.roll(300) as u32)).collect();
+        for &(program, weight) in &all {
+            world.weigh(program, weight);
+        }
+        leave_alone(&mut world);
+        let mut since = BTreeMap::<Program, u64>::new();
+        // What was before is forgotten.
+        world.advance(SECOND);
+        let (end, mut longest) = (world.machine().now() + SPAN, 0.0_f64);
+        while world.machine().now() < end {
+            let before = world.on_cpu();
+            let left = world.machine().timer().map_or(MILLISECOND, |timer| timer - world.machine().now());
+            world.advance(left.min(1 + dice.roll(MILLISECOND)));
+            if let Some(program) = world.on_cpu()
+                && before == Some(program)
+                && dice.one_in(20)
+            {
+                sleep(&mut world, program, dice.roll(100 * MILLISECOND));
+            }
+            let now = world.machine().now();
+            for &(program, weight) in &all {
+                let context = world.kernel.state.contexts.at(world.context_of(program));
+                if context.state.get() != Run::Ready {
+                    since.remove(&program);
+                    continue;
+                }
+                let waited = now - *since.entry(program).or_insert(now);
+                let others = all.iter().filter(|(other, _)| *other != program).map(|(_, weight)| *weight);
+                let most = longest_wait(weight, others);
+                assert!(waited <= most, "seed {seed}: {program:?} has waited for {waited} of {most} ns");
+                longest = longest.max(waited as f64 / most as f64);
+            }
+        }
+        println!("seed {seed}: the longest wait was {longest:.2} of what is promised");
+    }
+}
+
+#[test]
+fn who_is_woken_by_the_one_that_runs_has_to_wait_half_a_millisecond_at_most() {
+    for seed in seeds() {
+        let mut dice = Dice::new(seed);
+        let mut world = World::new();
+        world.audit_every = 97;
+        let (daemon, client, file) = pair(&mut world);
+        let _others: Vec<_> = (0..seed % 4).map(|_| world.program()).collect();
+        leave_alone(&mut world);
+        for round in 0..200 {
+            world.give_cpu(daemon.program);
+            serve(&mut world, daemon);
+            let time = 10 * MILLISECOND + dice.roll(50 * MILLISECOND);
+            for _ in 0..time / MILLISECOND {
+                world.advance(MILLISECOND);
+            }
+            world.give_cpu(client);
+            world.advance(dice.roll(2 * MILLISECOND));
+            world.give_cpu(client);
+            while client.completion(&mut world).is_some() {}
+            // It does not wait for the answer, and would go on.
+            client.submit(&mut world, world::read(file, world::DATA, 8));
+            client.push(&mut world);
+            let asked = world.machine().now();
+            while world.on_cpu() != Some(daemon.program) {
+                assert!(world.advance_to_timer());
+            }
+            let waited = world.machine().now() - asked;
+            assert!(waited <= 500 * MICROSECOND, "seed {seed}, round {round}: {waited} ns");
+        }
+    }
+}
+
 /// A daemon with a file, and its client, which has opened it.
 fn pair(world: &mut World) -> (Daemon, Program, u64) {
     let daemon = world.daemon("disk");
@@ -238,6 +326,41 @@ fn a_client_that_spins_leaves_its_daemon_to_the_others() {
 }
 
 #[test]
+fn a_daemon_that_spins_takes_nothing_from_those_who_do_not_ask_it() {
+    for clients in [1, 4] {
+        let mut world = World::new();
+        world.audit_every = 997;
+        let (daemon, first, file) = pair(&mut world);
+        let mut asking = vec![(first, file)];
+        for _ in 1..clients {
+            let client = world.program();
+            let file = client.open(&mut world, "/scheme/disk/b");
+            asking.push((client, file));
+        }
+        let spinners = [world.program(), world.program()];
+        leave_alone(&mut world);
+        world.give_cpu(daemon.program);
+        daemon.wait(&mut world);
+        let mut pieces = Dice::new(clients);
+        let ran = live(
+            &mut world,
+            SPAN,
+            || 1 + pieces.roll(MILLISECOND),
+            |world, program| {
+                // Each asks once, and is never answered.
+                if let Some((client, file)) = asking.iter().find(|(client, _)| *client == program) {
+                    ask(world, *client, *file);
+                }
+            },
+        );
+        let part = |program| ran.get(&program).copied().unwrap_or(0) as f64 / SPAN as f64;
+        for program in spinners.into_iter().chain([daemon.program]) {
+            assert!((part(program) * 3.0 - 1.0).abs() < 0.02, "{program:?} got {}", part(program));
+        }
+    }
+}
+
+#[test]
 fn who_makes_contexts_gets_nothing_in_advance() {
     let mut world = World::new();
     let app = world.program();
@@ -264,56 +387,4 @@ fn who_makes_contexts_gets_nothing_in_advance() {
     let contexts = &world.kernel.state.contexts;
     let newest = contexts.names().filter(|&id| contexts.at(id).lives()).max().unwrap();
     assert!(contexts.at(newest).share.get().time().after(debt(&world, other)) > 0);
-}
-
-#[test]
-fn weight_is_given_and_taken_but_not_made() {
-    let mut world = World::new();
-    let app = world.program();
-    let thread = app.call(&mut world, {
-        let args = args::ContextCreate {
-            space: CURRENT,
-            table: CURRENT,
-            entry: 0x1000,
-            stack: 0x2000,
-            argument: 0,
-            sizes_flags: 0,
-        };
-        args.encode(0)
-    });
-    let thread = thread.unwrap();
-    let mut weigh = |context: u64, weight: u32, capability: u64| {
-        app.call(&mut world, args::ContextWeight { context, weight, capability }.encode(0))
-    };
-    assert_eq!(weigh(thread, 0, CURRENT), Err(Errno::INVAL));
-    assert_eq!(weigh(thread, 1001, CURRENT), Err(Errno::INVAL));
-    assert_eq!(weigh(thread, 1 << 16 | 50, CURRENT), Err(Errno::INVAL));
-    assert_eq!(weigh(77, 50, CURRENT), Err(Errno::BADF));
-    assert_eq!(weigh(0, 50, CURRENT), Err(Errno::BADF), "no handle to a context");
-    assert_eq!(weigh(thread, 101, CURRENT), Err(Errno::PERM));
-    assert_eq!(weigh(thread, 101, thread), Err(Errno::PERM), "no capability");
-    assert_eq!(weigh(thread, 50, CURRENT), Ok(100));
-    assert_eq!(weigh(thread, 100, CURRENT), Ok(50), "up to its own");
-    assert_eq!(weigh(CURRENT, 60, CURRENT), Ok(100));
-    assert_eq!(weigh(CURRENT, 61, CURRENT), Err(Errno::PERM), "not even what it had");
-    assert_eq!(weigh(thread, 61, CURRENT), Err(Errno::PERM));
-    assert_eq!(weigh(thread, 1000, 1), Ok(100), "with the capability");
-    let kill = args::ContextKill { context: thread }.encode(0);
-    assert_eq!(app.call(&mut world, kill), Ok(0));
-    let late = args::ContextWeight { context: thread, weight: 5, capability: CURRENT };
-    assert_eq!(app.call(&mut world, late.encode(0)), Err(Errno::SRCH));
-    assert_eq!(world.mode(app), Mode::Own);
-}
-
-#[test]
-fn a_weight_is_passed_on() {
-    let mut world = World::new();
-    let app = world.program();
-    world.weigh(app, 30);
-    let child = world.context(app, CURRENT, CURRENT, ring_abi::layout::Sizes::SMALLEST);
-    let other = world.program();
-    let weight = |world: &World, program| {
-        world.kernel.state.contexts.at(world.context_of(program)).share.get().weight()
-    };
-    assert_eq!([weight(&world, app), weight(&world, child), weight(&world, other)], [30, 30, 100]);
 }

@@ -1,4 +1,5 @@
-//! Who gets how much where there are several processors: each shares its time by weight among those that are on it.
+//! Who gets how much where there are several processors: each shares its time by weight among those that are on it, and who
+//! may run on all moves to one with less weight.
 //!
 //! `SEED=n` plays one seed again.
 #![allow(
@@ -111,36 +112,50 @@ fn each_processor_shares_its_time_by_weight_among_those_that_are_limited_to_it()
     }
 }
 
+/// Programs of these weights that always want a processor, anywhere; what each had of one, and of all together.
+fn unlimited(cpus: usize, weights: &[u32], seed: u64) -> (Vec<f64>, f64) {
+    let mut world = World::with_cpus(MEMORY, cpus);
+    world.audit_every = 97;
+    let spinners: Vec<Program> = weights.iter().map(|_| world.program()).collect();
+    for (program, weight) in spinners.iter().zip(weights) {
+        world.weigh(*program, *weight);
+    }
+    sleep(&mut world, FIRST, 100 * SECOND);
+    let mut pieces = Dice::new(seed + 1000);
+    let ran = live(&mut world, || 1 + pieces.roll(500 * MICROSECOND), |_, _| {});
+    world.check();
+    let had = |program: &Program| ran.get(program).map_or(0, |ran| ran.iter().sum::<u64>());
+    let had: Vec<f64> = spinners.iter().map(|program| had(program) as f64 / SPAN as f64).collect();
+    let sum = had.iter().sum();
+    (had, sum)
+}
+
 #[test]
-fn no_processor_sleeps_while_somebody_waits_and_nobody_gets_less_than_on_one() {
+fn somebody_moves_if_it_gets_more_elsewhere() {
     for seed in seeds() {
         let mut dice = Dice::new(seed);
         let cpus = 2 + seed as usize % 3;
-        let mut world = World::with_cpus(MEMORY, cpus);
-        world.audit_every = 97;
-        let number = cpus as u64 + dice.roll(6);
-        let spinners: Vec<(Program, u32)> =
-            (0..number).map(|_| (world.program(), 100 + 50 * dice.roll(7) as u32)).collect();
-        for (program, weight) in &spinners {
-            world.weigh(*program, *weight);
+        let weights: Vec<u32> =
+            (0..cpus as u64 + dice.roll(6)).map(|_| 100 + 50 * dice.roll(7) as u32).collect();
+        let (had, sum) = unlimited(cpus, &weights, seed);
+        assert!(sum > 0.999 * cpus as f64, "seed {seed}: somebody waits, and a processor sleeps");
+        let average = f64::from(weights.iter().sum::<u32>()) / cpus as f64;
+        for (had, weight) in had.iter().zip(&weights) {
+            // On the processor with the least weight it would have this, and on its own it has no less.
+            let least = f64::from(*weight) / (average + f64::from(*weight));
+            println!("seed {seed}, {cpus} processors: {weight} had {had:.2}, at least {least:.2}");
+            assert!(*had > 0.98 * least, "seed {seed}: {weight} had {had}, not {least}");
         }
-        sleep(&mut world, FIRST, 100 * SECOND);
-        let mut pieces = Dice::new(seed + 1000);
-        let ran = live(&mut world, || 1 + pieces.roll(500 * MICROSECOND), |_, _| {});
-        let all = |program: &Program| ran.get(program).map_or(0, |ran| ran.iter().sum::<u64>()) as f64;
-        let sum: f64 = spinners.iter().map(|(program, _)| all(program)).sum();
-        let span = SPAN as f64 * cpus as f64;
-        assert!(
-            sum > 0.999 * span,
-            "seed {seed}: a processor slept for {} seconds",
-            (span - sum) / SECOND as f64
-        );
-        let weights: f64 = spinners.iter().map(|(_, weight)| f64::from(*weight)).sum();
-        for (program, weight) in &spinners {
-            let least = SPAN as f64 * f64::from(*weight) / weights;
-            let got = all(program) / least;
-            println!("seed {seed}, {cpus} processors: {program:?} of {weight} got {got:.2}");
-            assert!(got > 0.98, "seed {seed}: {program:?} got {got} of what it would have on one processor");
+    }
+}
+
+#[test]
+fn the_same_number_on_each_processor_get_the_same() {
+    for (cpus, each) in [(2, 3), (4, 2), (8, 2), (3, 5)] {
+        let (had, sum) = unlimited(cpus, &vec![100; cpus * each], 1);
+        assert!(sum > 0.999 * cpus as f64);
+        for had in had {
+            assert!((had * each as f64 - 1.0).abs() < 0.02, "{cpus} processors: {had}, not one of {each}");
         }
     }
 }

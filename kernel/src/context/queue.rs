@@ -18,7 +18,7 @@
 //! - no time in the queue is more than [`BEHIND`] and a bucket before that of the queue, or more than [`AHEAD`] after it.
 #![forbid(unsafe_code)]
 
-use super::share::Time;
+use super::share::{Share, Time};
 use crate::base::NONE;
 use crate::base::list::{Chain, List};
 use core::cell::Cell;
@@ -38,10 +38,15 @@ pub const AHEAD: u64 = 56 * BUCKET;
 // All times of a queue lie in buckets of their own: behind, ahead, and one at either end for what is cut off.
 const _: () = assert!(BEHIND + AHEAD + 3 * BUCKET <= BUCKET * BUCKETS as u64);
 
-/// Records with a virtual time each, and a list for each bucket.
+/// Records with a share each, and a list for each bucket.
 pub trait Turns: Chain {
-    /// The virtual time of a record. It stays the same as long as the record is in the queue.
-    fn time(&self, node: u32) -> Time;
+    /// The share of a record. It stays the same as long as the record is in the queue.
+    fn share(&self, node: u32) -> Share;
+
+    /// Its virtual time.
+    fn time(&self, node: u32) -> Time {
+        self.share(node).time()
+    }
 }
 
 /// A run queue.
@@ -52,6 +57,8 @@ pub struct Queue {
     filled: Cell<u64>,
     /// How many are in it.
     len: Cell<u32>,
+    /// The sum of their weights.
+    weight: Cell<u32>,
     time: Cell<Time>,
 }
 
@@ -61,6 +68,7 @@ impl Default for Queue {
             buckets: [const { List::new() }; BUCKETS],
             filled: Cell::new(0),
             len: Cell::new(0),
+            weight: Cell::new(0),
             time: Cell::new(Time::default()),
         }
     }
@@ -89,6 +97,11 @@ impl Queue {
         self.len.get()
     }
 
+    /// The sum of the weights of those in it.
+    pub fn weight(&self) -> u32 {
+        self.weight.get()
+    }
+
     /// The queue's own time.
     pub fn time(&self) -> Time {
         self.time.get()
@@ -101,8 +114,10 @@ impl Queue {
 
     /// Files a record whose time was [admitted](Self::admit), behind all others of its bucket.
     pub fn push(&self, turns: &impl Turns, node: u32) {
-        let (bucket, bit) = self.bucket(turns.time(node));
+        let share = turns.share(node);
+        let (bucket, bit) = self.bucket(share.time());
         bucket.push_back(turns, node);
+        self.weight.set(self.weight.get().wrapping_add(u32::from(share.weight())));
         self.filled.set(self.filled.get() | bit);
         self.len.set(self.len.get().wrapping_add(1));
     }
@@ -145,8 +160,10 @@ impl Queue {
 
     /// Takes out a record that is in the queue.
     pub fn remove(&self, turns: &impl Turns, node: u32) {
-        let (bucket, bit) = self.bucket(turns.time(node));
+        let share = turns.share(node);
+        let (bucket, bit) = self.bucket(share.time());
         bucket.remove(turns, node);
+        self.weight.set(self.weight.get().wrapping_sub(u32::from(share.weight())));
         if bucket.is_empty() {
             self.filled.set(self.filled.get() & !bit);
         }
@@ -188,6 +205,7 @@ impl Queue {
     /// Checks the invariants; gives what is in it, in order. For tests.
     pub fn audit(&self, turns: &impl Turns) -> Result<std::vec::Vec<u32>, &'static str> {
         let mut seen = std::vec::Vec::new();
+        let mut weight = 0_u32;
         for distance in 0..BUCKETS as u32 {
             let Some(list) = self.list_at(distance) else { return Err("a bucket is missing") };
             let mut at = list.first();
@@ -205,6 +223,7 @@ impl Queue {
                     return Err("there are more in the queue than it counts");
                 }
                 seen.push(at);
+                weight = weight.wrapping_add(u32::from(turns.share(at).weight()));
                 at = turns.link(at).next();
             }
             let index = self.origin().wrapping_add(distance) % u64::BITS;
@@ -212,6 +231,9 @@ impl Queue {
             if (bit != 0) != (seen.len() != before) {
                 return Err("a bit says something else than its bucket");
             }
+        }
+        if weight != self.weight() {
+            return Err("the weights of a queue are another sum than it says");
         }
         if seen.len() == self.len() as usize { Ok(seen) } else { Err("the queue counts more than it has") }
     }

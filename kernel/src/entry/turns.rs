@@ -38,7 +38,7 @@ pub fn arrange(s: &State, cpu: &Cpu, gives: bool) {
     let payer = cpu.payer.get();
     match (is_none(held), is_none(woken)) {
         (true, true) => cpu.payer.set(NONE),
-        (false, true) if is_over => queue(s, cpu, held),
+        (false, true) if is_over => end_slice(s, cpu, held),
         (false, true) => cpu.held.set(held),
         (true, false) if handed && !is_over && !is_none(payer) && (gives || payer == woken) => {
             cpu.held.set(woken);
@@ -48,7 +48,7 @@ pub fn arrange(s: &State, cpu: &Cpu, gives: bool) {
             s.admit(cpu, woken);
             let pays = if is_none(payer) { held } else { payer };
             if is_over {
-                queue(s, cpu, held);
+                end_slice(s, cpu, held);
                 begin_admitted(s, cpu, woken);
             } else if pays == woken {
                 take_back(s, cpu, held, woken);
@@ -69,6 +69,12 @@ fn take_back(s: &State, cpu: &Cpu, held: u32, payer: u32) {
     s.queue(cpu, held);
     cpu.held.set(payer);
     cpu.woken.set(true);
+}
+
+/// A context goes to the queue since its slice is over.
+fn end_slice(s: &State, cpu: &Cpu, id: u32) {
+    cpu.payer.set(NONE);
+    if s.memory.machine.cpus() > 1 { s.end_slice(cpu, id) } else { s.queue(cpu, id) }
 }
 
 /// A context goes to the queue, and with it the claim on what was left of the slice.

@@ -2,7 +2,7 @@
 //!
 //! A context that becomes ready goes to a processor that sleeps: to the one that it waited at last before all others, and that
 //! one is poked. If nobody sleeps it waits here. A processor that has nobody left looks into the queues of others before it
-//! sleeps ([`State::steal`]). All of this is among the processors that the context may run on (`op/affinity.rs`).
+//! sleeps ([`State::steal`]), and who has used a slice up goes where less is to be done ([`State::end_slice`]). All of this is among the processors that the context may run on (`op/affinity.rs`).
 #![forbid(unsafe_code)]
 
 use super::state::{ByTurn, State};
@@ -11,7 +11,7 @@ use crate::base::{NONE, is_none};
 use crate::context::context::{Context, State as Run};
 use crate::context::cpu::Cpu;
 use crate::context::queue::{self, Turns};
-use crate::context::share::Time;
+use crate::context::share::Share;
 use crate::mem::shoot::cpus_of;
 use core::cell::Cell;
 use core::ptr;
@@ -45,8 +45,8 @@ pub fn bit(cpu: usize) -> u16 {
 }
 
 impl Turns for ByTurn<'_> {
-    fn time(&self, node: u32) -> Time {
-        self.0.at(node).share.get().time()
+    fn share(&self, node: u32) -> Share {
+        self.0.at(node).share.get()
     }
 }
 
@@ -98,6 +98,52 @@ impl State {
         }
         self.admit(cpu, id);
         cpu.queue.push(&ByTurn(&self.contexts), id);
+    }
+
+    /// A context whose slice is over waits for its next turn: here, or where those who are always ready have less weight
+    /// together, if that is so with this one added.
+    #[cold]
+    pub fn end_slice(&self, here: &Cpu, id: u32) {
+        let Some(there) = self.lighter(here, id) else { return self.queue(here, id) };
+        match self.cpus.get(there) {
+            Some(cpu) => self.queue(cpu, id),
+            None => crate::bug!("no such cpu"),
+        }
+        self.poke(there);
+    }
+
+    /// The processor with the least weight of those that a context may run on, if moving it there makes it lighter for all:
+    /// that is so if it finds less there than it leaves behind.
+    fn lighter(&self, here: &Cpu, id: u32) -> Option<usize> {
+        let allowed = self.contexts.at(id).cpus.get();
+        let cpus = self.cpus.iter().take(self.memory.machine.cpus()).enumerate();
+        let others = cpus.filter(|(number, cpu)| allowed & bit(*number) != 0 && !ptr::eq(*cpu, here));
+        let (weight, lightest) = others.map(|(number, cpu)| (self.weight(cpu), number)).min()?;
+        (weight < here.queue.weight()).then_some(lightest)
+    }
+
+    /// The weight of those who are ready on another processor, and of who pays for it.
+    fn weight(&self, cpu: &Cpu) -> u32 {
+        let pays =
+            self.contexts.get(cpu.payer.get()).map_or(0, |payer| u32::from(payer.share.get().weight()));
+        cpu.queue.weight().wrapping_add(pays)
+    }
+
+    /// Another weight for a context.
+    pub fn set_weight(&self, id: u32, context: &Context, weight: u16) {
+        let cpu = self.home(context);
+        // What it has used so far was used with the weight that it had.
+        self.settle(cpu);
+        let chain = ByTurn(&self.contexts);
+        let is_queued =
+            context.state.get() == Run::Ready && cpu.held.get() != id && self.step.handoff() != id;
+        if is_queued {
+            cpu.queue.remove(&chain, id);
+        }
+        context.share.set(context.share.get().with_weight(weight));
+        if is_queued {
+            cpu.queue.push(&chain, id);
+        }
     }
 
     /// Sees to it that the time of a context, which is in no queue, is one that may be in a processor's.

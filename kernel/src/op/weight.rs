@@ -15,16 +15,15 @@ pub fn weigh(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     if !(LEAST..=MOST).contains(&weight) {
         return Err(Errno::INVAL);
     }
-    let target = if args.context == CURRENT { cx.context } else { context::living(cx, args.context)?.1 };
+    let own = (cx.context_id, cx.context);
+    let (id, target) = if args.context == CURRENT { own } else { context::living(cx, args.context)? };
     if args.capability != CURRENT {
         cx.object(args.capability, Kind::Identity).map_err(|_| Errno::PERM)?;
     } else if weight > cx.context.share.get().weight() {
         return Err(Errno::PERM);
     }
 
-    // What it has used so far was used with the weight that it had.
-    cx.s.settle(cx.s.home(target));
-    let share = target.share.get();
-    target.share.set(share.with_weight(weight));
-    Ok(Outcome::Done(u64::from(share.weight())))
+    let before = target.share.get().weight();
+    cx.s.set_weight(id, target, weight);
+    Ok(Outcome::Done(u64::from(before)))
 }

@@ -14,7 +14,7 @@ use proptest::prelude::{Strategy, any, prop, prop_oneof, proptest};
 use super::{AHEAD, BEHIND, BUCKET, Queue, Turns, carry};
 use crate::base::NONE;
 use crate::base::list::{Chain, Link};
-use crate::context::share::Time;
+use crate::context::share::{Share, Time};
 
 const NODES: usize = 32;
 
@@ -37,8 +37,8 @@ impl Chain for Nodes {
 }
 
 impl Turns for Nodes {
-    fn time(&self, node: u32) -> Time {
-        self.0[node as usize].1.get()
+    fn share(&self, node: u32) -> Share {
+        Share::new(self.0[node as usize].1.get(), 1 + node as u16 % 7)
     }
 }
 
