@@ -217,12 +217,18 @@ impl Producer {
     }
 
     /// Shows every pushed entry to the peer and says whether it must be told.
-    ///
-    /// The fence pairs with the one in [`Consumer::try_sleep`]: of the new index and the sleep flag, at
-    /// least one side sees the other's.
     #[inline]
     pub fn publish_and_look<const W: usize>(&self, queue: &Queue<'_, W>) -> Doorbell {
         self.publish(queue);
+        self.look(queue)
+    }
+
+    /// Whether the peer must be told of what it was shown.
+    ///
+    /// The fence pairs with the one in [`Consumer::sleep`]: of the new index and the sleep flag, at least one side sees
+    /// the other's.
+    #[inline]
+    pub fn look<const W: usize>(&self, queue: &Queue<'_, W>) -> Doorbell {
         fence(SeqCst);
         if queue.sleeps().load(Relaxed) == 0 { Doorbell::Quiet } else { Doorbell::Ring }
     }

@@ -1,30 +1,34 @@
 //! `qtest --scale TASKS`: how much so many tasks get done, for `cargo xtask scale`.
 //!
 //! Two kinds of work, one after the other: contexts that compute, and contexts that read from daemons, each with a daemon of
-//! its own. Each prints one line: `scale: WORK count=N ticks=N`, with what was done in between two readings of the clock.
+//! its own. Each prints one line: `scale: WORK count=N ticks=N`, with what was done in between two readings of the clock. Then
+//! one context whose ring is polled; its line ends with how often it entered the kernel all the same.
 #![forbid(unsafe_code)]
 
 use crate::guest::Guest;
-use crate::on_ring::{Check, Running, call, start};
+use crate::on_ring::{Check, Running, call, on_ring, same, start};
 use crate::verdict::{Failed, Verdict};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 use bare::Ring;
 use bare::clock::ticks;
-use core::hint::black_box;
+use core::hint::{black_box, spin_loop};
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 use posix::flags::O_RDONLY;
 use posix::open::open;
-use ring_abi::args::Read;
-use ring_abi::layout::Sizes;
+use ring_abi::args::{Nop, Read, RingPoll, polling};
+use ring_abi::layout::{Sizes, word};
 use uring::println;
 
 /// Milliseconds before the first reading, in which tasks spread over processors and records come into use.
 const WARM: u64 = 300;
 /// Milliseconds between the two readings.
 const WINDOW: u64 = 1000;
+/// Operations through a ring that is polled, and how many of them are shown at once.
+const OPERATIONS: u64 = 8_000;
+const AT_ONCE: u64 = 4;
 /// Rounds of computation that count as one.
 const ROUNDS: u64 = 1000;
 
@@ -42,7 +46,42 @@ pub(crate) fn measure(tasks: u64) -> Verdict {
         guest.daemon(&["null", &name])?;
         let file = open(format!("/scheme/{name}/zero").as_bytes(), O_RDONLY, 0)?;
         start(Sizes::SMALLEST, reads(file.0, count))
-    })
+    })?;
+    polled()
+}
+
+/// Does operations through a ring that is polled, a few at a time, and counts how often the kernel had to be entered for one.
+fn polled() -> Verdict {
+    static FOUND: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+    on_ring(|ring| {
+        let others = ring.call(RingPoll { idle: polling::LONGEST }.encode(1));
+        same(1, u64::from(others.is_ok()), 1)?;
+        while others != Ok(0) && ring.header(word::SQ_SLEEPS).load(Relaxed) != 0 {
+            call(2, ring, Nop {}.encode(1), Ok(0))?;
+        }
+        let (began, mut traps) = (ticks(), 0_u64);
+        for _ in 0..OPERATIONS / AT_ONCE {
+            for _ in 0..AT_ONCE {
+                same(3, u64::from(ring.push(Nop {}.encode(1)).is_ok()), 1)?;
+            }
+            if ring.show() {
+                traps = traps.wrapping_add(1);
+                same(4, ring.enter(0), 0)?;
+            }
+            for _ in 0..AT_ONCE {
+                while ring.pop().is_none() {
+                    spin_loop();
+                }
+            }
+        }
+        for (place, found) in FOUND.iter().zip([ticks().wrapping_sub(began), traps]) {
+            place.store(found, Relaxed);
+        }
+        Ok(())
+    })?;
+    let [took, traps] = FOUND.each_ref().map(|place| place.load(Relaxed));
+    println!("scale: polled count={OPERATIONS} ticks={took} traps={traps}");
+    Ok(())
 }
 
 fn one(

@@ -46,8 +46,19 @@ struct Figures {
     processors: u32,
     /// What was done in 2^30 ticks of the time stamp counter.
     rates: [f64; WORKS.len()],
+    /// What one program did through a ring that is polled.
+    polled: Polled,
     /// The host's load averages over 1, 5 and 15 minutes before it.
     load: String,
+}
+
+/// Operations through a polled ring: how many, the ticks of the time stamp counter that they took, and how often the kernel
+/// was entered for one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct Polled {
+    count: f64,
+    ticks: f64,
+    traps: f64,
 }
 
 /// How much more two processors get done.
@@ -77,11 +88,13 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
             let load = load();
             let boot =
                 Boot { tree: &tree, tools: &tools, guest: &guest, machine: &machine, clock: Clock::Host };
-            let rates = rates(&boot, &guest.kernel)?;
+            let (rates, polled) = rates(&boot, &guest.kernel)?;
             let said: Vec<_> =
                 WORKS.iter().zip(rates).map(|((work, _), rate)| format!("{work} {rate:.0}")).collect();
             println!("run {number}, {smp} processors: {}; load {load}", said.join(", "));
-            runs.push(Figures { processors: smp, rates, load });
+            let Polled { count, ticks, traps } = polled;
+            println!("  polled: {:.4} traps and {:.0} ticks an operation", traps / count, ticks / count);
+            runs.push(Figures { processors: smp, rates, polled, load });
         }
     }
     let report = Report { scaling: scaling(&runs), runs };
@@ -96,17 +109,17 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
 }
 
 /// Boots once, with as many tasks as the larger machine has processors.
-fn rates(boot: &Boot<'_>, kernel: &Path) -> Result<[f64; WORKS.len()]> {
+fn rates(boot: &Boot<'_>, kernel: &Path) -> Result<([f64; WORKS.len()], Polled)> {
     let tasks = MACHINES.into_iter().max().unwrap_or(1);
     let content = Content { added: Vec::new(), options: vec![("exec", format!("qtest --scale {tasks}"))] };
-    let mut gather = Gather { kernel, lines: Lines::default(), rates: [None; WORKS.len()] };
+    let mut gather = Gather { kernel, lines: Lines::default(), rates: [None; WORKS.len()], polled: None };
     let status = boot.run(&content, &mut gather)?.status()?;
     gather.lines.finish().iter().for_each(|line| gather.line(line));
     ensure!(status == 0, "the guest ended with status {status}: see its lines above");
-    let [Some(first), Some(second)] = gather.rates else {
+    let ([Some(first), Some(second)], Some(polled)) = (gather.rates, gather.polled) else {
         anyhow::bail!("the guest measured not everything")
     };
-    Ok([first, second])
+    Ok(([first, second], polled))
 }
 
 /// The ratios of neighbouring runs, by kind of work.
@@ -143,18 +156,29 @@ fn figure(line: &str) -> Option<(usize, f64)> {
     (ticks > 0.0).then(|| (index, count / ticks * f64::from(1 << 30)))
 }
 
+/// What the guest says of the ring that is polled.
+fn polled(line: &str) -> Option<Polled> {
+    let mut words = line.trim_end().strip_prefix(MARK)?.strip_prefix("polled ")?.split(' ');
+    let mut number = |name: &str| words.next()?.strip_prefix(name)?.parse().ok();
+    Some(Polled { count: number("count=")?, ticks: number("ticks=")?, traps: number("traps=")? })
+}
+
 /// Takes the figures, and shows everything else that the guest says.
 struct Gather<'a> {
     kernel: &'a Path,
     lines: Lines,
     rates: [Option<f64>; WORKS.len()],
+    polled: Option<Polled>,
 }
 
 impl Gather<'_> {
     fn line(&mut self, line: &str) {
-        match figure(line) {
-            Some((index, rate)) => self.rates[index] = Some(rate),
-            None => eprintln!("{line}"),
+        if let Some((index, rate)) = figure(line) {
+            self.rates[index] = Some(rate);
+        } else if let Some(found) = polled(line) {
+            self.polled = Some(found);
+        } else {
+            eprintln!("{line}");
         }
     }
 }
@@ -180,7 +204,16 @@ mod tests {
     use super::*;
 
     fn run(processors: u32, rates: [f64; 2]) -> Figures {
-        Figures { processors, rates, load: String::new() }
+        let polled = Polled { count: 1.0, ticks: 1.0, traps: 0.0 };
+        Figures { processors, rates, polled, load: String::new() }
+    }
+
+    #[test]
+    fn a_polled_ring_has_its_traps_counted() {
+        let found = Some(Polled { count: 4.0, ticks: 9.0, traps: 1.0 });
+        assert_eq!(polled("scale: polled count=4 ticks=9 traps=1"), found);
+        assert_eq!(polled("scale: polled count=4 ticks=9"), None);
+        assert_eq!(polled("scale: rings count=4 ticks=9 traps=1"), None);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! `null`: the smallest daemon. Scheme `null` has two files: `null`, which is empty, and `zero`, which is full of
-//! zeros without end. Both swallow what is written. `null NAME` serves another scheme.
+//! zeros without end. Both swallow what is written. `null NAME` serves another scheme, and `null NAME MILLISECONDS` lets its
+//! ring be polled, for so long without a request.
 //!
 //! It is the template for new daemons: name the files, answer what can be asked of them.
 #![cfg_attr(target_os = "redox", no_std, no_main)]
 #![forbid(unsafe_code)]
 
+use core::time::Duration;
 use syscall::flag::{MODE_CHR, MODE_DIR, O_CREAT, O_DIRECTORY};
+use uring::ring::poll_ring;
 use uring::scheme::{Answer, Body, Dirent, Dirents, Handler, Open, Request, Scheme};
 use uring::start::env::args;
 use uring::{Errno, eprintln};
@@ -20,7 +23,12 @@ const FILES: [(&str, u64); 2] = [("zero", ZERO), ("null", NULL)];
 
 /// Serves until the system ends.
 fn run() -> u8 {
-    match Scheme::register(args().nth(1).unwrap_or("null")).and_then(|scheme| scheme.run_now(Null)) {
+    let idle = args().nth(2).and_then(|text| text.parse().ok()).map(Duration::from_millis);
+    let served = Scheme::register(args().nth(1).unwrap_or("null")).and_then(|scheme| {
+        idle.map_or(Ok(0), poll_ring)?;
+        scheme.run_now(Null)
+    });
+    match served {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("null: cannot serve: {error}");

@@ -17,6 +17,7 @@ plain! {
     CancelHandle -> u64 = number;
     CancelAll -> u64 = number;
     RingCreate -> u64 = number;
+    RingPoll -> u64 = number;
     Restrict -> () = done;
 }
 
@@ -108,6 +109,11 @@ impl Rights {
 /// in flight (`EBUSY`).
 pub fn restrict(rights: Rights) -> Op<args::Restrict> {
     Op::new(rights.0)
+}
+
+/// Lets this thread's ring be polled. How many other processors there are.
+pub(crate) fn ring_poll(idle: u64) -> Op<args::RingPoll> {
+    Op::new(args::RingPoll { idle })
 }
 
 /// Makes a further ring for this thread. Its address plus its number.

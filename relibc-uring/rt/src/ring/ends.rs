@@ -2,9 +2,11 @@
 //! requests come out and replies go in.
 #![forbid(unsafe_code)]
 
+use crate::ring::polled::{self, POLLED};
 use crate::ring::settled;
 use crate::ring::slots::Answer;
 use crate::trap::{self, Enter};
+use core::cell::Cell;
 use core::sync::atomic::Ordering::Relaxed;
 use ring_abi::enter::{self, Control};
 use ring_abi::layout::Sizes;
@@ -32,6 +34,8 @@ pub(crate) struct Ends {
     pub(crate) sq: Producer,
     pub(crate) cq: Consumer,
     pub(crate) requests: Consumer,
+    /// Flags that every entry has, and [`POLLED`](super::polled::POLLED) while the kernel may look after the ring by itself.
+    always: Cell<u64>,
 }
 
 impl Ends {
@@ -45,6 +49,7 @@ impl Ends {
             sq: Producer::new(),
             cq: Consumer::new(),
             requests: Consumer::new(),
+            always: Cell::new(leaves(sizes)),
         }
     }
 
@@ -101,8 +106,29 @@ impl Ends {
     /// Enters the kernel and waits as `flags` say, with `min_complete` completions as enough.
     #[inline(always)]
     pub(crate) fn enter_with(&self, min_complete: u64, flags: u64) -> u64 {
+        let always = self.always.get();
+        if always & POLLED != 0 {
+            return polled::enter(self, min_complete, flags);
+        }
+        let control = Control::new(enter::MOST, min_complete, flags | always);
+        trap::enter(Enter { call: self.call, control })
+    }
+
+    /// The same, and the kernel is really entered.
+    #[cold]
+    pub(crate) fn trap(&self, min_complete: u64, flags: u64) -> u64 {
         let control = Control::new(enter::MOST, min_complete, flags | leaves(self.sizes));
         trap::enter(Enter { call: self.call, control })
+    }
+
+    /// From now on the kernel may look after the ring by itself, or not.
+    pub(crate) fn set_polled(&self, polled: bool) {
+        self.always.set(leaves(self.sizes) | if polled { POLLED } else { 0 });
+    }
+
+    /// Whether it may.
+    pub(crate) fn is_polled(&self) -> bool {
+        self.always.get() & POLLED != 0
     }
 
     /// Enters the kernel and waits for a request, with nothing of this thread's own in flight.
@@ -166,6 +192,12 @@ impl Ends {
         let Some(queue) = self.ring.requests() else { return 0 };
         let Ok(ready) = self.requests.ready(&queue) else { corrupt() };
         ready
+    }
+
+    /// How many completions are there to be taken.
+    pub(crate) fn waiting_completions(&self) -> u64 {
+        let Ok(ready) = self.cq.ready(&self.ring.cq()) else { corrupt() };
+        u64::from(ready)
     }
 
     /// Shows every request that is there: the position behind them, up to which they are to be taken off.

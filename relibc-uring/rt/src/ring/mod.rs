@@ -6,6 +6,7 @@
 //! - [`settled`]: reads requests.
 //! - [`place`]: makes the ends of a ring whose address the kernel gave.
 //! - [`resize`]: another ring instead of the first one.
+//! - [`polled`]: a ring that the kernel looks after by itself.
 //! - [`taken`]: which slots of registered things are in use.
 //! - [`inbox`]: messages from other rings.
 //! - [`buffer`]: what can be lent to the kernel.
@@ -17,6 +18,7 @@ pub(crate) mod ends;
 pub(crate) mod inbox;
 pub(crate) mod local;
 pub(crate) mod place;
+mod polled;
 mod resize;
 mod settled;
 pub(crate) mod slots;
@@ -24,4 +26,5 @@ pub(crate) mod taken;
 
 pub use buffer::{IoBuf, IoBufMut};
 pub use inbox::{Inbox, Message};
+pub use polled::poll_ring;
 pub use resize::resize;

@@ -1,20 +1,28 @@
 //! Rings that a processor looks after by itself, where there are several.
 #![forbid(unsafe_code)]
 
+use super::kernel::text;
 use super::tests;
 use crate::guest::Guest;
 use crate::on_ring::{Check, call, gives, on_ring, same, start};
-use crate::verdict::{Verdict, ensure};
+use crate::verdict::{Failed, Verdict, ensure, equal};
+use alloc::format;
 use alloc::vec::Vec;
 use bare::Ring;
 use core::hint::spin_loop;
 use core::sync::atomic::Ordering::Relaxed;
-use posix::file::close;
+use core::time::Duration;
+use posix::file::{close, read};
 use posix::flags::O_RDONLY;
 use posix::open::open;
 use ring_abi::args::{Nop, Read, RingPoll, Timeout, polling};
 use ring_abi::layout::{Sizes, word};
 use ring_abi::{Errno, Sqe, enter};
+use uring::block_on;
+use uring::op::batch::{Batch, RawResult};
+use uring::op::system::nop;
+use uring::op::time::after;
+use uring::ring::poll_ring;
 
 tests! {
     a_polled_program_does_not_enter_beside_another_processor: 120,
@@ -22,10 +30,12 @@ tests! {
     a_polled_program_reads_from_a_daemon_beside_other_processors: 120,
     a_polled_program_dies_and_its_memory_comes_back_with_a_processor: 120,
     every_entry_of_a_polled_ring_is_taken_by_some_processor: 120,
+    a_polled_program_of_the_library_does_not_enter_beside_another_processor: 120,
+    a_polled_daemon_of_the_library_answers_beside_other_processors: 120,
 }
 
 /// Operations of each kind.
-const MANY: u64 = 20_000;
+const MANY: u64 = 8_000;
 /// How long a ring is looked after without an entry, where that should be for ever.
 const LONG: u64 = polling::LONGEST;
 /// And where it should end soon.
@@ -217,4 +227,55 @@ fn every_entry_of_a_polled_ring_is_taken_by_some_processor(_: &Guest) -> Verdict
         running.verdict()?;
     }
     Ok(())
+}
+
+/// A number that the kernel counts.
+fn counter(name: &str) -> Result<u64, Failed> {
+    let text = text("/scheme/sys/counters")?;
+    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    found.ok_or_else(|| Failed([name, " is not counted"].concat()))
+}
+
+fn a_polled_program_of_the_library_does_not_enter_beside_another_processor(_: &Guest) -> Verdict {
+    let others = poll_ring(Duration::from_secs(1))?;
+    let mut batch = Batch::new((0..32).map(|_| nop()));
+    let mut least = u64::MAX;
+    for _ in 0..20 {
+        let before = counter("enters")?;
+        for _ in 0..200 {
+            ensure(batch.wait().iter().all(|result| *result == RawResult(0)), "a nop has failed")?;
+        }
+        least = least.min(counter("enters")?.wrapping_sub(before));
+    }
+    // Operations that are awaited, too.
+    for _ in 0..100 {
+        equal(block_on(async { (nop().await, after(Duration::from_micros(10)).await) }), (Ok(()), Ok(())))?;
+    }
+    poll_ring(Duration::ZERO)?;
+    batch.wait();
+    batch.finish().into_iter().collect::<Result<(), _>>()?;
+    // The counters themselves are read by entries.
+    let wanted = if others == 0 { 200..u64::MAX } else { 0..100 };
+    ensure(wanted.contains(&least), &format!("{least} entries beside {others} processors"))
+}
+
+fn a_polled_daemon_of_the_library_answers_beside_other_processors(guest: &Guest) -> Verdict {
+    guest.daemon(&["null", "polled2", "1000"])?;
+    let file = open(b"/scheme/polled2/zero", O_RDONLY, 0)?;
+    let read_all = move |ring: &Ring| {
+        poll(1, ring, LONG)?;
+        let bytes = [1_u8; 8];
+        let buffer = bytes.as_ptr().addr() as u64;
+        for _ in 0..MANY / 10 {
+            quietly(2, ring, Read { fd: file.0, buffer, length: 8, offset: 0 }.encode(1), Ok(8))?;
+        }
+        Ok(())
+    };
+    on_ring(read_all)?;
+    // And one that enters for each of its reads.
+    let mut byte = [1];
+    for _ in 0..100 {
+        equal(read(file, &mut byte), Ok(1))?;
+    }
+    Ok(close(file)?)
 }
