@@ -127,15 +127,10 @@ pub(crate) fn read_text(path: &str) -> Result<String, Errno> {
     let fd = open(path.as_bytes(), O_RDONLY, 0)?;
     let mut text = Vec::with_capacity(4096);
     let mut piece = [0; 2048];
-    // Each read makes the text anew, and it may have grown meanwhile: a piece that is not full is the last.
     let result = loop {
         match read(fd, &mut piece) {
-            Ok(count) => {
-                text.extend_from_slice(piece.get(..count).unwrap_or_default());
-                if count < piece.len() {
-                    break Ok(());
-                }
-            }
+            Ok(0) => break Ok(()),
+            Ok(count) => text.extend_from_slice(piece.get(..count).unwrap_or_default()),
             Err(error) => break Err(error),
         }
     };

@@ -4,6 +4,7 @@
 //!   the record, so filing one can never fail for lack of memory.
 //! - [`name`]: how records speak of each other.
 //! - [`budget`]: how much work one step may do.
+//! - [`rows`]: texts that are made row by row.
 //! - [`trace`]: the last events, for whoever looks at a dead kernel.
 #![forbid(unsafe_code)]
 
@@ -11,6 +12,7 @@ pub mod budget;
 pub mod heap;
 pub mod list;
 pub mod name;
+pub mod rows;
 pub mod trace;
 pub mod tree;
 

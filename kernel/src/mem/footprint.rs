@@ -3,15 +3,16 @@
 
 use super::frames::{Memory, Use};
 use super::space::PAGE_BYTES;
-use core::fmt::{self, Write};
+use crate::base::rows::Rows;
+use core::fmt;
 
 impl Memory {
     /// Writes a line for each kind of record and of frame: name, how many, bytes of one, bytes of all.
     ///
     /// Frames of records hold the live records of all kinds and those that are free for reuse.
-    pub fn footprint(&self, out: &mut impl Write) -> fmt::Result {
+    pub fn footprint(&self, out: &mut impl Rows) -> fmt::Result {
         let mut row = |name: &str, live: u32, bytes: usize| {
-            writeln!(out, "{name} {live} {bytes} {}", u64::from(live).saturating_mul(bytes as u64))
+            out.row(format_args!("{name} {live} {bytes} {}", u64::from(live).saturating_mul(bytes as u64)))
         };
         row("spaces", self.spaces.live(), self.spaces.record_bytes())?;
         row("regions", self.regions.live(), self.regions.record_bytes())?;

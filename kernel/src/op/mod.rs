@@ -78,5 +78,6 @@ pub mod tracer;
 pub mod turns;
 pub mod walk;
 pub mod weight;
+pub mod window;
 pub mod word;
 pub mod work;

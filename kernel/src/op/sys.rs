@@ -1,21 +1,25 @@
 //! Scheme `sys`: what the kernel knows about itself, as small text files of `name value` lines.
 //!
-//! A read makes the text anew and hands out the part from the asked offset on, so nothing is stored.
+//! A read makes the text anew and hands out the part from the asked offset on, so nothing is stored. An offset is a row and
+//! a byte of it (`row << 16 | byte`), so that no row is torn between two reads when one before it gets longer; and a read
+//! is as short as a step has to be, but empty only at the end.
 #![forbid(unsafe_code)]
 
 use super::channel;
 use super::cx::Cx;
 use super::state::State;
+use super::window::Window;
 use super::{OpResult, Outcome};
 use crate::base::NONE;
 use crate::base::list::Chain;
+use crate::base::rows::Rows;
 use crate::context::file::File;
 use crate::mem::user;
 use crate::op::kernel_scheme;
 use crate::op::state::ByName;
 use crate::scheme::names::LONGEST;
 use core::cell::Cell;
-use core::fmt::{self, Write};
+use core::fmt;
 use ring_abi::args::CURSOR;
 use ring_abi::{Errno, Opcode};
 
@@ -44,53 +48,21 @@ pub fn path(scheme: u8, part: u8) -> &'static str {
     }
 }
 
-/// Reads the text of a file from an offset on, or from the file's cursor.
+/// Reads the text of a file from an offset on, or from the file's cursor: see [`Window`].
 pub fn read(cx: &Cx<'_>, part: u8, file: &File, args: [u64; 5]) -> OpResult {
     let [_, buffer, length, offset, _] = args;
     let start = if offset == CURSOR { file.cursor.get() } else { offset };
-    let mut out = Window { cx, skip: start, to: buffer, left: length, done: 0, failed: None };
-    // The only error is the window's own, looked at below.
+    let mut out = Window::new(cx, start, buffer, length);
+    // The only error is the window's own.
     let _ = print(cx.s, part, &mut out);
-    if let Some(error) = out.failed {
-        return Err(error);
-    }
+    let (done, end) = out.finish()?;
     if offset == CURSOR {
-        file.cursor.set(start.wrapping_add(out.done));
+        file.cursor.set(end);
     }
-    Ok(Outcome::Done(out.done))
+    Ok(Outcome::Done(done))
 }
 
-/// The part of a text that a read asked for.
-struct Window<'a, 'c> {
-    cx: &'c Cx<'a>,
-    skip: u64,
-    to: u64,
-    left: u64,
-    done: u64,
-    failed: Option<Errno>,
-}
-
-impl Write for Window<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let bytes = text.as_bytes();
-        let skipped = (bytes.len() as u64).min(self.skip);
-        self.skip = self.skip.wrapping_sub(skipped);
-        let bytes = bytes.get(skipped as usize..).unwrap_or(&[]);
-        let count = (bytes.len() as u64).min(self.left);
-        let bytes = bytes.get(..count as usize).unwrap_or(&[]);
-        if let Err(error) = user::write_bytes(&self.cx.s.memory, self.cx.space(), self.to, bytes) {
-            self.failed = Some(error);
-            return Err(fmt::Error);
-        }
-        self.to = self.to.wrapping_add(count);
-        self.left = self.left.wrapping_sub(count);
-        self.done = self.done.wrapping_add(count);
-        // A full window ends the printing.
-        if self.left == 0 { Err(fmt::Error) } else { Ok(()) }
-    }
-}
-
-fn print(s: &State, part: u8, out: &mut impl Write) -> fmt::Result {
+fn print(s: &State, part: u8, out: &mut impl Rows) -> fmt::Result {
     match part {
         FOOTPRINT => footprint(s, out),
         COUNTERS => counters(s, out),
@@ -99,16 +71,16 @@ fn print(s: &State, part: u8, out: &mut impl Write) -> fmt::Result {
         LOCK => lock(s, out),
         EVENTS => s.trace.iter().try_for_each(|event| {
             let [a, b] = event.numbers;
-            writeln!(out, "{} {:?} {a:#x} {b:#x}", event.at, event.what)
+            out.row(format_args!("{} {:?} {a:#x} {b:#x}", event.at, event.what))
         }),
         _ => Ok(()),
     }
 }
 
 /// Bytes and numbers of everything that the kernel keeps.
-fn footprint(s: &State, out: &mut impl Write) -> fmt::Result {
+fn footprint(s: &State, out: &mut impl Rows) -> fmt::Result {
     let mut row = |name: &str, live: u32, bytes: usize| {
-        writeln!(out, "{name} {live} {bytes} {}", u64::from(live).wrapping_mul(bytes as u64))
+        out.row(format_args!("{name} {live} {bytes} {}", u64::from(live).wrapping_mul(bytes as u64)))
     };
     row("contexts", s.contexts.live(), s.contexts.record_bytes())?;
     row("blocks", s.blocks.live(), s.blocks.record_bytes())?;
@@ -136,65 +108,71 @@ pub fn live_channels(s: &State) -> u32 {
     channel::live(s, s.seats.channels().chain(s.irq_channels.iter().map(Cell::get)))
 }
 
-fn counters(s: &State, out: &mut impl Write) -> fmt::Result {
+fn counters(s: &State, out: &mut impl Rows) -> fmt::Result {
     let stats = &s.stats;
-    writeln!(out, "enters {}", stats.all_enters())?;
-    writeln!(out, "polled {}", stats.polled.get())?;
-    writeln!(out, "events {}", stats.events.get())?;
-    writeln!(out, "switches {}", stats.all_switches())?;
-    writeln!(out, "stale_tags {}", stats.stale_tags.get())?;
-    writeln!(out, "refused {}", stats.refused.get())?;
-    writeln!(out, "killed {}", stats.killed.get())?;
+    out.row(format_args!("enters {}", stats.all_enters()))?;
+    out.row(format_args!("polled {}", stats.polled.get()))?;
+    out.row(format_args!("events {}", stats.events.get()))?;
+    out.row(format_args!("switches {}", stats.all_switches()))?;
+    out.row(format_args!("stale_tags {}", stats.stale_tags.get()))?;
+    out.row(format_args!("refused {}", stats.refused.get()))?;
+    out.row(format_args!("killed {}", stats.killed.get()))?;
     for opcode in Opcode::ALL {
         let count = stats.all_started(*opcode);
         if count != 0 {
-            writeln!(out, "{} {count}", opcode.name())?;
+            out.row(format_args!("{} {count}", opcode.name()))?;
         }
     }
     Ok(())
 }
 
 /// Lines of: opcode, then `class:count` for each class of latency that occurred; class n is from 2^n ticks on.
-fn latency(s: &State, out: &mut impl Write) -> fmt::Result {
+fn latency(s: &State, out: &mut impl Rows) -> fmt::Result {
     for opcode in Opcode::ALL {
         let Some(row) = s.stats.latency.get(u32::from(opcode.raw())) else { continue };
         let row = &row.0;
         if row.iter().all(|cell| cell.get() == 0) {
             continue;
         }
-        out.write_str(opcode.name())?;
-        for (class, cell) in row.iter().enumerate().filter(|(_, cell)| cell.get() != 0) {
-            write!(out, " {class}:{}", cell.get())?;
-        }
-        out.write_str("\n")?;
+        out.row(format_args!("{}{}", opcode.name(), Classes(row)))?;
     }
     Ok(())
 }
 
-fn step(s: &State, out: &mut impl Write) -> fmt::Result {
+/// The classes of latency that occurred.
+struct Classes<'a>(&'a [Cell<u32>]);
+
+impl fmt::Display for Classes<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let occurred = self.0.iter().enumerate().filter(|(_, cell)| cell.get() != 0);
+        occurred.into_iter().try_for_each(|(class, cell)| write!(out, " {class}:{}", cell.get()))
+    }
+}
+
+fn step(s: &State, out: &mut impl Rows) -> fmt::Result {
     let machine = &s.memory.machine;
-    writeln!(out, "longest_step_ticks {}", s.stats.longest_step.get())?;
-    writeln!(out, "longest_step_kind {}", s.stats.longest_kind.get())?;
-    writeln!(out, "stack_high_water {}", machine.stack_high_water())?;
-    writeln!(out, "stack_of_boot {}", machine.stack_of_boot())?;
-    writeln!(out, "stack_size {}", machine.stack_size())?;
-    writeln!(out, "side_stack_bytes {}", machine.side_stack_bytes())?;
-    writeln!(out, "boot_ticks {}", s.boot_ticks.get())?;
-    writeln!(out, "ticks_per_second {}", machine.ticks_per_second())
+    out.row(format_args!("longest_step_ticks {}", s.stats.longest_step.get()))?;
+    out.row(format_args!("longest_step_kind {}", s.stats.longest_kind.get()))?;
+    out.row(format_args!("stack_high_water {}", machine.stack_high_water()))?;
+    out.row(format_args!("stack_of_boot {}", machine.stack_of_boot()))?;
+    out.row(format_args!("stack_size {}", machine.stack_size()))?;
+    out.row(format_args!("side_stack_bytes {}", machine.side_stack_bytes()))?;
+    out.row(format_args!("boot_ticks {}", s.boot_ticks.get()))?;
+    out.row(format_args!("ticks_per_second {}", machine.ticks_per_second()))
 }
 
 /// The lock around the kernel's state: nothing but zeroes where there is one processor, since it is not taken there.
-fn lock(s: &State, out: &mut impl Write) -> fmt::Result {
+fn lock(s: &State, out: &mut impl Rows) -> fmt::Result {
     let machine = &s.memory.machine;
     let usage = machine.lock_use();
-    writeln!(out, "cpus {}", machine.cpus())?;
-    writeln!(out, "taken {}", usage.taken)?;
-    writeln!(out, "waits {}", usage.waits)?;
-    writeln!(out, "sleeps {}", usage.sleeps)?;
-    writeln!(out, "waited_ticks {}", usage.waited)?;
-    writeln!(out, "longest_wait_ticks {}", usage.longest_wait)?;
-    writeln!(out, "held_ticks {}", usage.held)?;
-    writeln!(out, "longest_hold_ticks {}", usage.longest_hold)
+    out.row(format_args!("cpus {}", machine.cpus()))?;
+    out.row(format_args!("taken {}", usage.taken))?;
+    out.row(format_args!("waits {}", usage.waits))?;
+    out.row(format_args!("sleeps {}", usage.sleeps))?;
+    out.row(format_args!("waited_ticks {}", usage.waited))?;
+    out.row(format_args!("longest_wait_ticks {}", usage.longest_wait))?;
+    out.row(format_args!("held_ticks {}", usage.held))?;
+    out.row(format_args!("longest_hold_ticks {}", usage.longest_hold))
 }
 
 /// Writes to one of the switches.
