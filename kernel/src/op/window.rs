@@ -12,8 +12,10 @@ use ring_abi::Errno;
 /// Longest row in bytes; what is longer is cut.
 const ROW: usize = 512;
 /// What making a row is reckoned to cost, and each byte of it.
-const MAKING: u32 = 400;
-const BYTE: u32 = 12;
+const MAKING: u32 = 800;
+const BYTE: u32 = 24;
+/// Bytes of a usual row.
+const USUAL: u32 = 32;
 /// Bits of an offset that are a byte of a row; those above are the row's number.
 const BYTE_BITS: u32 = 16;
 
@@ -68,7 +70,7 @@ impl Rows for Window<'_, '_> {
             return Ok(());
         }
         // The first one is made whatever is left: a read that is not at the end gives something.
-        if self.left == 0 || self.done != 0 && !self.cx.budget.has(MAKING + BYTE * ROW as u32 / 4) {
+        if self.left == 0 || self.done != 0 && !self.cx.budget.has(MAKING + BYTE * USUAL) {
             return Err(fmt::Error);
         }
         let mut line = Line { bytes: [0; ROW], length: 0 };

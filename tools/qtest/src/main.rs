@@ -1,6 +1,6 @@
 //! `qtest`: the tests that only the booted system can run. `qtest [NAME]...` runs those whose names contain one of the
-//! words, or all; `qtest --list` names them. `qtest --counted [NAME]...` does the same with those tests that are true only
-//! where time is counted instructions.
+//! words, or all; `qtest --list` names them. `qtest --counted [NAME]...` adds those tests that are true only where
+//! time is counted instructions.
 //!
 //! Each test runs in a process of its own with a time limit, so that one that hangs, faults or leaks spoils no other.
 //! One line a test: `qtest: NAME ok` or `qtest: NAME FAILED why`; the last line is the sum.
@@ -45,7 +45,7 @@ fn run() -> u8 {
                 runner::FAILED
             }
         },
-        ["--counted", names @ ..] => runner::run(counted().filter(|test| is_meant(test, names))),
+        ["--counted", names @ ..] => runner::run(all().chain(counted()).filter(|test| is_meant(test, names))),
         names => runner::run(all().filter(|test| is_meant(test, names))),
     }
 }

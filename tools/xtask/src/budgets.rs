@@ -99,6 +99,7 @@ pub(crate) const BUDGETS: &[Budget] = &[
     later("fork_wait", 30_000.0, 15_000.0, "Linux 83,302-106,147"),
     later("spawn_wait", 40_000.0, 20_000.0, "Linux fork+exec 135,547, posix_spawn 85,892, vfork+exec 75,263"),
     binding("mem.context", 384.0, 320.0, "Linux 22,273-27,771; Redox 75,660; seL4 2,048; NOVA 464 + 4,096"),
+    binding("step.longest", 20_000.0, 12_000.0, ""),
     later("mem.context_total", 1_600.0, 1_200.0, "as above; an io_uring instance of 8 entries 12,755-16,686"),
     binding("mem.op", 96.0, 64.0, "io_uring 253 (poll) to 857 (recv)"),
     later("mem.process", 24_576.0, 20_480.0, "Linux 56,902-71,619"),

@@ -36,7 +36,7 @@ enum Part {
     Guest,
     /// The same on machines with several processors.
     Processors,
-    /// Tests that are true only where time is counted instructions.
+    /// The guest's tests where time is counted instructions, with those that are true only there.
     Counted,
     /// One bench case measured twice gives the same counts.
     Repeat,

@@ -20,6 +20,8 @@ const STACK_BYTES: usize = 64 * 1024;
 const TOP_BYTES: usize = 16;
 /// Bytes below the top.
 pub(super) const PAINTED_BYTES: usize = STACK_BYTES - TOP_BYTES;
+/// Words of the stack that a function may have and not write to: the kernel has no local array of a kibibyte.
+const HOLE: usize = 128;
 /// Bytes of each of the small stacks, and how many there are.
 const SMALL_STACK_BYTES: usize = 4096;
 const SMALL_STACKS: usize = 4;
@@ -92,6 +94,8 @@ pub(super) struct PerCpu {
     watch: Watch,
     /// The most bytes of the stack that the boot used.
     stack_of_boot: Cell<usize>,
+    /// Words of the stack that are known to have been in use since.
+    deepest: Cell<usize>,
 }
 
 /// The stacks of one CPU, apart from the rest so that they take no room in the image.
@@ -145,6 +149,7 @@ impl PerCpu {
             answered: AtomicU32::new(0),
             watch: Watch::new(),
             stack_of_boot: Cell::new(0),
+            deepest: Cell::new(0),
         }
     }
 
@@ -295,6 +300,7 @@ impl PerCpu {
     /// The boot is over: what it used of the stack is of no more interest to the steps.
     pub(super) fn note_end_of_boot(&self) {
         self.stack_of_boot.set(self.stack_high_water());
+        self.deepest.set(0);
     }
 
     /// The most bytes of the stack that the boot used.
@@ -303,11 +309,23 @@ impl PerCpu {
     }
 
     /// The most bytes of the stack that were in use since the boot, or in it while it lasts.
+    ///
+    /// It is looked for from where it was found last, so that a step has time for it.
     pub(super) fn stack_high_water(&self) -> usize {
         let words = PAINTED_BYTES / 8;
-        // SAFETY: the word lies in this CPU's stack.
-        let is_untouched = |index: &usize| unsafe { self.stacks.main.word(*index).read_volatile() } == PAINT;
-        words.saturating_sub((0..words).take_while(is_untouched).count()).wrapping_mul(8)
+        let (mut deepest, mut untouched) = (self.deepest.get(), 0_usize);
+        while untouched < HOLE
+            && let Some(index) = words.checked_sub(deepest.wrapping_add(untouched).wrapping_add(1))
+        {
+            untouched = untouched.wrapping_add(1);
+            // SAFETY: the word lies in this CPU's stack.
+            if unsafe { self.stacks.main.word(index).read_volatile() } != PAINT {
+                deepest = deepest.wrapping_add(untouched);
+                untouched = 0;
+            }
+        }
+        self.deepest.set(deepest);
+        deepest.wrapping_mul(8)
     }
 }
 

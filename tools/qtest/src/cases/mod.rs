@@ -12,6 +12,7 @@ mod faults;
 mod fs;
 mod hostile;
 mod kernel;
+mod longest;
 mod messages;
 mod paths;
 mod poll;
@@ -52,9 +53,9 @@ macro_rules! tests {
 }
 use tests;
 
-/// The tests that are true only where time is counted instructions.
+/// The tests that are true only where time is counted instructions. The last looks back at all that ran before.
 pub(crate) fn counted() -> impl Iterator<Item = &'static Test> {
-    shares::TESTS.iter()
+    shares::TESTS.iter().chain(longest::TESTS)
 }
 
 /// Every other test, in the order in which they run.
