@@ -15,7 +15,7 @@ pub struct Budget {
 }
 
 /// Units of one step.
-pub const STEP: u32 = 12_000;
+pub const STEP: u32 = 10_000;
 /// What one submission, reply or cancelled operation is reckoned to cost.
 pub const ENTRY: u32 = 300;
 /// What one page is reckoned to cost: allocation, zeroing or copying, mapping.

@@ -12,8 +12,8 @@ use ring_abi::Errno;
 /// Longest row in bytes; what is longer is cut.
 const ROW: usize = 512;
 /// What making a row is reckoned to cost, and each byte of it.
-const MAKING: u32 = 800;
-const BYTE: u32 = 24;
+const MAKING: u32 = 1000;
+const BYTE: u32 = 40;
 /// Bytes of a usual row.
 const USUAL: u32 = 32;
 /// Bits of an offset that are a byte of a row; those above are the row's number.
