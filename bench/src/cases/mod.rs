@@ -7,6 +7,7 @@ mod contexts;
 mod files;
 mod futex;
 mod irq;
+mod latency;
 mod memory;
 mod message;
 mod nop;
@@ -107,6 +108,12 @@ pub(crate) const CASES: &[Case] = &[
         message::run,
     ),
     case("timer.wait", "a deadline to its waiter running", timer::run),
+    group(
+        "latency",
+        "how late a deadline's waiter runs beside a context that spins, and one that floods a daemon",
+        latency::ROWS,
+        latency::run,
+    ),
     case("timer.repeat", "an expiry of an interval while its program computes", repeat::interval),
     case("poll.multishot", "a byte written to a pipe, and the event of its other end", repeat::poll),
     case("accept.multishot", "a handle that comes in at a daemon's file, and its close", repeat::accept),
