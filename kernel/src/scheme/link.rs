@@ -11,7 +11,8 @@
 //!
 //! Invariants:
 //!
-//! - a slot's `op` is a record that has it, which is out or in `bound`; or nobody's, and the slot is in `holes`;
+//! - a slot's `op` is a record that has it, which is out or in `bound`; or nobody's, and the slot is in `holes`
+//!   or not before `fresh`;
 //! - an operation that found no room, or has its turn at a cursor now, is in `waiting`, in order, and holds nothing of
 //!   the link;
 //! - what must be told without a reply (closings, cancels) waits in a list of its own and never gets lost.
@@ -52,7 +53,7 @@ pub trait Records {
 pub struct Slot {
     /// The record that has it.
     op: Cell<u32>,
-    /// While nobody has it: the next generation, and the index of the next such slot.
+    /// While nobody has it: the next generation, and in `holes` the index of the next such slot.
     hole: Cell<u32>,
 }
 
@@ -91,6 +92,8 @@ pub struct Link {
     front: Front,
     /// Index of the first slot that nobody has, or [`INDEX`].
     holes: Cell<u32>,
+    /// Index of the first slot that nobody has had since the link began, nor any behind it.
+    fresh: Cell<u32>,
     /// Bytes of a slot of the arena.
     slot_bytes: Cell<u64>,
     /// The arena, as the kernel reaches it.
@@ -126,6 +129,7 @@ impl Default for Link {
             mask: Cell::new(0),
             front: Front { bound: Cell::new(NONE), held_up: Cell::new(0) },
             holes: Cell::new(INDEX),
+            fresh: Cell::new(0),
             slot_bytes: Cell::new(0),
             arena: Cell::default(),
             arena_address: Cell::new(0),
@@ -153,20 +157,32 @@ impl Record for Link {
 }
 
 impl Link {
-    /// Takes a fresh row of `1 << log2` slots into use.
+    /// Takes a row of `1 << log2` slots into use, which nobody has: whoever had the row before took its records out.
     pub fn open(&self, table: &Runs<Slot>, first: u32, log2: u8) {
         self.slots.set(first);
         self.log2.set(log2);
-        let count = 1_u32 << log2;
-        self.mask.set(count.wrapping_sub(1));
-        for index in 0..count {
-            let slot = self.slot(table, index);
-            let next = index.wrapping_add(1);
-            slot.op.set(NOBODY);
-            slot.hole.set(slot.hole.get() & !INDEX | if next == count { INDEX } else { next });
-        }
-        self.holes.set(0);
+        self.mask.set((1_u32 << log2).wrapping_sub(1));
+        // While the row was free this was its place among free rows.
+        self.slot(table, 0).op.set(NOBODY);
+        self.holes.set(INDEX);
+        self.fresh.set(0);
         self.front.bound.set(NONE);
+    }
+
+    /// Takes the index of a slot that nobody has.
+    fn take_index(&self, table: &Runs<Slot>) -> Option<u32> {
+        let index = self.holes.get();
+        if index != INDEX {
+            self.holes.set(self.slot(table, index).hole.get() & INDEX);
+            return Some(index);
+        }
+        let fresh = self.fresh.get();
+        if fresh == self.count() {
+            return None;
+        }
+        debug_assert!(self.slot(table, fresh).op.get() == NOBODY, "a fresh slot is nobody's");
+        self.fresh.set(fresh.wrapping_add(1));
+        Some(fresh)
     }
 
     #[inline(always)]
@@ -191,7 +207,7 @@ impl Link {
 
     /// Whether a request finds a slot.
     pub fn has_slot(&self) -> bool {
-        self.has_record() || self.holes.get() != INDEX
+        self.has_record() || self.holes.get() != INDEX || self.fresh.get() != self.count()
     }
 
     /// Whether a request finds a record that has a slot.
@@ -234,16 +250,14 @@ impl Link {
     /// Gives a slot to a record that has none: the tag that goes out, and the record that had the slot, if one waited
     /// with it. There must be one.
     pub fn bind(&self, table: &Runs<Slot>, records: &impl Records, op: u32) -> (u32, Option<u32>) {
-        let index = self.holes.get();
-        if index == INDEX {
+        let Some(index) = self.take_index(table) else {
             let (spare, tag) = self.ask(records);
             self.slot(table, tag & INDEX).op.set(op);
             records.tag(op).set(tag);
             return (tag, Some(spare));
-        }
+        };
         let slot = self.slot(table, index);
         let tag = slot.hole.get() & !INDEX | index;
-        self.holes.set(slot.hole.get() & INDEX);
         slot.op.set(op);
         records.tag(op).set(tag);
         (tag, None)
