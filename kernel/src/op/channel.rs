@@ -64,6 +64,8 @@ pub struct Channel {
 
 /// One that keeps the channel, above the number of those who wait, which are no more than there are operations.
 const KEPT: u32 = 1 << 24;
+/// Mark of one that was counted, while they are.
+const SEEN: u32 = 1 << 31;
 
 const _: () = assert!(size_of::<Channel>() <= 56);
 
@@ -127,12 +129,18 @@ pub fn has_any(s: &State, id: u32) -> bool {
     s.channels.at(id).waiting() != 0
 }
 
-/// Channels on which somebody waits, if these are all that are kept.
+/// Channels on which somebody waits, if these are all that are kept. One that is kept twice is counted once: it is marked
+/// while they are counted.
 pub fn live(s: &State, kept: impl Iterator<Item = u32> + Clone) -> u32 {
-    let idle = kept.clone().enumerate().filter(|(index, id)| {
-        !is_none(*id) && !has_any(s, *id) && !kept.clone().take(*index).any(|before| before == *id)
-    });
-    s.channels.live().wrapping_sub(idle.count() as u32)
+    let idle =
+        || kept.clone().filter(|id| !is_none(*id) && !has_any(s, *id)).map(|id| &s.channels.at(id).count);
+    let mut seen = 0_u32;
+    for count in idle().filter(|count| count.get() & SEEN == 0) {
+        count.set(count.get() | SEEN);
+        seen = seen.wrapping_add(1);
+    }
+    idle().for_each(|count| count.set(count.get() & !SEEN));
+    s.channels.live().wrapping_sub(seen)
 }
 
 /// A channel about some file of a link, if anybody waits on one.
