@@ -56,7 +56,7 @@ fn submission(sqe: Sqe, words: [u64; 8]) {
         ContextIdentity ContextWeight Exit TableCreate HandleDup HandleFlags SchemeRegister RingCreate ObtainFd
         CallHandler EndWord Seek RegisterFiles RegisterBuffer RegisterGroup ContextAffinity
         LinkTimeout HandleReserve RingHandle MessageSend MessageHandle Restrict SignalRaise
-        RingPoll);
+        RingPoll RingMove RingDrop);
     match decoded {
         None => assert!(matches!(opcode.origin(), Origin::Reserved | Origin::KernelOnly), "{opcode:?}"),
         Some(Err(error)) => assert_eq!(error, Errno::INVAL),

@@ -670,6 +670,29 @@ arguments! {
         /// The signals, a bit for each.
         signals: u64 = 1,
     }
+    /// Moves the operations in flight of another ring of the caller to the ring that this is submitted to: each keeps its tag
+    /// and completes here. What has completed there stays there to be taken, and what was not submitted yet can still be.
+    /// Handles to the other ring lead here from then on, unless there are some to this ring. Together with [`RingCreate`] and
+    /// [`RingDrop`] this resizes a ring that is in use.
+    ///
+    /// Result: how many completions are still promised in the other ring; zero if all has moved. Some stay while there is no
+    /// room here for their completions, while the kernel works on one, and while one is tied to others (a chain, a limit): take
+    /// completions off, wait for one there, and move again.
+    ///
+    /// Errors: `EBADF` the caller has no such ring; `EINVAL` it is this one; `EBUSY` something is registered with one of the
+    /// two or held back there, or one is polled; `ENOMEM`.
+    RingMove {
+        /// Number of the other ring.
+        from: u64 = 0,
+    }
+    /// Ends a further ring of the caller, with what it holds. Its memory is given back. Result: zero.
+    ///
+    /// Errors: `EBADF` the caller has no such ring, or it is its first one; `EBUSY` it is the one that this is submitted to,
+    /// operations are in flight there, a scheme is served through it, it is polled, or something is registered with it.
+    RingDrop {
+        /// Number of the ring.
+        ring: u64 = 0,
+    }
     /// Takes the handle that came with a `Sendfd` request into the caller's handle table. Result: it.
     ObtainFd {
         /// Tag of the request.

@@ -231,10 +231,14 @@ opcodes! {
     MessageHandle = 109, Kernel, None;
     /// Takes rights from the calling context for good.
     Restrict = 110, Kernel, None;
+    /// Moves what is in flight in another ring of the caller to this one.
+    RingMove = 111, Kernel, None;
     /// Reserved for tracing a context.
     Trace = 112, Reserved, None;
     /// Makes signals pending for a context.
     SignalRaise = 113, Kernel, None;
+    /// Ends a further ring of the caller.
+    RingDrop = 114, Kernel, None;
     /// Lets a processor that has nobody to run look for entries of the ring by itself.
     RingPoll = 117, Kernel, None;
     /// Sets the weight of a context: how much of a processor it gets beside others.

@@ -149,6 +149,8 @@ golden! {
     Restrict { low: u64 = 0, high: u64 = 1, sqe_flags: u64 = 2, handles: u64 = 3, flags: u64 = 4 }
     SignalRaise { context: u64 = 0, signals: u64 = 1 }
     RingPoll { idle: u64 = 0 }
+    RingMove { from: u64 = 0 }
+    RingDrop { ring: u64 = 0 }
     ObtainFd { tag: u32 = 0 }
     CallHandler { address: u64 = 0, length: u64 = 1 }
     EndWord { address: u64 = 0 }

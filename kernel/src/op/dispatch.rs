@@ -10,8 +10,8 @@ use super::cx::Cx;
 use super::state::State;
 use super::{
     OpResult, Outcome, affinity, cancel, context, exec, forward, futex, handle, incoming, interval, memory,
-    message, nop, open, order, pass, poll, port, provided, register, registered, restrict, several, signal,
-    space, timeout,
+    message, migrate, nop, open, order, pass, poll, port, provided, register, registered, restrict, several,
+    signal, space, timeout,
 };
 use crate::base::is_none;
 use crate::context::context::State as Run;
@@ -171,6 +171,8 @@ fn start_for_ring(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
         Opcode::SignalRaise => signal::raise(cx, entry),
         Opcode::RingPoll => super::polled::start(cx, entry),
         Opcode::Restrict => restrict::start(cx, entry),
+        Opcode::RingMove => migrate::start(cx, entry),
+        Opcode::RingDrop => migrate::drop_ring(cx, entry),
         Opcode::RingHandle => port::handle(cx, entry),
         Opcode::MessageSend => message::send(cx, entry),
         Opcode::MessageHandle => message::pass(cx, entry),

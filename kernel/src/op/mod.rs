@@ -49,6 +49,7 @@ pub mod kernel_scheme;
 pub mod limit;
 pub mod memory;
 pub mod message;
+pub mod migrate;
 pub mod multishot;
 pub mod nop;
 pub mod open;

@@ -118,8 +118,14 @@ pub fn relieve(s: &State, ring: &Ring) -> Relief {
     Relief::All
 }
 
+/// Whether an operation of a ring waits for a place there. It is to be [resumed](resume) wherever it goes.
+pub fn is_paused(s: &State, ring: &Ring, op: &Op) -> bool {
+    op.wait.get() == Wait::Channel
+        && channel::find(s, Key::Place(ring.id.get())).is_some_and(|channel| op.object.get() == channel)
+}
+
 /// There may be a place for the next completion of an operation that was paused.
-fn resume(s: &State, id: u32) {
+pub fn resume(s: &State, id: u32) {
     let opcode = s.ops.at(id).opcode.get();
     if opcode == Opcode::Interval {
         return interval::expired(s, id);

@@ -88,6 +88,23 @@ pub fn release(s: &State, id: u32) {
     s.ports.give(id);
 }
 
+/// What comes through a ring's port comes to another ring from now on, unless that has one of its own.
+pub fn hand_over(s: &State, from: &Ring, to: &Ring) {
+    if !from.is_marked(OPEN) || to.is_marked(OPEN) {
+        return;
+    }
+    let id = known(s, from);
+    let port = s.ports.at(id);
+    s.port_tree.remove(&ByRing(&s.ports), id);
+    port.ring.set(to.id.get());
+    if s.port_tree.insert(&ByRing(&s.ports), id).is_err() {
+        crate::bug!("two ports of ring {}", to.id.get());
+    }
+    from.mark(OPEN | BACKLOG, false);
+    to.mark(if port.waiting.is_empty() { OPEN } else { OPEN | BACKLOG }, true);
+    to.guard();
+}
+
 /// A ring is gone: nothing comes through its port any more.
 pub fn end(s: &State, ring: &Ring) {
     if !ring.is_marked(OPEN) {

@@ -6,8 +6,8 @@
 use super::inflight::Wait;
 use super::state::{ByWait, State};
 use super::{
-    barrier, chain, channel, context, death, dormant, exec, flush, memory, port, provided, refill, register,
-    registered, space, walk,
+    barrier, chain, channel, context, death, dormant, exec, flush, memory, migrate, port, provided, refill,
+    register, registered, space, walk,
 };
 use crate::base::NONE;
 use crate::base::budget::Budget;
@@ -71,6 +71,7 @@ fn slice_ops(s: &State, budget: &Budget) -> bool {
         Opcode::Map | Opcode::Unmap | Opcode::Protect => memory::slice(s, id, budget),
         Opcode::SchemeRegister | Opcode::RingCreate => register::slice(s, id, budget),
         Opcode::ContextCreate => context::slice(s, id, budget),
+        Opcode::RingMove => migrate::slice(s, id, budget),
         Opcode::ExecCommit => exec::slice(s, id, budget),
         Opcode::CancelTag
         | Opcode::CancelHandle

@@ -92,6 +92,11 @@ pub fn push(nodes: &impl Nodes, ring: &Ring, ring_name: u32, name: u32, neighbou
     ring.ops.set_prev(name);
 }
 
+/// Files an operation as the first one of the ring of this name.
+pub fn push_front(nodes: &impl Nodes, ring_name: u32, name: u32) {
+    insert_after(nodes, end_of(ring_name), name);
+}
+
 /// Files an operation behind another one.
 pub fn insert_after(nodes: &impl Nodes, at: u32, name: u32) {
     let next = link(nodes, at).next();

@@ -5,7 +5,7 @@ use crate::world::{DATA, Dice, Program, Ticket, is_message};
 use ring_abi::args::{self, CURRENT, CURSOR, LOWEST, Strength, cancel, handle, map};
 use ring_abi::layout::{Sizes, word};
 use ring_abi::sync::Ordering::Relaxed;
-use ring_abi::{Cqe, CqeFlags, Sqe, SqeFlags, enter, futex, signal};
+use ring_abi::{Cqe, CqeFlags, Opcode, Sqe, SqeFlags, enter, futex, signal};
 use ring_abi::{group, registered};
 
 /// Bytes that a read asks for at most; every read has a place of its own.
@@ -226,6 +226,7 @@ impl Game {
                 let flags = if dice.one_in(4) { args::restrict::HANDLES } else { 0 };
                 args::Restrict { low, high, sqe_flags: 0xff, handles: !0b1111, flags }.encode(0)
             }
+            1 if dice.one_in(3) => args::RingMove { from: dice.roll(4) }.encode(0),
             0..=2 => {
                 let ring = if dice.one_in(2) { CURRENT } else { dice.roll(4) };
                 let open = args::RingHandle { ring, tag: 0, flags: 0 };
@@ -253,6 +254,9 @@ impl Game {
         sqe.flags |= self.some_order(matches!(note, Note::Nothing)).bits();
         if matches!(note, Note::Makes(Made::File | Made::Object)) && self.dice.one_in(8) {
             sqe.group = 13 + self.dice.roll(4) as u16;
+        }
+        if sqe.opcode == Opcode::RingMove.raw() {
+            self.world.share_books(program);
         }
         let Some(ticket) = program.try_submit_on(&mut self.world, ring, sqe) else { return };
         let mind = self.minds.entry(program).or_default();

@@ -417,6 +417,20 @@ impl World {
         self.kernel.state.memory.fail_after(None);
     }
 
+    /// From now on an operation of a program may complete in another of its rings than it was submitted to.
+    pub fn share_books(&mut self, program: Program) {
+        self.state(program).moves = true;
+    }
+
+    /// A program's last ring is gone.
+    pub fn forget_ring(&mut self, program: Program, ring: usize) {
+        let gone = self.state(program).rings.pop().expect("it has rings");
+        assert_eq!(self.rings(program), ring, "the last one");
+        // What was in flight there was moved.
+        let known = &mut self.state(program).rings[0].open;
+        known.extend(gone.open);
+    }
+
     /// One of a program's rings.
     pub fn ring(&self, program: Program, ring: usize) -> &Ends {
         &self.programs[program.0].rings[ring]

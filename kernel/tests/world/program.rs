@@ -98,6 +98,8 @@ pub struct State {
     pub home: Option<[u64; 2]>,
     /// How often it was replaced by another program.
     pub replaced: u32,
+    /// It moves operations from ring to ring.
+    pub moves: bool,
     /// The kernel's index of it.
     pub id: Option<u32>,
     /// Its argument.
@@ -122,6 +124,7 @@ impl State {
             context: 0,
             home: None,
             replaced: 0,
+            moves: false,
             id: None,
             argument: 0,
         }
@@ -280,8 +283,19 @@ impl Program {
         let words = ends.cq.pop(&view.cq()).expect("the kernel's index is right")?;
         ends.touch();
         let cqe = Cqe::from_words(words);
-        ends.settle(&cqe);
+        if !ends.open.contains_key(&cqe.tag) && !is_message(&cqe) && world.state(self).moves {
+            self.move_book(world, ring, cqe.tag);
+        }
+        self.ends(world, ring).settle(&cqe);
         Some(cqe)
+    }
+
+    /// An operation was moved to this ring by the kernel: what is known of it moves as well.
+    fn move_book(self, world: &mut World, ring: usize, tag: u32) {
+        let mut rings = world.state(self).rings.iter_mut();
+        if let Some(open) = rings.find_map(|ends| ends.open.remove(&tag)) {
+            self.ends(world, ring).open.insert(tag, open);
+        }
     }
 
     /// Enters the kernel with ring 0 and submits everything, without waiting.

@@ -10,8 +10,12 @@
 mod stage;
 
 use ring_abi::{Errno, Opcode};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+use uring::exec::{join_all, sleep, yield_now};
 use uring::op::system::Rights;
-use uring::op::{Fd, handle, message, signal, system};
+use uring::op::{Fd, handle, message, signal, system, time};
 use uring::ring::{Inbox, Message};
 use uring::{block_on, spawn};
 
@@ -94,5 +98,39 @@ fn a_signal_ends_the_pause_of_the_thread_that_it_is_for() {
         assert_eq!(signal::raise(paused, 0b100).wait(), Ok(()));
         stage::join(paused);
         assert_eq!(signal::raise(Fd(4000), 1).wait(), Err(Errno::BADF));
+    });
+}
+
+#[test]
+fn a_ring_grows_with_operations_in_flight() {
+    use ring_abi::layout::Sizes;
+    stage::play(|| {
+        let (mut inbox, door) = Inbox::open().unwrap();
+        let order = Rc::new(Cell::new(0));
+        block_on(async {
+            let tasks: Vec<_> = (0..6)
+                .map(|_| {
+                    let order = order.clone();
+                    spawn(async move {
+                        sleep(Duration::from_millis(20)).await;
+                        order.set(order.get() + 1);
+                    })
+                })
+                .collect();
+            for log2 in [8, 9, 10] {
+                yield_now().await;
+                assert_eq!(uring::ring::resize(Sizes { sq: log2, cq: log2, service: None }), Ok(()));
+                assert_eq!(system::nop().wait(), Ok(()));
+                message::send(door, log2.into(), 0).wait().unwrap();
+                assert_eq!(inbox.next().await, Some(Message::Value(log2.into(), 0)));
+            }
+            assert_eq!(uring::ring::resize(Sizes::SMALLEST), Err(Errno::BUSY), "not smaller now");
+            let all: Vec<_> = (0..200).map(|_| time::after(Duration::from_millis(1))).collect();
+            join_all(all).await;
+            for task in tasks {
+                task.await;
+            }
+        });
+        assert_eq!(order.get(), 6);
     });
 }

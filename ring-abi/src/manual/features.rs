@@ -121,8 +121,8 @@ features! {
             "not yet; a new context can be made stopped and so starts when its maker says";
         "registered ring descriptor, `REGISTERED_FD_ONLY`" Otherwise
             "a ring is a number from 0 to 3 of its context, in `rax`: nothing to look up, nothing to register";
-        "resize of a live ring (6.13)" HasNot
-            "not yet; make a further ring with [`RingCreate`]";
+        "resize of a live ring (6.13)" Otherwise
+            "[`RingMove`]: what is in flight goes on in another ring, then [`RingDrop`]; not while something is registered";
         "`IORING_REGISTER_PROBE`" Has
             "[`Probe`], also with the flags that an opcode takes";
         "feature bits of `io_uring_params`" Otherwise

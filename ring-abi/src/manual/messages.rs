@@ -4,7 +4,8 @@
 use super::page::{Page, describe};
 use crate::Opcode;
 use crate::args::{
-    CURRENT, MessageHandle, MessageSend, Restrict, RingHandle, RingPoll, SignalRaise, port, restrict,
+    CURRENT, MessageHandle, MessageSend, Restrict, RingDrop, RingHandle, RingMove, RingPoll, SignalRaise,
+    port, restrict,
 };
 use crate::enter::NO_DEADLINE;
 use crate::{Sqe, SqeFlags};
@@ -107,4 +108,34 @@ pub(super) const RING_POLL: Page = describe!(
 fn ring_poll() -> Sqe {
     // Two milliseconds without an entry, and the bell goes up.
     RingPoll { idle: 2_000_000 }.encode(1)
+}
+
+pub(super) const RING_MOVE: Page = describe!(
+    RingMove,
+    ring_move,
+    "How many completions are still promised in the other ring; zero if all has moved.",
+    [
+        BADF: "the caller has no such ring",
+        INVAL: "it is the ring that this is submitted to",
+        BUSY: "something is registered with one of the two, is held back by a barrier or a chain there, or one is polled",
+    ]
+);
+
+fn ring_move() -> Sqe {
+    // In the ring that `RingCreate` made: what is in flight in ring 1 completes here.
+    RingMove { from: 1 }.encode(1)
+}
+
+pub(super) const RING_DROP: Page = describe!(
+    RingDrop,
+    ring_drop,
+    "Zero.",
+    [
+        BADF: "the caller has no such ring, or it is its first one",
+        BUSY: "this is submitted to it, operations are in flight there, a scheme is served through it, it is polled, or something is registered with it",
+    ]
+);
+
+fn ring_drop() -> Sqe {
+    RingDrop { ring: 1 }.encode(2)
 }

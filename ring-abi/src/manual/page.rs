@@ -152,6 +152,8 @@ pub const fn page(opcode: Opcode) -> Page {
         Opcode::MessageHandle => messages::MESSAGE_HANDLE,
         Opcode::Restrict => messages::RESTRICT,
         Opcode::SignalRaise => messages::SIGNAL_RAISE,
+        Opcode::RingMove => messages::RING_MOVE,
+        Opcode::RingDrop => messages::RING_DROP,
         Opcode::RingPoll => messages::RING_POLL,
         Opcode::FutexWaitMany => waits::FUTEX_WAIT_MANY,
     }

@@ -18,6 +18,7 @@ plain! {
     CancelAll -> u64 = number;
     RingCreate -> u64 = number;
     RingPoll -> u64 = number;
+    RingDrop -> () = done;
     Restrict -> () = done;
 }
 
@@ -114,6 +115,11 @@ pub fn restrict(rights: Rights) -> Op<args::Restrict> {
 /// Lets this thread's ring be polled. How many other processors there are.
 pub(crate) fn ring_poll(idle: u64) -> Op<args::RingPoll> {
     Op::new(args::RingPoll { idle })
+}
+
+/// Ends a further ring of this thread, in which nothing is in flight.
+pub(crate) fn ring_drop(ring: u64) -> Op<args::RingDrop> {
+    Op::new(args::RingDrop { ring })
 }
 
 /// Makes a further ring for this thread. Its address plus its number.

@@ -53,6 +53,11 @@ impl Ends {
         }
     }
 
+    /// The ring's number among those of this context.
+    pub(crate) fn number(&self) -> u64 {
+        self.call.wrapping_sub(enter::RING_ENTER)
+    }
+
     /// Pushes the first `words` words of an entry, and shows them to the kernel.
     #[inline(always)]
     pub(crate) fn push(&self, entry: [u64; 8], words: usize) -> Result<(), Full> {
@@ -226,6 +231,11 @@ impl Ends {
     pub(crate) fn take_request(&self) -> Option<[u64; 8]> {
         let Ok(entry) = self.requests.pop(&self.ring.requests()?) else { corrupt() };
         entry
+    }
+
+    /// Whether the kernel has taken every entry.
+    pub(crate) fn sq_is_taken(&self) -> bool {
+        self.sq.untaken(&self.ring.sq()) == Ok(0)
     }
 
     /// Places of the CQ.

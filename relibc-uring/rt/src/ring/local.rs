@@ -9,7 +9,7 @@
 #![allow(unsafe_code, reason = "an entry in a ring makes the kernel write to memory; `unsafe fn` says so")]
 
 use crate::exec::Tasks;
-use crate::ring::ends::Ends;
+use crate::ring::ends::{Ends, corrupt};
 use crate::ring::inbox::Mail;
 use crate::ring::slots::{Answer, Held, NONE, Slot, Slots, Stage};
 use crate::ring::taken::Taken;
@@ -18,7 +18,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::task::Waker;
-use ring_abi::args::{CancelTag, Close, Strength};
+use ring_abi::args::{CancelTag, Close, RingMove, Strength};
 use ring_abi::group::MOST_GROUPS;
 use ring_abi::registered::{MOST_BUFFERS, MOST_FILES};
 use ring_abi::{Errno, Sqe, enter, errno};
@@ -101,11 +101,53 @@ impl Local {
         }
     }
 
-    /// Sends operations to another ring from now on. Nothing may be in flight.
-    pub(crate) fn switch(&self, ends: &'static Ends) {
+    /// Sends operations to another ring from now on. What is in flight goes on there, if that is not smaller. `EBUSY` if
+    /// either ring has what cannot be moved; nothing has changed then.
+    pub(crate) fn switch(&self, ends: &'static Ends) -> Result<(), Errno> {
+        if self.slots.any_used() {
+            self.move_to(ends)?;
+            self.slots.grow(ends.most_awaited());
+        } else {
+            self.slots.resize(ends.most_awaited());
+        }
         self.ends.set(ends);
-        self.slots.resize(ends.most_awaited());
         self.service.serve_on(ends);
+        Ok(())
+    }
+
+    /// Moves what is in flight to another ring.
+    #[cold]
+    fn move_to(&self, ends: &'static Ends) -> Result<(), Errno> {
+        let old = self.ends();
+        while !old.sq_is_taken() {
+            self.make_room(old);
+        }
+        loop {
+            let entry = RingMove { from: old.number() }.encode(BLOCKING).to_words();
+            if ends.push(entry, 2).is_err() {
+                corrupt();
+            }
+            self.entered(ends.enter());
+            let mut moved = None;
+            let mut deliver = |tag, found: Answer| match tag {
+                BLOCKING => moved = Some(errno::demux(found.result)),
+                _ => self.deliver(tag, found),
+            };
+            ends.reap(&mut deliver);
+            old.reap(&mut deliver);
+            match moved {
+                Some(Ok(0)) => break,
+                Some(Ok(_)) => {
+                    // What is left ends there: the rest of a chain, or what the kernel works at.
+                    self.entered(old.enter());
+                    old.reap(|tag, answer| self.deliver(tag, answer));
+                }
+                Some(Err(error)) => return Err(error),
+                None => {}
+            }
+        }
+        self.settle_if_needed();
+        Ok(())
     }
 
     /// After a fork: goes on in the child, whose ring is fresh and empty. What was in flight belongs to the
@@ -125,11 +167,6 @@ impl Local {
         self.mail.end();
         self.slots.recount();
         self.settle();
-    }
-
-    /// Whether the kernel has anything of this thread, or asks anything of it, or an answer was not looked at.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.ends().sizes.service.is_some() || self.slots.any_used()
     }
 
     /// Starts an operation that is awaited; its slot, if there is room. The kernel sees it at the next entry.

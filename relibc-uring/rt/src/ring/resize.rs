@@ -1,24 +1,34 @@
-//! A larger ring for a thread that keeps more in flight than the one it started with holds.
+//! Another ring for a thread that keeps more in flight than the one it has holds.
 #![forbid(unsafe_code)]
 
 use super::current::local;
 use super::place::attach;
-use crate::op::system::ring_create;
+use crate::op::system::{ring_create, ring_drop};
 use alloc::boxed::Box;
 use ring_abi::Errno;
 use ring_abi::layout::Sizes;
 
-/// Makes a ring of these sizes this thread's own: its operations go there from now on. Nothing may be in flight
-/// and the thread must not serve a scheme (`EBUSY`). The old ring stays until the thread ends, so do this once, early.
+/// Makes a ring of these sizes this thread's own: its operations go there from now on, also those in flight. While some
+/// are, it cannot shrink, and nothing may be registered with the ring nor may it be polled; a thread that serves a scheme keeps
+/// its ring (`EBUSY`).
+///
+/// The first ring of a thread stays until that ends; others are given back.
 pub fn resize(sizes: Sizes) -> Result<(), Errno> {
     let local = local();
     local.flush(); // answers that nobody wants are taken off
-    if local.is_busy() {
+    let now = local.ends();
+    let shrinks = sizes.cq < now.sizes.cq || sizes.sq < now.sizes.sq;
+    if now.sizes.service.is_some() || local.slots.any_used() && (shrinks || sizes.service.is_some()) {
         return Err(Errno::BUSY);
     }
     let place = ring_create(sizes).wait()?;
     let number = place & 63; // rings are aligned to 64 bytes
     let address = usize::try_from(place & !63).map_err(|_| Errno::FAULT)?;
-    local.switch(Box::leak(Box::new(attach(address, number, Some(sizes)))));
-    Ok(())
+    if let Err(error) = local.switch(Box::leak(Box::new(attach(address, number, Some(sizes))))) {
+        return ring_drop(number).wait().and(Err(error));
+    }
+    match now.number() {
+        0 => Ok(()),
+        old => ring_drop(old).wait(),
+    }
 }

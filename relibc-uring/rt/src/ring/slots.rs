@@ -195,6 +195,35 @@ impl Slots {
         self.all.set(fresh);
     }
 
+    /// Makes it `count` slots, if there are fewer; those in use keep their index.
+    pub(crate) fn grow(&self, count: usize) {
+        let old = self.all.get();
+        if old.len() >= count.min(1 << 15) {
+            return;
+        }
+        self.resize(count);
+        // The lowest are those that there were, with what is in them.
+        let first_new = old.len() as u32;
+        let (mut free, fresh) = (first_new, self.all.get());
+        for (index, (slot, before)) in fresh.iter().zip(old).enumerate().rev() {
+            slot.stage.set(before.stage.get());
+            slot.makes_handle.set(before.makes_handle.get());
+            slot.task.set(before.task.get());
+            slot.next.set(before.next.get());
+            slot.answer.set(before.answer.get());
+            slot.more.set(before.more.take());
+            slot.gather.set(before.gather.get());
+            slot.cared.set(before.cared.get());
+            slot.held.set(before.held.take());
+            slot.waker.set(before.waker.take());
+            if before.stage.get() == Stage::Free {
+                slot.next.set(free);
+                free = index as u32;
+            }
+        }
+        self.free.set(free);
+    }
+
     /// Gives a slot back.
     #[inline(always)]
     pub(crate) fn free(&self, index: u32, slot: &Slot) {

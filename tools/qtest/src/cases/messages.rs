@@ -3,7 +3,7 @@
 
 use super::tests;
 use crate::guest::Guest;
-use crate::on_ring::{gives, same, start};
+use crate::on_ring::{call, gives, on_ring, same, start};
 use crate::verdict::{Verdict, ensure, equal};
 use bare::Ring;
 use core::sync::atomic::AtomicU64;
@@ -12,10 +12,10 @@ use core::time::Duration;
 use posix::file::{close, read};
 use posix::flags::O_RDONLY;
 use posix::open::open;
-use ring_abi::args::{CURRENT, MessageSend, RingHandle};
+use ring_abi::args::{CURRENT, MessageSend, RingDrop, RingHandle, RingMove, Timeout};
 use ring_abi::context::End;
 use ring_abi::layout::Sizes;
-use ring_abi::{CqeFlags, enter};
+use ring_abi::{CqeFlags, Errno, enter};
 use uring::exec::timeout;
 use uring::op::message;
 use uring::ring::{Inbox, Message};
@@ -23,6 +23,7 @@ use uring::ring::{Inbox, Message};
 tests! {
     a_flood_of_messages_loses_none,
     another_process_sends_numbers_and_handles,
+    a_ring_is_replaced_while_it_is_in_use,
 }
 
 /// Messages of the flood: many more than the ring of the one that takes them has places.
@@ -94,4 +95,25 @@ fn another_process_sends_numbers_and_handles(guest: &Guest) -> Verdict {
     close(fd)?;
     close(door)?; // the child's copy went with it
     equal(uring::block_on(inbox.next()), None)
+}
+
+fn a_ring_is_replaced_while_it_is_in_use(_: &Guest) -> Verdict {
+    on_ring(|ring| {
+        for tag in 10..16 {
+            let wait = Timeout { nanoseconds: 5_000_000, flags: 0 }.encode(tag);
+            same(1, u64::from(ring.push(wait).is_err()), 0)?;
+        }
+        same(2, ring.enter(0), 0)?;
+        let Ok(larger) = ring.create(Sizes { sq: 5, cq: 5, service: None }) else { return same(3, 0, 1) };
+        call(4, &larger, RingMove { from: 0 }.encode(1), Ok(0))?;
+        same(5, u64::from(ring.pop().is_some()), 0)?;
+        same(6, larger.enter(6), 0)?;
+        for tag in 10..16 {
+            let came = larger.pop();
+            same(7, came.map_or(0, |came| u64::from(came.tag)), tag)?;
+        }
+        let Ok(other) = ring.create(Sizes::SMALLEST) else { return same(8, 0, 1) };
+        call(9, &larger, RingDrop { ring: other.number() }.encode(1), Ok(0))?;
+        call(10, &larger, RingDrop { ring: other.number() }.encode(1), Err(Errno::BADF))
+    })
 }
