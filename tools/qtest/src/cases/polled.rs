@@ -78,7 +78,7 @@ fn quietly(
 }
 
 /// What the kernel counts of entries and of what it took without, read through the ring itself.
-fn counts(ring: &Ring, file: u64, text: &mut [u8; 256]) -> Result<[u64; 2], crate::on_ring::Odd> {
+fn counts(ring: &Ring, file: u64, text: &mut [u8; 40]) -> Result<[u64; 2], crate::on_ring::Odd> {
     let (buffer, length) = (text.as_mut_ptr().addr() as u64, text.len() as u64);
     quietly(90, ring, Read { fd: file, buffer, length, offset: 0 }.encode(1), Ok(length))?;
     let number = |name: &[u8]| {
@@ -101,7 +101,8 @@ fn a_polled_program_does_not_enter_beside_another_processor(_: &Guest) -> Verdic
             }
             return Ok(());
         }
-        let mut text = [0; 256];
+        // Its first rows, which one read brings.
+        let mut text = [0; 40];
         // Others may need the processor for a moment; then it is tried again.
         for _ in 0..50 {
             until_looked_after(ring);
