@@ -1,6 +1,7 @@
 //! Contexts: many of them, stopped ones, ends.
 #![forbid(unsafe_code)]
 
+use super::kernel::{footprint, started};
 use super::tests;
 use crate::guest::Guest;
 use crate::on_ring::{Check, bump, call, on_ring, same, start};
@@ -12,10 +13,10 @@ use bare::{Ring, context};
 use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU32, AtomicU64};
-use ring_abi::Errno;
 use ring_abi::args::{EndWord, FutexWait, FutexWake, Timeout};
 use ring_abi::context::{End, Reason};
 use ring_abi::layout::Sizes;
+use ring_abi::{Errno, Opcode};
 use uring::Fd;
 use uring::op::context as op;
 use uring::op::sync::{futex_wait, futex_wake};
@@ -188,6 +189,7 @@ fn words_wake_as_many_as_asked_first_come_first_served(guest: &Guest) -> Verdict
     static WORD: AtomicU32 = AtomicU32::new(0);
     let woken = counter();
     let mut running = alloc::vec![];
+    let before = started(Opcode::FutexWait)?;
     for place in 0..5_u64 {
         running.push(start(Sizes::SMALLEST, move |ring| {
             let address = ptr::from_ref(&WORD).addr() as u64;
@@ -196,11 +198,16 @@ fn words_wake_as_many_as_asked_first_come_first_served(guest: &Guest) -> Verdict
             let order = woken.fetch_add(1, Relaxed);
             if order < 3 { crate::on_ring::same(2, order, place) } else { Ok(()) }
         })?);
-        guest.sleep(5)?; // so that they wait in this order
+        // So that they wait in this order.
+        guest.until("it waits", || {
+            started(Opcode::FutexWait).is_ok_and(|now| now > before.wrapping_add(place))
+        })?;
     }
+    let mut all = 0;
     for (count, wanted) in [(0, 0), (1, 1), (1, 1), (1, 1), (10, 2), (10, 0)] {
         equal(futex_wake(&WORD, count).wait(), Ok(wanted))?;
-        guest.sleep(5)?;
+        all = wanted.wrapping_add(all);
+        guest.until("they run", || woken.load(Relaxed) == all)?;
     }
     running.into_iter().try_for_each(|one| one.verdict())
 }
@@ -233,12 +240,10 @@ fn threads_hand_a_word_to_and_fro(_: &Guest) -> Verdict {
 /// What ten thousand contexts see.
 struct Crowd {
     word: AtomicU32,
-    arrived: AtomicU64,
     left: AtomicU64,
 }
 
 fn in_crowd(ring: &Ring, crowd: &'static Crowd) -> u8 {
-    bump(&crowd.arrived);
     let address = ptr::from_ref(&crowd.word).addr() as u64;
     let result = ring.call(FutexWait { address, expected: 0, deadline: u64::MAX }.encode(1));
     bump(&crowd.left);
@@ -247,21 +252,18 @@ fn in_crowd(ring: &Ring, crowd: &'static Crowd) -> u8 {
 
 fn ten_thousand_contexts_wait_and_wake(guest: &Guest) -> Verdict {
     const MANY: u64 = 10_000;
-    let footprint = super::kernel::footprint;
     // Tables of records grow and stay; all else must come back.
     let free = || Ok::<u64, Failed>(footprint("frames.free")?.saturating_add(footprint("frames.records")?));
     let before = free()?;
     let pid = guest.fork(|| {
-        let crowd: &'static Crowd = Box::leak(Box::new(Crowd {
-            word: AtomicU32::new(0),
-            arrived: AtomicU64::new(0),
-            left: AtomicU64::new(0),
-        }));
+        let crowd: &'static Crowd =
+            Box::leak(Box::new(Crowd { word: AtomicU32::new(0), left: AtomicU64::new(0) }));
+        let before = started(Opcode::FutexWait)?;
         for _ in 0..MANY {
             context::start(in_crowd, crowd, 4096, Sizes::SMALLEST)?.let_go()?;
         }
-        guest.until("all wait", || crowd.arrived.load(Relaxed) == MANY)?;
-        guest.sleep(10)?;
+        let all = before.wrapping_add(MANY);
+        guest.until("all wait", || started(Opcode::FutexWait).is_ok_and(|now| now >= all))?;
         ensure(footprint("contexts")? >= MANY, "the kernel counts fewer")?;
         equal(futex_wake(&crowd.word, u64::MAX).wait()?, MANY)?;
         guest.until("all have gone on", || crowd.left.load(Relaxed) == MANY)?;

@@ -50,12 +50,27 @@ pub(super) fn text(path: &str) -> Result<String, Failed> {
     String::from_utf8(text).map_err(|_| Failed("a file of scheme sys is not text".into()))
 }
 
+/// The first number behind a name in such a file.
+fn number(path: &str, name: &str) -> Result<Option<u64>, Failed> {
+    let text = text(path)?;
+    let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(rest.and_then(|rest| rest.split(' ').next()?.parse().ok()))
+}
+
 /// How many there are of something in the kernel's footprint.
 pub(super) fn footprint(name: &str) -> Result<u64, Failed> {
-    let text = text("/scheme/sys/footprint")?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|rest| rest.split(' ').next()?.parse().ok())
-        .ok_or_else(|| Failed([name, " is not counted"].concat()))
+    number("/scheme/sys/footprint", name)?.ok_or_else(|| Failed([name, " is not counted"].concat()))
+}
+
+/// How often something has happened, as the kernel counts it.
+pub(super) fn counter(name: &str) -> Result<u64, Failed> {
+    number("/scheme/sys/counters", name)?.ok_or_else(|| Failed([name, " is not counted"].concat()))
+}
+
+/// How many operations of a kind have started. One that waits has: there is nothing between.
+pub(super) fn started(opcode: Opcode) -> Result<u64, Failed> {
+    // There is no line of what never started.
+    Ok(number("/scheme/sys/counters", opcode.name())?.unwrap_or_default())
 }
 
 fn every_opcode_can_be_asked_for(_: &Guest) -> Verdict {

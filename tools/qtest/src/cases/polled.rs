@@ -1,11 +1,11 @@
 //! Rings that a processor looks after by itself, where there are several.
 #![forbid(unsafe_code)]
 
-use super::kernel::text;
+use super::kernel::counter;
 use super::tests;
 use crate::guest::Guest;
 use crate::on_ring::{Check, call, gives, on_ring, same, start};
-use crate::verdict::{Failed, Verdict, ensure, equal};
+use crate::verdict::{Verdict, ensure, equal};
 use alloc::format;
 use alloc::vec::Vec;
 use bare::Ring;
@@ -228,13 +228,6 @@ fn every_entry_of_a_polled_ring_is_taken_by_some_processor(_: &Guest) -> Verdict
         running.verdict()?;
     }
     Ok(())
-}
-
-/// A number that the kernel counts.
-fn counter(name: &str) -> Result<u64, Failed> {
-    let text = text("/scheme/sys/counters")?;
-    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    found.ok_or_else(|| Failed([name, " is not counted"].concat()))
 }
 
 fn a_polled_program_of_the_library_does_not_enter_beside_another_processor(_: &Guest) -> Verdict {
