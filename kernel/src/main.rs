@@ -12,6 +12,7 @@ kernel::entry_symbols! {
     enter: kernel::entry::machine::enter,
     enter_of_many: kernel::entry::machine::enter_of_many,
     interrupt: kernel::entry::machine::interrupt,
+    interrupt_of_many: kernel::entry::machine::interrupt_of_many,
     event: kernel::entry::machine::event,
     dump: kernel::entry::machine::dump,
 }

@@ -9,6 +9,7 @@ use super::enter::{Then, Wait};
 use super::event::Resume;
 use super::poller;
 use super::turns::{self, DONATIONS};
+use crate::arch::Which;
 use crate::base::budget::{Budget, ENTRY};
 use crate::base::{NONE, is_none};
 use crate::context::context::{State as Run, Unfinished};
@@ -140,12 +141,12 @@ fn leave(s: &State, cpu: &Cpu, id: u32, then: Then) -> bool {
 /// Takes the running context off its processor; its full registers were saved in the spare block.
 /// It stays first in line: only the end of its slice, or somebody who deserves it more, sends it into the queue.
 #[inline(always)]
-pub fn pause(s: &State, cpu: &Cpu) {
+pub fn pause<W: Which>(_: W, s: &State, cpu: &Cpu) {
     let id = cpu.current.replace(NONE);
     let context = s.contexts.at(id);
     context.regs.attach(cpu.spare.replace(NONE));
     context.state.set(Run::Ready);
-    if s.memory.machine.cpus() > 1 || !is_none(cpu.held.get()) {
+    if W::MANY || !is_none(cpu.held.get()) {
         return hold_instead(s, cpu, id);
     }
     cpu.held.set(id);
@@ -190,16 +191,16 @@ fn queue_held(s: &State, cpu: &Cpu) {
 /// Sees to what a context needs that is handed the processor by an interrupt: a spare block for its own preemption, somebody
 /// who pays, and the end of the slice. `false`: there is no block.
 #[inline(always)]
-pub fn is_prepared(s: &State, cpu: &Cpu) -> bool {
+pub fn is_prepared(s: &State, cpu: &Cpu, now: u64) -> bool {
     if is_none(cpu.spare.get()) && !refill_spare(s, cpu) {
         return false;
     }
     if is_none(cpu.payer.get()) {
-        cpu.since.set(s.memory.machine.now());
+        cpu.since.set(now);
         turns::pay(s, cpu, s.step.handoff());
     }
     if cpu.has_ready() {
-        start_slice(s, cpu);
+        start_slice(s, cpu, now);
     }
     true
 }
@@ -380,21 +381,20 @@ fn set_timer(s: &State, cpu: &Cpu) {
         wanted = wanted.min(turns::slice_end(s, cpu));
     }
     if cpu.timer.replace(wanted) != wanted {
-        s.memory.machine.set_timer(wanted);
+        s.memory.machine.set_timer(s.memory.machine.now(), wanted);
     }
 }
 
 /// Lets the running slice end, or a new one if it has ended. Deadlines are seen to already.
 #[inline(always)]
-fn start_slice(s: &State, cpu: &Cpu) {
-    let now = s.memory.machine.now();
+fn start_slice(s: &State, cpu: &Cpu, now: u64) {
     if cpu.slice_end.get() <= now {
         cpu.slice_end.set(now.wrapping_add(SLICE));
     }
     let end = cpu.slice_end.get();
     if end < cpu.timer.get() {
         cpu.timer.set(end);
-        s.memory.machine.set_timer(end);
+        s.memory.machine.set_timer(now, end);
     }
 }
 

@@ -30,9 +30,9 @@ pub fn timer(s: &State, cpu: &Cpu, budget: &Budget) {
     }
 }
 
-/// A device's line.
+/// A device's line, by this time.
 #[inline(always)]
-pub fn line(s: &State, line: u8) {
-    s.note(What::Interrupt, [u64::from(line), 0]);
+pub fn line(s: &State, line: u8, now: u64) {
+    s.trace.note(now, What::Interrupt, [u64::from(line), 0]);
     irq::raised(s, line);
 }

@@ -210,15 +210,20 @@ impl Kernel {
         if W::MANY && self.cpu(cpu.number()).summoned.get() {
             return end.end(self.other(cpu, Event::Interrupt(line)));
         }
-        let cpu = self.begin(cpu);
+        let which = cpu;
+        let cpu = self.begin(which);
+        let now = s.memory.machine.now();
         count(&s.stats.events);
         if !is_none(cpu.current.get()) {
-            choose::pause(s, cpu);
+            choose::pause(which, s, cpu);
         }
-        super::interrupt::line(s, line);
+        super::interrupt::line(s, line, now);
         // Whoever was interrupted waits where no other processor would find it.
         let may_wait = !W::MANY || is_none(cpu.held.get()) && !s.polls.is_poller(s.cpu.get());
-        if may_wait && s.step.is_handed_briefly() && choose::may_hand_over(cpu) && choose::is_prepared(s, cpu)
+        if may_wait
+            && s.step.is_handed_briefly()
+            && choose::may_hand_over(cpu)
+            && choose::is_prepared(s, cpu, now)
         {
             s.memory.budget.refill();
             let next = s.step.take_handoff();
@@ -245,14 +250,14 @@ impl Kernel {
 
     /// Anything else.
     #[inline(never)]
-    fn other<W: Which>(&self, cpu: W, event: Event) -> Resume {
+    fn other<W: Which>(&self, which: W, event: Event) -> Resume {
         let s = &self.state;
-        let cpu = self.begin(cpu);
+        let cpu = self.begin(which);
         s.step.measure(&s.memory.machine);
         count(&s.stats.events);
         let current = cpu.current.get();
         if current != NONE {
-            choose::pause(s, cpu);
+            choose::pause(which, s, cpu);
         }
         let is_summoned = W::MANY && cpu.summoned.get();
         let is_gone = is_summoned && summon::answer(s, cpu, current);
@@ -261,7 +266,7 @@ impl Kernel {
             Event::Fault(_) | Event::Call if is_gone => 1,
             Event::Enter(_) | Event::Again => 1,
             Event::Interrupt(line) => {
-                super::interrupt::line(s, line);
+                super::interrupt::line(s, line, s.memory.machine.now());
                 3
             }
             Event::Timer => {

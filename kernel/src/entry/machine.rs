@@ -149,19 +149,32 @@ fn to_value(value: i32) -> u64 {
     i64::from(value) as u64
 }
 
-/// A device's line was raised.
-#[inline(always)]
-pub fn interrupt(kernel: Running, line: u8) -> ! {
-    if kernel.state.memory.machine.cpus() > 1 {
-        interrupt_one_of_many(kernel, line)
-    }
-    match kernel.get().interrupt(Only, line, GoOn(kernel, Only)) {}
+/// The road of an interrupt.
+#[derive(Clone, Copy)]
+struct Interrupt<W> {
+    kernel: Running,
+    cpu: W,
+    line: u8,
 }
 
-#[cold]
-#[inline(never)]
-fn interrupt_one_of_many(kernel: Running, line: u8) -> ! {
-    match kernel.get().interrupt(ThisOne, line, GoOn(kernel, ThisOne)) {}
+impl<W: Which> arch::Road for Interrupt<W> {
+    #[inline(always)]
+    fn go(self) -> ! {
+        let Interrupt { kernel, cpu, line } = self;
+        match kernel.get().interrupt(cpu, line, GoOn(kernel, cpu)) {}
+    }
+}
+
+/// A device's line was raised on a machine with one processor.
+#[inline(always)]
+pub fn interrupt(kernel: Running, line: u8) -> ! {
+    arch::leap(Interrupt { kernel, cpu: Only, line })
+}
+
+/// The same on a machine with several.
+#[inline(always)]
+pub fn interrupt_of_many(kernel: Running, line: u8) -> ! {
+    arch::leap(Interrupt { kernel, cpu: ThisOne, line })
 }
 
 /// Something else happened; the numbers are those of the stubs.

@@ -46,7 +46,7 @@ pub fn begin(s: &State, cpu: &Cpu) -> bool {
     s.polls.set_poller(polls.then_some(here));
     if soonest < cpu.timer.get() {
         cpu.timer.set(soonest);
-        s.memory.machine.set_timer(soonest);
+        s.memory.machine.set_timer(now, soonest);
     }
     polls
 }

@@ -120,7 +120,7 @@ fn take_record<'a>(
 
 /// Whether success of an operation makes a file, whose record is then reserved in its first argument.
 #[inline(always)]
-pub fn makes_file(opcode: Opcode) -> bool {
+pub const fn makes_file(opcode: Opcode) -> bool {
     matches!(opcode, Opcode::OpenAt | Opcode::Dup)
 }
 

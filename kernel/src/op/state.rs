@@ -545,13 +545,25 @@ impl State {
 /// Whether an operation may hold something beside an ordinary file, which [`State::drop_reserve`] gives back.
 #[inline(always)]
 fn holds_more(opcode: Opcode) -> bool {
-    forward::makes_file(opcode)
-        || matches!(opcode, Opcode::Sendfd | Opcode::Recvfd | Opcode::MessageHandle)
-        || is_of_context(opcode)
+    HOLD_MORE.get(usize::from(opcode.raw())) == Some(&true)
 }
 
+/// These, by number.
+#[allow(clippy::indexing_slicing, reason = "the compiler does it, and would say so")]
+static HOLD_MORE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut left = Opcode::ALL;
+    while let [opcode, rest @ ..] = left {
+        table[opcode.raw() as usize] = forward::makes_file(*opcode)
+            || matches!(opcode, Opcode::Sendfd | Opcode::Recvfd | Opcode::MessageHandle)
+            || is_of_context(*opcode);
+        left = rest;
+    }
+    table
+};
+
 /// Whether an operation holds a context, or whatever it cancels at, instead of an ordinary file.
-fn is_of_context(opcode: Opcode) -> bool {
+const fn is_of_context(opcode: Opcode) -> bool {
     use Opcode::{CancelHandle, ContextKill, ContextStop, ContextWait};
     matches!(opcode, ContextWait | ContextKill | ContextStop | CancelHandle)
 }

@@ -91,7 +91,7 @@ pub(crate) const BUDGETS: &[Budget] = &[
     later("read1.32", 200.0, 170.0, "FUSE through io_uring 11,430"),
     later("futex.rtt", 600.0, 500.0, "Linux 5,169-9,531"),
     later("msg.rtt", 900.0, 600.0, "Linux MSG_RING ping-pong 5,986-7,332"),
-    later("irq.wait", 300.0, 250.0, "seL4 370-375, NOVA 435"),
+    binding("irq.wait", 300.0, 250.0, "seL4 370-375, NOVA 435"),
     later("fault.anon", 1_000.0, 700.0, "Linux 2,056-2,801"),
     later("fault.cow", 1_500.0, 1_100.0, "Linux 3,315-3,970"),
     later("open_close", 1_800.0, 900.0, "tmpfs in Linux's kernel 3,202-5,594; FUSE 15,713"),

@@ -189,8 +189,9 @@ impl Machine {
         1_000_000_000
     }
 
-    /// Sets this CPU's one-shot timer; `u64::MAX` for none.
-    pub fn set_timer(&self, deadline: u64) {
+    /// Sets this CPU's one-shot timer, given what the clock was a moment ago; `u64::MAX` for none.
+    pub fn set_timer(&self, now: u64, deadline: u64) {
+        assert!(now <= self.now(), "that is no reading of the clock");
         self.processor().timer.set(deadline);
     }
 

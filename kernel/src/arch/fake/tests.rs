@@ -107,7 +107,7 @@ fn a_hosted_space_uses_host_addresses() {
 fn time_and_lines_are_inputs() {
     let machine = Machine::new(MEMORY);
     assert_eq!(machine.timer(), None);
-    machine.set_timer(machine.now() + 10);
+    machine.set_timer(machine.now(), machine.now() + 10);
     machine.advance(9);
     assert!(!machine.take_timer());
     machine.advance(1);

@@ -99,7 +99,7 @@ pub(super) fn start_local() {
     write(LINT0, MASKED);
     write(LINT1, NMI_DELIVERY);
     write(ERROR, MASKED);
-    write(TIMER_VECTOR, MASKED | u32::from(TIMER));
+    write(TIMER_VECTOR, u32::from(TIMER));
     write(TIMER_DIVIDE, DIVIDE_BY_16);
     write(SPURIOUS_VECTOR, ENABLED | u32::from(SPURIOUS));
 }
@@ -214,14 +214,7 @@ pub(super) fn raise_test_line() {
 /// Starts the one-shot timer; zero stops it.
 #[inline(always)]
 pub(super) fn start_timer(count: u32) {
-    write(TIMER_VECTOR, u32::from(TIMER));
     write(TIMER_START, count);
-}
-
-/// Starts the timer without interrupt, for calibration.
-pub(super) fn start_silent_timer() {
-    write(TIMER_VECTOR, MASKED | u32::from(TIMER));
-    write(TIMER_START, u32::MAX);
 }
 
 /// What is left of the timer's count.

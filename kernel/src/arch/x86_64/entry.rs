@@ -25,6 +25,8 @@ pub(super) const DOUBLE_FAULT: u8 = 8;
 pub(super) const MACHINE_CHECK: u8 = 18;
 /// The one exception that programs may raise with an `int` instruction.
 pub(super) const BREAKPOINT: u8 = 3;
+/// Below this, vectors are exceptions.
+pub(super) const FIRST_INTERRUPT: u8 = 32;
 /// The number under which a foreign `syscall` is filed, above all vectors.
 pub(super) const SYSTEM_CALL: u64 = 0x100;
 
@@ -143,6 +145,49 @@ pub(super) extern "sysv64" fn system_call_of_many() {
     system_call!(super::interrupt::entered, [unlock!()], serving = sym TICKETS,)
 }
 
+/// Saves the rest of a program's state below what is in the spare block already, and calls up with vector and error code.
+/// `first` leads here from where the processor has begun.
+macro_rules! stop {
+    ([$($first:expr),*], $stopped:path, $($operands:tt)*) => {
+        naked_asm!(
+            $($first,)*
+            "push rax",
+            "push rbx",
+            "push rcx",
+            "push rdx",
+            "push rsi",
+            "push rdi",
+            "push rbp",
+            "push r8",
+            "push r9",
+            "push r10",
+            "push r11",
+            "push r12",
+            "push r13",
+            "push r14",
+            "push r15",
+            "cld",
+            "clac",
+            "mov eax, {parts}",
+            "xor edx, edx",
+            "xsave64 [rsp + {vectors}]",
+            "mov rdi, [rsp + {vector}]",
+            "mov rsi, [rsp + {error}]",
+            to_top!(),
+            "call {stopped}",
+            "ud2",
+            vector = const offset_of!(Frame, vector),
+            error = const offset_of!(Frame, error),
+            parts = const VECTOR_PARTS,
+            vectors = const VECTORS - FRAME,
+            stack_top = const offset_of!(Hot, stack_top),
+            wrong_top = sym wrong_top,
+            stopped = sym $stopped,
+            $($operands)*
+        )
+    };
+}
+
 /// A `syscall` with any other number: builds in the spare block what an interrupt would have left there.
 #[unsafe(naked)]
 extern "sysv64" fn foreign_call() {
@@ -187,6 +232,8 @@ global_asm!(
     "jmp {special}",
     ".elseif vector == 1",
     "jmp {debug}",
+    ".elseif vector < {first_interrupt}",
+    "jmp {faulted}",
     ".else",
     "jmp {interrupted}",
     ".endif",
@@ -195,12 +242,14 @@ global_asm!(
     ".popsection",
     special = sym special,
     debug = sym debug,
+    faulted = sym faulted,
     interrupted = sym interrupted,
+    first_interrupt = const FIRST_INTERRUPT,
 );
 
-/// Every interrupt and fault but those with their own stack: a program's fills the spare block.
+/// Every fault but those with their own stack: a program's fills the spare block.
 #[unsafe(naked)]
-extern "sysv64" fn interrupted() {
+extern "sysv64" fn faulted() {
     naked_asm!(
         "test byte ptr [rsp + 24], 3",
         "jz {from_kernel}",
@@ -211,42 +260,19 @@ extern "sysv64" fn interrupted() {
     )
 }
 
-/// Saves the rest of a program's state below what is in the spare block already, and calls up.
+/// The rest of a fault, or of what is like one.
 #[unsafe(naked)]
 extern "sysv64" fn save_all() {
-    naked_asm!(
-        "push rax",
-        "push rbx",
-        "push rcx",
-        "push rdx",
-        "push rsi",
-        "push rdi",
-        "push rbp",
-        "push r8",
-        "push r9",
-        "push r10",
-        "push r11",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "cld",
-        "clac",
-        "mov eax, {parts}",
-        "xor edx, edx",
-        "xsave64 [rsp + {vectors}]",
-        "mov rdi, [rsp + {vector}]",
-        "mov rsi, [rsp + {error}]",
-        to_top!(),
-        "call {stopped}",
-        "ud2",
-        vector = const offset_of!(Frame, vector),
-        error = const offset_of!(Frame, error),
-        parts = const VECTOR_PARTS,
-        vectors = const VECTORS - FRAME,
-        stack_top = const offset_of!(Hot, stack_top),
-        wrong_top = sym wrong_top,
-        stopped = sym super::interrupt::stopped,
+    stop!([], super::interrupt::stopped,)
+}
+
+/// What comes from outside, in a straight line.
+#[unsafe(naked)]
+extern "sysv64" fn interrupted() {
+    stop!(
+        ["test byte ptr [rsp + 24], 3", "jz {from_kernel}", "swapgs"],
+        super::interrupt::interrupted,
+        from_kernel = sym from_kernel,
     )
 }
 

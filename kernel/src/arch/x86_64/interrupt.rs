@@ -9,8 +9,6 @@ use super::lock;
 use super::percpu::this_cpu;
 use super::state::Frame;
 
-/// Below this, vectors are exceptions.
-const FIRST_INTERRUPT: u64 = 32;
 const PAGE_FAULT: u64 = 14;
 
 /// The kinds of event that the kernel is told.
@@ -24,8 +22,10 @@ mod kind {
 unsafe extern "sysv64" {
     /// The kernel's answer to everything but `ring_enter` and lines; defined above this layer, an arrow that points up.
     safe fn kernel_event(kind: u64, a: u64, b: u64, c: u64) -> !;
-    /// The kernel's answer to the lines of devices; defined above this layer too.
+    /// The kernel's answer to the lines of devices where there is one CPU; defined above this layer too.
     safe fn kernel_interrupt(line: u64) -> !;
+    /// The same where there are several.
+    safe fn kernel_interrupt_of_many(line: u64) -> !;
     /// The kernel's answer to `ring_enter` where there are several CPUs; defined above this layer too.
     fn kernel_enter_of_many(ring: u64, control: u64, deadline: u64) -> u64;
 }
@@ -41,24 +41,35 @@ pub(super) extern "sysv64" fn entered(ring: u64, control: u64, deadline: u64) ->
     value
 }
 
-/// A program was stopped; its state is in the spare block.
+/// A program has raised an exception, or made a foreign system call; its state is in the spare block.
 pub(super) extern "sysv64" fn stopped(vector: u64, error: u64) -> ! {
     lock::enter();
-    if vector >= FIRST_INTERRUPT {
-        if vector == SYSTEM_CALL {
-            kernel_event(kind::CALL, 0, 0, 0);
-        }
-        interrupt(vector);
+    if vector == SYSTEM_CALL {
+        kernel_event(kind::CALL, 0, 0, 0);
     }
     let address = if vector == PAGE_FAULT { fault_address() } else { 0 };
     kernel_event(kind::FAULT, vector, error, address)
 }
 
+/// A program was interrupted; its state is in the spare block.
+pub(super) extern "sysv64" fn interrupted(vector: u64, _: u64) -> ! {
+    if lock::is_shared() {
+        interrupted_of_many(vector)
+    }
+    interrupt(vector, kernel_interrupt)
+}
+
+#[cold]
+fn interrupted_of_many(vector: u64) -> ! {
+    lock::enter();
+    interrupt(vector, kernel_interrupt_of_many)
+}
+
 /// An interrupt ended the wait of an idle CPU.
 pub(super) extern "sysv64" fn woken(vector: u64) -> ! {
-    lock::enter();
+    let shared = lock::enter();
     this_cpu().watch().end();
-    interrupt(vector)
+    interrupt(vector, if shared { kernel_interrupt_of_many } else { kernel_interrupt })
 }
 
 /// A stub would have begun elsewhere than at the top of the stack.
@@ -80,18 +91,16 @@ pub(super) extern "sysv64" fn breathed() -> ! {
     kernel_event(kind::NOTHING, 0, 0, 0)
 }
 
+/// Answers the interrupt controller, and says upwards what it was; lines by this function.
 #[inline(always)]
-fn interrupt(vector: u64) -> ! {
+fn interrupt(vector: u64, line_was_raised: extern "sysv64" fn(u64) -> !) -> ! {
     match apic::acknowledge(vector) {
-        Source::Timer => {
-            super::timer::fired();
-            kernel_event(kind::TIMER, 0, 0, 0)
-        }
+        Source::Timer => kernel_event(kind::TIMER, 0, 0, 0),
         Source::Line(line) => {
             if line == IRQ_SERIAL {
                 super::serial::collect();
             }
-            kernel_interrupt(u64::from(line))
+            line_was_raised(u64::from(line))
         }
         Source::Spurious => kernel_event(kind::NOTHING, 0, 0, 0),
     }

@@ -149,10 +149,11 @@ impl Machine {
         timer::ticks_per_second()
     }
 
-    /// Sets the one-shot timer; `u64::MAX` switches it off, the past fires at once, and a far deadline may fire early.
+    /// Sets the one-shot timer, given what the clock was a moment ago; `u64::MAX` switches it off, the past fires at once,
+    /// and a far deadline may fire early.
     #[inline(always)]
-    pub fn set_timer(&self, deadline: u64) {
-        timer::set(deadline);
+    pub fn set_timer(&self, now: u64, deadline: u64) {
+        timer::set(now, deadline);
     }
 
     /// Sends bytes to the debug console.

@@ -82,8 +82,6 @@ pub(super) struct PerCpu {
     number: Cell<usize>,
     /// The number under which its interrupt controller is known.
     controller: Cell<u8>,
-    /// What its timer was last set to.
-    armed: Cell<u64>,
     /// When it took the kernel's lock, in ticks.
     locked_at: Cell<u64>,
     /// How often others asked it to forget all translations. Only who has the lock asks.
@@ -143,7 +141,6 @@ impl PerCpu {
             stacks,
             number: Cell::new(0),
             controller: Cell::new(0),
-            armed: Cell::new(u64::MAX),
             locked_at: Cell::new(0),
             asked: AtomicU32::new(0),
             answered: AtomicU32::new(0),
@@ -176,12 +173,6 @@ impl PerCpu {
     /// The number under which its interrupt controller is known.
     pub(super) fn controller(&self) -> u8 {
         self.controller.get()
-    }
-
-    /// What its timer was last set to.
-    #[inline(always)]
-    pub(super) fn armed(&self) -> &Cell<u64> {
-        &self.armed
     }
 
     /// When it took the kernel's lock, in ticks.

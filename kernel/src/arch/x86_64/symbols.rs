@@ -4,7 +4,7 @@
 /// `enter(kernel, control, deadline, ring) -> result`, with the name of a ring, and `event(kernel, kind, a, b, c) -> !`,
 /// with plain `u64`; `interrupt(kernel, line) -> !`; and `dump(&mut dyn Write)` for a dying kernel.
 ///
-/// `enter_of_many` is `enter` where there are several CPUs. Both may leave through [`resume`](super::resume) instead of
+/// `enter_of_many` and `interrupt_of_many` are these where there are several CPUs. The first two may leave through [`resume`](super::resume) instead of
 /// returning. The kinds of `event`: 0 the timer, 2 the fault `a` with error code `b` at address `c`, 3 a system call that
 /// is not `ring_enter`, 4 nothing.
 #[macro_export]
@@ -15,6 +15,7 @@ macro_rules! entry_symbols {
         enter: $enter:path,
         enter_of_many: $enter_of_many:path,
         interrupt: $interrupt:path,
+        interrupt_of_many: $interrupt_of_many:path,
         event: $event:path,
         dump: $dump:path $(,)?
     ) => {
@@ -44,6 +45,13 @@ macro_rules! entry_symbols {
             // SAFETY: interrupts are let in by a kernel that is filled.
             let kernel = unsafe { $crate::arch::x86_64::Filled::<$kernel>::new() };
             $interrupt(kernel, line as u8)
+        }
+
+        #[unsafe(no_mangle)]
+        extern "sysv64" fn kernel_interrupt_of_many(line: u64) -> ! {
+            // SAFETY: as above.
+            let kernel = unsafe { $crate::arch::x86_64::Filled::<$kernel>::new() };
+            $interrupt_of_many(kernel, line as u8)
         }
 
         #[unsafe(no_mangle)]

@@ -9,7 +9,6 @@ use core::cell::Cell;
 use x86_64::instructions::port::Port;
 
 use super::apic;
-use super::percpu::this_cpu;
 
 /// Ticks of the interval timer a second.
 const INTERVAL_RATE: u64 = 1_193_182;
@@ -65,23 +64,16 @@ pub(super) fn realtime_offset() -> u64 {
     CLOCK.epoch.get().saturating_mul(SECOND)
 }
 
-/// Sets the timer to a time of [`now`]; `u64::MAX` stops it, the past fires at once. It may fire early when the time is
-/// further away than it can count.
-pub(super) fn set(deadline: u64) {
-    if this_cpu().armed().replace(deadline) == deadline {
-        return;
-    }
+/// Sets the timer to a time of [`now`], which was read a moment ago; `u64::MAX` stops it, the past fires at once. It may
+/// fire early when the time is further away than it can count.
+#[inline(always)]
+pub(super) fn set(now: u64, deadline: u64) {
     if deadline == u64::MAX {
         apic::start_timer(0);
         return;
     }
-    let count = scaled(deadline.saturating_sub(now()), CLOCK.timer_scale.get());
+    let count = scaled(deadline.saturating_sub(now), CLOCK.timer_scale.get());
     apic::start_timer(u32::try_from(count.saturating_add(1)).unwrap_or(u32::MAX));
-}
-
-/// Notes that the timer fired, so that the same deadline can be set again.
-pub(super) fn fired() {
-    this_cpu().armed().set(u64::MAX);
 }
 
 #[inline(always)]
@@ -121,7 +113,8 @@ fn measure() -> (u64, u64) {
     write_port(0x42, low);
     write_port(0x42, high);
 
-    apic::start_silent_timer();
+    // It takes a minute to run out.
+    apic::start_timer(u32::MAX);
     let left = apic::timer_left();
     let start = ticks();
     write_port(GATE, gate | GATE_ON);
