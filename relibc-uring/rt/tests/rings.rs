@@ -12,6 +12,9 @@ mod stage;
 use ring_abi::{Errno, Opcode};
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use uring::exec::{join_all, sleep, yield_now};
 use uring::op::system::Rights;
@@ -44,6 +47,34 @@ fn messages_come_in_order_beside_operations() {
             beside.await;
         });
         stage::join(sender);
+    });
+}
+
+#[test]
+fn the_heap_asks_the_kernel_beside_a_full_queue() {
+    stage::play(|| {
+        assert_eq!(uring::host::wait_aside(1000), Ok(0), "nothing can come");
+        let (mut inbox, door) = Inbox::open().unwrap();
+        let sent = Arc::new(AtomicU64::new(0));
+        let count = sent.clone();
+        let sender = stage::spawn(move || {
+            for value in 0..100 {
+                message::send(door, value, 0).wait().unwrap();
+                count.store(value + 1, Relaxed);
+            }
+        });
+        assert_eq!(uring::host::wait_aside(1000), Ok(0), "the sender runs meanwhile");
+        let places = sent.load(Relaxed);
+        assert!((1..100).contains(&places), "{places} messages fill the queue");
+        for _ in 0..20 {
+            assert_eq!(uring::host::wait_aside(1000), Ok(0), "an answer has its place elsewhere");
+        }
+        assert_eq!(sent.load(Relaxed), places, "nothing was taken off");
+        for value in 0..100 {
+            assert_eq!(block_on(inbox.next()), Some(Message::Value(value, 0)));
+        }
+        stage::join(sender);
+        handle::close(door).wait().unwrap();
     });
 }
 

@@ -83,8 +83,7 @@ impl<S: Shots + 'static> Stream<S> {
     fn begin(&mut self, local: &Local) -> Result<(), Crowded> {
         let Some(asked) = &mut self.asked else { return Ok(()) };
         if self.reserve == NONE {
-            let taken = local.slots.take(local.ends().most_awaited());
-            let (index, slot) = taken.ok_or(Crowded::Slots)?;
+            let (index, slot) = local.take_slot().ok_or(Crowded::Slots)?;
             slot.stage.set(Stage::Reserved);
             self.reserve = index;
         }

@@ -4,6 +4,7 @@
 use super::file::{Fd, done, number, plain};
 use super::shape::sealed::Sealed;
 use super::{Op, Operation};
+use crate::ring::current::local;
 use crate::ring::slots::Answer;
 use core::time::Duration;
 use ring_abi::args::{Strength, cancel::FIRST};
@@ -71,7 +72,9 @@ pub fn cancel_all(how: Cancel) -> Op<args::CancelAll> {
 
 /// What a thread may still use once it has given up the rest: see [`ring_abi::args::Restrict`].
 ///
-/// The runtime itself needs [`Opcode::CancelTag`] and [`Opcode::Close`] where operations are dropped.
+/// The runtime itself needs [`Opcode::CancelTag`] and [`Opcode::Close`] where operations are dropped, and
+/// [`Opcode::RingCreate`] where a process that began without that right awaits an operation, or where one that awaited some
+/// is forked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights(args::Restrict);
 
@@ -109,6 +112,8 @@ impl Rights {
 /// Gives up all rights but these, for good, for this thread and all that it makes. With [`Rights::handles`] nothing may be
 /// in flight (`EBUSY`).
 pub fn restrict(rights: Rights) -> Op<args::Restrict> {
+    // What the heap may need later; for want of memory it is tried again then.
+    let _ = local().try_part();
     Op::new(rights.0)
 }
 

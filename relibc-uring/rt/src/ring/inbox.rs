@@ -150,6 +150,7 @@ impl Inbox {
     /// While it is open the thread's ring stays as it is ([`resize`](super::resize) is `EBUSY`).
     pub fn open() -> Result<(Inbox, Fd), Errno> {
         let local = local();
+        local.try_part()?;
         let number = local.mail.open()?;
         let inbox = Inbox { number, stays: PhantomData };
         local.slots.discard(); // a completion may come

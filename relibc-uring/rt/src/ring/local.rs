@@ -44,6 +44,8 @@ pub(crate) struct Local {
     ends: Cell<&'static Ends>,
     /// Those of the first ring, where signals are.
     first: Cell<&'static Ends>,
+    /// Those of the ring for the heap's calls: see [`aside`](super::aside).
+    pub(crate) aside: Cell<Option<&'static Ends>>,
     pub(crate) slots: Slots,
     pub(crate) tasks: Tasks,
     pub(crate) service: Service,
@@ -66,6 +68,7 @@ impl Local {
         Local {
             ends: Cell::new(ends),
             first: Cell::new(ends),
+            aside: Cell::new(None),
             slots: Slots::new(),
             tasks: Tasks::new(),
             service: Service::new(),
@@ -107,7 +110,7 @@ impl Local {
         if self.slots.any_used() {
             self.move_to(ends)?;
             self.slots.grow(ends.most_awaited());
-        } else {
+        } else if !self.slots.is_empty() {
             self.slots.resize(ends.most_awaited());
         }
         self.ends.set(ends);
@@ -156,8 +159,13 @@ impl Local {
     pub(crate) fn renew(&self, ends: &'static Ends, found: impl FnOnce()) {
         self.ends.set(ends);
         self.first.set(ends);
+        self.aside.set(None);
         self.service.serve_on(ends);
         found();
+        self.slots.begin_care(); // it comes below, when there is a ring for the heap
+        if !self.slots.is_empty() {
+            self.part();
+        }
         for (index, slot) in self.slots.iter() {
             if matches!(slot.stage.get(), Stage::Flying | Stage::Orphan) {
                 self.deliver(index, Answer { head: 0, result: Errno::CANCELED.to_result() });
@@ -169,6 +177,12 @@ impl Local {
         self.settle();
     }
 
+    /// Takes a free slot; `None` while all are in use.
+    #[inline(always)]
+    pub(crate) fn take_slot(&self) -> Option<(u32, &'static Slot)> {
+        self.slots.take().or_else(|| self.first_slot())
+    }
+
     /// Starts an operation that is awaited; its slot, if there is room. The kernel sees it at the next entry.
     ///
     /// # Safety
@@ -177,7 +191,7 @@ impl Local {
     #[inline(always)]
     pub(crate) unsafe fn begin(&self, mut entry: [u64; 8], words: usize) -> Result<u32, Crowded> {
         let ends = self.ends();
-        let Some((index, slot)) = self.slots.take(ends.most_awaited()) else { return Err(Crowded::Slots) };
+        let Some((index, slot)) = self.take_slot() else { return Err(Crowded::Slots) };
         entry[0] |= u64::from(index) << 32;
         if ends.push(entry, words).is_err() {
             self.slots.free(index, slot);
@@ -395,7 +409,7 @@ impl Local {
 
     /// Looks at the result of an entry into the kernel: only a wait that timed out is no bug.
     #[inline(always)]
-    fn entered(&self, result: u64) {
+    pub(crate) fn entered(&self, result: u64) {
         if result != 0 {
             refused(result);
         }

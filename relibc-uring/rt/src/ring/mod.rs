@@ -10,8 +10,10 @@
 //! - [`taken`]: which slots of registered things are in use.
 //! - [`inbox`]: messages from other rings.
 //! - [`buffer`]: what can be lent to the kernel.
+//! - [`aside`]: the ring of the heap's calls.
 //! - [`local`]: all of it together, as the runtime of one thread; [`current`] finds it.
 
+mod aside;
 pub(crate) mod buffer;
 pub(crate) mod current;
 pub(crate) mod ends;

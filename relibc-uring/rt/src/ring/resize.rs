@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::current::local;
-use super::place::attach;
+use super::place::attach_made;
 use crate::op::system::{ring_create, ring_drop};
 use alloc::boxed::Box;
 use ring_abi::Errno;
@@ -22,10 +22,9 @@ pub fn resize(sizes: Sizes) -> Result<(), Errno> {
         return Err(Errno::BUSY);
     }
     let place = ring_create(sizes).wait()?;
-    let number = place & 63; // rings are aligned to 64 bytes
-    let address = usize::try_from(place & !63).map_err(|_| Errno::FAULT)?;
-    if let Err(error) = local.switch(Box::leak(Box::new(attach(address, number, Some(sizes))))) {
-        return ring_drop(number).wait().and(Err(error));
+    let ends = Box::leak(Box::new(attach_made(place, sizes)));
+    if let Err(error) = local.switch(ends) {
+        return ring_drop(ends.number()).wait().and(Err(error));
     }
     match now.number() {
         0 => Ok(()),

@@ -152,27 +152,9 @@ impl Slots {
         self.all.get().get(tag as usize)
     }
 
-    /// Takes a free slot; `None` while all are in use.
+    /// Takes a free slot; `None` while all are in use, or before there are any.
     #[inline(always)]
-    pub(crate) fn take(&self, wanted: usize) -> Option<(u32, &'static Slot)> {
-        let index = self.free.get();
-        match self.get(index) {
-            Some(slot) => {
-                self.free.set(slot.next.get());
-                self.used.set(self.used.get().wrapping_add(1));
-                Some((index, slot))
-            }
-            None => self.take_first(wanted),
-        }
-    }
-
-    /// The first operation of a thread makes the slots.
-    #[cold]
-    fn take_first(&self, wanted: usize) -> Option<(u32, &'static Slot)> {
-        if !self.all.get().is_empty() {
-            return None;
-        }
-        self.resize(wanted);
+    pub(crate) fn take(&self) -> Option<(u32, &'static Slot)> {
         let index = self.free.get();
         let slot = self.get(index)?;
         self.free.set(slot.next.get());
@@ -195,10 +177,10 @@ impl Slots {
         self.all.set(fresh);
     }
 
-    /// Makes it `count` slots, if there are fewer; those in use keep their index.
+    /// Makes it `count` slots, if there are some, but fewer; those in use keep their index.
     pub(crate) fn grow(&self, count: usize) {
         let old = self.all.get();
-        if old.len() >= count.min(1 << 15) {
+        if old.is_empty() || old.len() >= count.min(1 << 15) {
             return;
         }
         self.resize(count);
@@ -288,6 +270,11 @@ impl Slots {
     #[inline(always)]
     pub(crate) fn any_used(&self) -> bool {
         self.used.get() != 0
+    }
+
+    /// Whether there are no slots yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.get().is_empty()
     }
 
     /// Whether any slot is in the given stage.

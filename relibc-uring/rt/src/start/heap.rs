@@ -1,13 +1,21 @@
 //! The global allocator of guest programs: `talc` over memory that the kernel maps.
+//!
+//! It asks the kernel while it holds its lock, and it may be entered by who files the answers of others. So all that it
+//! asks goes by [`Local::call_aside`], which files nothing, runs no code of others and needs no memory: the heap never
+//! enters itself, and its holder waits for nobody but the kernel.
 #![allow(unsafe_code, reason = "an allocator hands out raw memory")]
 
-use crate::op::file::Fd;
-use crate::op::memory;
+use crate::ring::current::local;
+#[cfg(doc)]
+use crate::ring::local::Local;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use ring_abi::args::map::{READ, WRITE};
+use ring_abi::args::map::{PRIVATE, READ, WRITE};
+use ring_abi::args::{CURRENT, FutexWait, FutexWake, Map, Unmap};
+use ring_abi::enter::NO_DEADLINE;
+use ring_abi::{Errno, Sqe, errno};
 use talc::TalcLock;
 use talc::lock_api::{GuardSend, RawMutex};
 use talc::source::GlobalAllocSource;
@@ -19,6 +27,16 @@ const BLOCK: usize = 32 * 1024;
 static HEAP: TalcLock<Lock, GlobalAllocSource<Pages>> =
     TalcLock::new(GlobalAllocSource::with_block_size(Pages, BLOCK));
 
+/// Does one operation.
+///
+/// # Safety
+///
+/// As for [`Local::call_aside`].
+unsafe fn call(entry: Sqe) -> Result<u64, Errno> {
+    // SAFETY: our caller's promise.
+    errno::demux(unsafe { local().call_aside(entry.to_words()) }.result)
+}
+
 /// Memory by the page, from the kernel.
 #[derive(Debug)]
 struct Pages;
@@ -27,17 +45,20 @@ struct Pages;
 // allocator above asks for; what is given back was got here.
 unsafe impl GlobalAlloc for Pages {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match memory::map(layout.size(), READ | WRITE).wait() {
+        let map =
+            Map { space: CURRENT, address: 0, length: layout.size() as u64, flags: READ | WRITE | PRIVATE };
+        // SAFETY: it may lie anywhere, so it takes nothing away.
+        match unsafe { call(map.encode(0)) } {
             Ok(address) if layout.align() <= 4096 => ptr::with_exposed_provenance_mut(address as usize),
             _ => ptr::null_mut(),
         }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller promises that this came from `alloc` and that nobody uses it.
-        let unmap = unsafe { memory::unmap(Fd::CURRENT, pointer.addr() as u64, layout.size() as u64) };
+        let unmap = Unmap { space: CURRENT, address: pointer.addr() as u64, length: layout.size() as u64 };
         // An address that `alloc` gave can be unmapped; if not, it is only lost.
-        let _ = unmap.wait();
+        // SAFETY: the caller promises that this came from `alloc` and that nobody uses it.
+        let _ = unsafe { call(unmap.encode(0)) };
     }
 }
 
@@ -64,8 +85,10 @@ unsafe impl RawMutex for Lock {
     #[inline]
     unsafe fn unlock(&self) {
         if self.0.swap(0, Release) == 2 {
+            let wake = FutexWake { address: self.address(), count: 1 };
             // Fails only for a bad address.
-            let _ = crate::op::sync::futex_wake(&self.0, 1).wait();
+            // SAFETY: it names no memory that is written to.
+            let _ = unsafe { call(wake.encode(0)) };
         }
     }
 }
@@ -74,8 +97,14 @@ impl Lock {
     #[cold]
     fn wait(&self) {
         while self.0.swap(2, Acquire) != 0 {
+            let wait = FutexWait { address: self.address(), expected: 2, deadline: NO_DEADLINE };
             // Ends at once if the lock was freed meanwhile.
-            let _ = crate::op::sync::futex_wait(&self.0, 2, u64::MAX).wait();
+            // SAFETY: it names no memory that is written to.
+            let _ = unsafe { call(wait.encode(0)) };
         }
+    }
+
+    fn address(&self) -> u64 {
+        ptr::from_ref(&self.0).addr() as u64
     }
 }

@@ -5,7 +5,10 @@ use super::tests;
 use crate::guest::Guest;
 use crate::on_ring::{call, gives, on_ring, same, start};
 use crate::verdict::{Verdict, ensure, equal};
+use alloc::vec;
+use alloc::vec::Vec;
 use bare::Ring;
+use core::hint::spin_loop;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Release};
 use core::time::Duration;
@@ -17,13 +20,14 @@ use ring_abi::context::End;
 use ring_abi::layout::Sizes;
 use ring_abi::{CqeFlags, Errno, enter};
 use uring::exec::timeout;
-use uring::op::message;
+use uring::op::{Fd, message};
 use uring::ring::{Inbox, Message};
 
 tests! {
     a_flood_of_messages_loses_none,
     another_process_sends_numbers_and_handles,
     a_ring_is_replaced_while_it_is_in_use,
+    the_heap_grows_while_answers_come_in,
 }
 
 /// Messages of the flood: many more than the ring of the one that takes them has places.
@@ -116,4 +120,53 @@ fn a_ring_is_replaced_while_it_is_in_use(_: &Guest) -> Verdict {
         call(9, &larger, RingDrop { ring: other.number() }.encode(1), Ok(0))?;
         call(10, &larger, RingDrop { ring: other.number() }.encode(1), Err(Errno::BADF))
     })
+}
+
+/// Messages that are kept unread: what keeps them outgrows several blocks of the heap.
+const UNREAD: u64 = 6000;
+/// Messages that are sent to one who does not enter its ring: more than that has places.
+const HELD: u64 = 100;
+
+fn the_heap_grows_while_answers_come_in(_: &Guest) -> Verdict {
+    static LEFT: AtomicU64 = AtomicU64::new(u64::MAX);
+    LEFT.store(u64::MAX, Release);
+    let (mut inbox, door) = Inbox::open()?;
+    // Each of these calls meets a message and files it. At some time the heap has no room for those that are there.
+    for value in 0..UNREAD {
+        message::send(door, value, 0).wait()?;
+    }
+    let Fd(fd) = door;
+    let sender = start(Sizes { sq: 7, cq: 7, service: None }, move |ring: &Ring| {
+        for value in UNREAD..UNREAD.wrapping_add(HELD) {
+            let send = MessageSend { fd, tag: 0, value, extra: 0, deadline: u64::MAX };
+            same(1, u64::from(ring.push(send.encode(1)).is_err()), 0)?;
+        }
+        same(2, ring.enter(0), 0)?;
+        let mut left = HELD;
+        while left != 0 {
+            while let Some(came) = ring.pop() {
+                gives(3, came.result(), Ok(0))?;
+                left = left.wrapping_sub(1);
+            }
+            let _ = LEFT.compare_exchange(u64::MAX, left, Release, Acquire);
+            if left != 0 {
+                same(4, ring.enter(1), 0)?;
+            }
+        }
+        Ok(())
+    })?;
+    // Now the queue is full, and whatever finds a place there is a message.
+    while LEFT.load(Acquire) == u64::MAX {
+        spin_loop();
+    }
+    ensure(LEFT.load(Acquire) != 0, "the queue is not full")?;
+    let blocks: Vec<_> = (0..40_usize).map(|round| vec![round; 8192]).collect();
+    ensure(blocks.iter().enumerate().all(|(round, block)| block.ends_with(&[round])), "a block is lost")?;
+    drop(blocks);
+    for value in 0..UNREAD.wrapping_add(HELD) {
+        let next = uring::block_on(timeout(Duration::from_secs(10), inbox.next()));
+        equal(next, Ok(Some(Message::Value(value, 0))))?;
+    }
+    sender.verdict()?;
+    Ok(close(door)?)
 }
