@@ -98,7 +98,14 @@ impl File {
     #[inline(always)]
     #[must_use = "a file that nobody holds must be closed"]
     pub fn let_go(&self) -> bool {
-        let left = self.refs.get().wrapping_sub(1);
+        self.let_go_of(1)
+    }
+
+    /// So many holders fewer; `true` if those were the last.
+    #[inline(always)]
+    #[must_use = "a file that nobody holds must be closed"]
+    pub fn let_go_of(&self, count: u32) -> bool {
+        let left = self.refs.get().wrapping_sub(count);
         self.refs.set(left);
         left == 0
     }

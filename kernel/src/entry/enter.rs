@@ -19,7 +19,7 @@ use crate::context::timers::CONTEXT;
 use crate::op::multishot::{self, Relief};
 use crate::op::state::State;
 use crate::op::stats::count;
-use crate::op::{dispatch, forward, futex, message, nop, order, polled, read, reply, tracer};
+use crate::op::{dispatch, forward, futex, message, nop, order, polled, read, reply, reply_run, tracer};
 use crate::ring::duplex::{BACKLOG, GUARDED, NEXT, ODD, POLLED, Ring, STARVED, WATCHED};
 use core::hint::cold_path;
 use core::num::NonZeroU64;
@@ -406,7 +406,7 @@ fn take_many_replies(s: &State, ring: &Ring, link_id: u32, ready: u32) -> Taken 
     budget.begin(ready);
     let began = s.memory.machine.ticks();
     while budget.left() != 0 {
-        reply::take_run(s, link_id, link, ring, budget);
+        reply_run::take(s, link_id, link, ring, budget);
     }
     ring.rp.publish(&ring.memory.get().service_replies());
     forward::refill(s, link_id, link);

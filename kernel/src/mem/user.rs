@@ -94,6 +94,35 @@ impl PageCache {
     }
 }
 
+/// What a [`PageCache`] knows now, for a loop in which no mapping is taken away.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    page: u64,
+    place: UserPtr,
+    /// Offsets in the page from which on there is no room for 16 bytes; zero if nothing is known.
+    end: u64,
+}
+
+impl PageCache {
+    /// What it knows.
+    #[inline(always)]
+    pub fn window(&self, memory: &Memory) -> Window {
+        let is_known = self.mappings.get() == memory.mappings();
+        let end = if is_known { PAGE.wrapping_sub(TINY as u64).wrapping_add(1) } else { 0 };
+        Window { page: self.page.get(), place: self.place.get(), end }
+    }
+}
+
+impl Window {
+    /// Copies from fixed memory to a program, if that is at most 16 bytes and the window has them. `false`: it has not, and
+    /// nothing was copied.
+    #[inline(always)]
+    pub fn copy_out_tiny(&self, memory: &Memory, address: u64, from: Fixed, length: usize) -> bool {
+        let offset = address.wrapping_sub(self.page);
+        offset < self.end && memory.machine.copy_tiny(self.place.add(offset as usize), from, length)
+    }
+}
+
 /// A program's claim about a range of its memory, checked for sense but not for presence.
 #[derive(Clone, Copy, Debug)]
 pub struct UserRange {

@@ -256,7 +256,7 @@ fn send(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Result<b
     let head = head(request.opcode, tag) | u64::from(incoming::flags(op).bits()) << 8;
     let words = [head, file, buffer, length, request.offset, request.more];
     let requests = daemon.memory.get();
-    write(asked.context, requests.service_requests().slot(daemon.rq.position()), words);
+    write(who(asked.context), requests.service_requests().slot(daemon.rq.position()), words);
     publish(daemon, 1);
     s.hand_any(s.rouse(daemon, enter::REQUESTS));
     Ok(true)
@@ -270,10 +270,15 @@ pub fn head(opcode: Opcode, tag: u32) -> u64 {
 
 /// Writes a request into a free slot of a daemon's queue: its first five or six words, and who asks.
 #[inline(always)]
-pub fn write<const WORDS: usize>(asker: &Context, place: &map::Slot<8>, words: [u64; WORDS]) {
-    let (owner, pid) = (asker.owner.get(), u64::from(asker.pid.get()));
+pub fn write<const WORDS: usize>(who: [u64; 2], place: &map::Slot<8>, words: [u64; WORDS]) {
     ring::store_at(place, 0, words);
-    ring::store_at(place, 6, [owner, pid]);
+    ring::store_at(place, 6, who);
+}
+
+/// Who asks, as a request says it: owner and process.
+#[inline(always)]
+pub fn who(asker: &Context) -> [u64; 2] {
+    [asker.owner.get(), u64::from(asker.pid.get())]
 }
 
 /// Shows a daemon so many requests, for which it is to be [roused](State::rouse).

@@ -92,12 +92,12 @@ pub struct Op {
     pub slot_tag: Cell<u32>,
     /// The file it works on, held; or `NONE`. Of no meaning while the record is free.
     pub file: Cell<u32>,
+    /// When it started, in ticks of the processor (low 32 bits).
+    pub started: Cell<u32>,
     /// The link, channel, context or port that its `queue` belongs to.
     pub object: Cell<u32>,
     /// Position in the timer heap, or `NONE`.
     pub timer: Cell<u32>,
-    /// When it started, in ticks of the processor (low 32 bits).
-    pub started: Cell<u32>,
     /// Place in its ring's circle.
     pub of_ring: Link,
     /// Place in what it waits for; also chains the records that wait at a link.
@@ -197,6 +197,18 @@ impl Op {
         self.opcode.set(shape.opcode);
         self.notice.set(shape.notice);
         self.marks.set(shape.marks);
+    }
+
+    /// Its shape and its ring, in one number.
+    #[inline(always)]
+    pub fn kin(&self) -> u64 {
+        u64::from(self.shape().number()) | u64::from(self.ring.get()) << 32
+    }
+
+    /// Its file and, in the upper half, when it started, in one number.
+    #[inline(always)]
+    pub fn lot(&self) -> u64 {
+        u64::from(self.file.get()) | u64::from(self.started.get()) << 32
     }
 
     /// Sets a mark.

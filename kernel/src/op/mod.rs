@@ -64,6 +64,7 @@ pub mod refill;
 pub mod register;
 pub mod registered;
 pub mod reply;
+pub mod reply_run;
 pub mod restrict;
 pub mod several;
 pub mod signal;

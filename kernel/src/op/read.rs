@@ -10,6 +10,8 @@ use crate::context::context::Context;
 use crate::ring::duplex::Ring;
 use core::hint::cold_path;
 use ring_abi::args::CURSOR;
+use ring_abi::map;
+use ring_abi::ring::Entry;
 use ring_abi::sqe::Head;
 use ring_abi::{Opcode, Words, enter};
 
@@ -28,19 +30,29 @@ impl Asked {
     fn of(entry: &impl Words) -> Asked {
         Asked { fd: entry.arg(0), buffer: entry.arg(1), length: entry.arg(2), offset: entry.arg(3) }
     }
+
+    /// Whether buffer or offset has its highest bit set: it is the cursor, or none. Any other address is looked at when
+    /// there is something to write there.
+    #[inline(always)]
+    const fn is_odd(&self) -> bool {
+        ((self.buffer | self.offset) as i64) < 0
+    }
 }
+
+const _: () = assert!(Asked { fd: 0, buffer: 0, length: 0, offset: CURSOR }.is_odd());
 
 /// Who asks, and when, in ticks of the processor.
 struct Asker<'a> {
-    context: &'a Context,
     ring: &'a Ring,
+    /// Its owner and process, as requests have them.
+    who: [u64; 2],
     now: u32,
 }
 
 impl<'a> Asker<'a> {
     #[inline(always)]
-    fn new(s: &State, context: &'a Context, ring: &'a Ring) -> Asker<'a> {
-        Asker { context, ring, now: s.memory.machine.ticks() as u32 }
+    fn new(s: &State, context: &Context, ring: &'a Ring) -> Asker<'a> {
+        Asker { ring, who: forward::who(context), now: s.memory.machine.ticks() as u32 }
     }
 }
 
@@ -77,7 +89,15 @@ impl Target {
     /// held yet, and the request does not count yet.
     #[inline(always)]
     fn ask(&self, s: &State, asker: &Asker<'_>, tag: u32, asked: Asked) -> u32 {
-        let Asker { context, ring, now } = *asker;
+        let daemon = s.rings.at(self.daemon);
+        let requests = daemon.memory.get();
+        self.ask_in(s, asker, tag, asked, requests.service_requests().slot(daemon.rq.position()))
+    }
+
+    /// The same, in this place of its queue.
+    #[inline(always)]
+    fn ask_in(&self, s: &State, asker: &Asker<'_>, tag: u32, asked: Asked, place: &map::Slot<8>) -> u32 {
+        let Asker { ring, who, now } = *asker;
         let link = s.links.at(self.link);
         let (id, slot_tag) = link.ask(s);
         let op = s.ops.at(id);
@@ -92,113 +112,91 @@ impl Target {
         debug_assert!(slot.get() == link.offset(slot_tag) as u64, "a record that waits knows its slot");
         let buffer = link.arena_address.get().wrapping_add(slot.get());
         let head = forward::head(Opcode::Read, slot_tag);
-        let daemon = s.rings.at(self.daemon);
-        let requests = daemon.memory.get();
-        let place = requests.service_requests().slot(daemon.rq.position());
-        forward::write(context, place, [head, s.files.at(self.file).id.get(), buffer, length, asked.offset]);
+        forward::write(who, place, [head, s.files.at(self.file).id.get(), buffer, length, asked.offset]);
         id
     }
 
-    /// Holds the file for the operations of the submissions taken since a position, whose requests were counted, and
-    /// shows the daemon them. How many.
+    /// Counts so many submissions that were taken and asked the daemon, holds the file for them, and shows the daemon what
+    /// it is asked. How many.
     #[cold]
     #[inline(never)]
-    fn show_run(&self, s: &State, ring: &Ring, from: u32) -> u32 {
-        let count = ring.sq.position().wrapping_sub(from);
-        if count == 0 {
-            return 0;
-        }
+    fn show_run(&self, s: &State, ring: &Ring, count: u32) -> u32 {
+        ring.sq.advance(count);
+        ring.cq.claim_known(count);
         s.stats.start_many(Opcode::Read as u8, count);
         s.took_idle(count);
         s.files.at(self.file).hold(count);
         let daemon = s.rings.at(self.daemon);
-        daemon.rq.publish(&daemon.memory.get().service_requests());
+        forward::publish(daemon, count);
         s.hand_any(s.rouse(daemon, enter::REQUESTS));
         count
     }
 }
 
-/// Whether a buffer or an offset has its highest bit set: it is the cursor, or none. Any other address is looked at when
-/// there is something to write there.
-#[inline(always)]
-const fn is_odd(buffer: u64, offset: u64) -> bool {
-    ((buffer | offset) as i64) < 0
-}
-
-const _: () = assert!(is_odd(0, CURSOR));
-
 /// Starts a read, whose completion has its place: the ring of the daemon that was asked and is to be
 /// [roused](State::rouse). Nothing, and the step is not brief: it took the general road, and may be answered already.
 #[inline(always)]
 pub fn start(s: &State, context: &Context, ring: &Ring, tag: u32, entry: impl Words) -> Option<u32> {
-    let Asked { fd, buffer, length, offset } = Asked::of(&entry);
-    if is_odd(buffer, offset) {
+    let asked = Asked::of(&entry);
+    if asked.is_odd() {
         cold_path();
         s.stats.start(Opcode::Read as u8);
-        start_oddly(s, ring, tag, fd, buffer, length, offset);
+        start_oddly(s, ring, tag, asked.fd, asked.buffer, asked.length, asked.offset);
         return None;
     }
-    if let Some(target) = Target::find(s, context, fd)
+    if let Some(target) = Target::find(s, context, asked.fd)
         && forward::has_room(s, s.rings.at(target.daemon))
     {
         let daemon = s.rings.at(target.daemon);
-        target.ask(s, &Asker::new(s, context, ring), tag, Asked { fd, buffer, length, offset });
+        target.ask(s, &Asker::new(s, context, ring), tag, asked);
         s.files.at(target.file).hold(1);
         forward::publish(daemon, 1);
         return Some(target.daemon);
     }
     s.stats.start(Opcode::Read as u8);
-    start_slowly(s, ring, tag, fd, buffer, length, offset);
+    start_slowly(s, ring, tag, asked.fd, asked.buffer, asked.length, asked.offset);
     None
 }
 
-/// Starts a read, whose first word was read, and those of the same file that follow it, as far as there is room, but
-/// not more than `most`: how many. Also the first word of the next submission if it was read.
-///
-/// Positions are counted where they are kept: an instruction on memory is no worse than a register put aside.
+/// Starts a read, whose first word was read, and those of the same file that follow it, as far as there is room, but not
+/// more than `most`: how many. Also the first word of the next submission if it was read.
 #[inline(never)]
 pub fn start_run(s: &State, context: &Context, ring: &Ring, first: Head, most: u32) -> (u32, Option<Head>) {
-    let Asked { fd: run, mut buffer, mut length, mut offset } =
-        Asked::of(&ring.sq.peek(&ring.memory.get().sq(), 0));
-    let Some(target) = Target::find(s, context, run) else {
-        return (start_odd(s, ring, first, run, buffer, length, offset), None);
+    let submissions = ring.memory.get();
+    let asked = Asked::of(&ring.sq.peek(&submissions.sq(), 0));
+    let target = if asked.is_odd() { None } else { Target::find(s, context, asked.fd) };
+    let Some(target) = target.filter(|target| forward::has_room(s, s.rings.at(target.daemon))) else {
+        return (start_odd(s, ring, first, asked.fd, asked.buffer, asked.length, asked.offset), None);
     };
     let daemon = s.rings.at(target.daemon);
-    if !forward::has_room(s, daemon) {
-        return (start_odd(s, ring, first, run, buffer, length, offset), None);
-    }
     let most = most.min(ring.cq.known_room()).min(daemon.rq.known_room());
-    let asker = Asker::new(s, context, ring);
-    let from = ring.sq.position();
-    let (mut head, mut fd, mut left) = (first, run, most);
-    while fd == run {
-        if is_odd(buffer, offset) {
-            cold_path();
-            break;
+    let requests = daemon.memory.get();
+    let (asker, fd) = (Asker::new(s, context, ring), asked.fd);
+    target.ask(s, &asker, first.tag(), asked);
+    let mut taken = 1_u32;
+    // Once more where the memory of a queue begins again.
+    while taken < most {
+        let at = daemon.rq.position().wrapping_add(taken);
+        let places = requests.service_requests().stretch(at, most.wrapping_sub(taken));
+        let entries = submissions.sq().stretch(ring.sq.position().wrapping_add(taken), places.len() as u32);
+        for (entry, place) in entries.iter().zip(places) {
+            let entry = Entry::of(entry);
+            let head = Head(entry.word(0));
+            if head.shape() != dispatch::READ {
+                return (target.show_run(s, ring, taken), Some(head));
+            }
+            let asked = Asked::of(&entry);
+            if asked.fd != fd || asked.is_odd() || !s.links.at(target.link).has_record() {
+                cold_path();
+                let taken = target.show_run(s, ring, taken);
+                let odd = start_odd(s, ring, head, asked.fd, asked.buffer, asked.length, asked.offset);
+                return (taken.wrapping_add(odd), None);
+            }
+            target.ask_in(s, &asker, head.tag(), asked, place);
+            taken = taken.wrapping_add(1);
         }
-        if !s.links.at(target.link).has_record() {
-            cold_path();
-            break;
-        }
-        target.ask(s, &asker, head.tag(), Asked { fd, buffer, length, offset });
-        daemon.rq.advance(1);
-        ring.sq.advance(1);
-        ring.cq.claim_known(1);
-        left = left.wrapping_sub(1);
-        if left == 0 {
-            return (target.show_run(s, ring, from), None);
-        }
-        let memory = ring.memory.get();
-        let entry = ring.sq.peek(&memory.sq(), 0);
-        head = Head(entry.word(0));
-        if head.shape() != dispatch::READ {
-            return (target.show_run(s, ring, from), Some(head));
-        }
-        Asked { fd, buffer, length, offset } = Asked::of(&entry);
     }
-    let done = target.show_run(s, ring, from);
-    let odd = start_odd(s, ring, head, fd, buffer, length, offset);
-    (done.wrapping_add(odd), None)
+    (target.show_run(s, ring, taken), None)
 }
 
 /// Takes the oldest submission, a read that is not as usual and whose words were read. One.

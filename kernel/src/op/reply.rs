@@ -10,9 +10,8 @@ use super::provided;
 use super::state::State;
 use super::stats::count;
 use crate::base::NONE;
-use crate::base::budget::Budget;
 use crate::base::trace::What;
-use crate::mem::user::{self, Fixed};
+use crate::mem::user::{self, Fixed, Window};
 use crate::ring::duplex::Ring;
 use crate::ring::flight;
 use crate::scheme::link::Link;
@@ -35,7 +34,15 @@ pub fn take<'s>(s: &'s State, link_id: u32, link: &Link, words: [u64; 2]) -> Opt
     };
     let ring = s.rings.at(read.op.ring.get());
     s.note_latency(Opcode::Read, read.op.started.get(), 1);
-    let file = read.end(link, ring, ring.memory.get().cq().slot(ring.cq.position()));
+    let file = read.op.file.get();
+    let words = match read.copy(link, &ring.cache.window(&s.memory)) {
+        Some(words) => words,
+        None => answer_slowly(s, link, ring, [read.id, read.tag], read.result),
+    };
+    flight::remove(s, &read.op.of_ring);
+    let next = link.bound();
+    link.set_bound(read.id);
+    read.leave(link, ring.memory.get().cq().slot(ring.cq.position()), words, next);
     let position = ring.show(1);
     if s.files.at(file).let_go() {
         close(s, file);
@@ -46,144 +53,71 @@ pub fn take<'s>(s: &'s State, link_id: u32, link: &Link, words: [u64; 2]) -> Opt
 /// Closes a file that nobody holds any more.
 #[cold]
 #[inline(never)]
-fn close(s: &State, file: u32) {
+pub(super) fn close(s: &State, file: u32) {
     s.step.measure(&s.memory.machine);
     s.close_file(file);
 }
 
-/// Takes replies: all those to plain reads of one client that follow each other, as far as the budget has entries
-/// left, and the one behind them.
-///
-/// Positions are counted where they are kept: an instruction on memory is no worse than a register put aside.
-#[inline(never)]
-pub fn take_run(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Budget) {
-    let mut words = next_reply(daemon);
-    let Some(PlainRead { op: first, .. }) = PlainRead::find(s, link, words) else {
-        daemon.rp.advance(1);
-        take_other(s, link_id, link, words);
-        budget.took(1);
-        return;
-    };
-    let client = first.ring.get();
-    let ring = s.rings.at(client);
-    // Those that started together are counted together.
-    let (mut started, mut counted) = (first.started.get(), ring.cq.position());
-    let from = daemon.rp.position();
-    let next = loop {
-        let Some(read) = PlainRead::find(s, link, words) else { break Some(words) };
-        if read.op.ring.get() != client {
-            break Some(words);
-        }
-        if read.op.started.get() != started {
-            counted = note_run(s, ring, started, counted);
-            started = read.op.started.get();
-        }
-        let memory = ring.memory.get();
-        let file = read.end(link, ring, memory.cq().slot(ring.cq.position()));
-        ring.cq.filled(1);
-        daemon.rp.advance(1);
-        if s.files.at(file).let_go() {
-            note_run(s, ring, started, counted);
-            close(s, file);
-            counted = ring.cq.position();
-        }
-        if !budget.take_one() {
-            break None;
-        }
-        words = next_reply(daemon);
-    };
-    note_run(s, ring, started, counted);
-    let ended = daemon.rp.position().wrapping_sub(from);
-    s.gave_idle(ended);
-    s.show(ring, 0);
-    if let Some(words) = next {
-        daemon.rp.advance(1);
-        take_next(s, link_id, link, words);
-        budget.took(1);
-    }
-}
-
-/// Notes the reads that started together and whose completions were written from a position on: the position behind
-/// them.
-#[cold]
-#[inline(never)]
-fn note_run(s: &State, ring: &Ring, started: u32, from: u32) -> u32 {
-    let position = ring.cq.position();
-    s.note_latency(Opcode::Read, started, position.wrapping_sub(from));
-    position
-}
-
-/// The words of a daemon's oldest reply, which is there.
-#[inline(always)]
-fn next_reply(daemon: &Ring) -> [u64; 2] {
-    daemon.rp.peek(&daemon.memory.get().service_replies(), 0).copy()
-}
-
-/// The same as [`take`], out of the way.
-#[cold]
-#[inline(never)]
-fn take_next(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
-    if let Some((ring, position)) = take(s, link_id, link, words) {
-        s.gave_idle(1);
-        s.rouse_at(ring, position);
-    }
-}
-
 /// A plain read that is answered.
-struct PlainRead<'a> {
+pub(super) struct PlainRead<'a> {
     s: &'a State,
-    tag: u32,
-    id: u32,
-    op: &'a Op,
-    result: u64,
+    pub(super) tag: u32,
+    kind: u8,
+    pub(super) id: u32,
+    pub(super) op: &'a Op,
+    pub(super) result: u64,
 }
 
 impl<'a> PlainRead<'a> {
     /// What a reply is for, if it is a plain read.
     #[inline(always)]
-    fn find(s: &'a State, link: &Link, words: [u64; 2]) -> Option<PlainRead<'a>> {
-        let [head, result] = words;
-        let tag = (head >> 32) as u32;
-        let id = link.find(&s.slots, s, tag)?;
-        if head as u8 != CqeKind::Regular as u8 {
-            return None;
-        }
-        let op = s.ops.at(id);
+    pub(super) fn find(s: &'a State, link: &Link, words: [u64; 2]) -> Option<PlainRead<'a>> {
+        let tag = (words[0] >> 32) as u32;
+        let read = PlainRead::of(s, link.find(&s.slots, s, tag)?, words);
+        let op = read.op;
         debug_assert!(op.shape() != PLAIN_READ || !op.is_detached(), "what is detached has a notice");
-        (op.shape().number() == PLAIN_READ.number()).then_some(PlainRead { s, tag, id, op, result })
+        (read.is_end() && op.shape().number() == PLAIN_READ.number()).then_some(read)
     }
 
-    /// Ends it. Its completion is written into a place of its ring, and not shown yet. Gives the file that it held.
+    /// A reply, and an operation that it is supposed to be for.
     #[inline(always)]
-    #[must_use = "the file is to be let go"]
-    fn end(self, link: &Link, ring: &Ring, place: &map::Slot<2>) -> u32 {
-        let PlainRead { s, tag, id, op, result } = self;
-        if result > op.arg(2) {
-            cold_path();
-            return end_oddly(s, link, ring, place, [id, tag], result);
-        }
+    pub(super) fn of(s: &'a State, id: u32, [head, result]: [u64; 2]) -> PlainRead<'a> {
+        PlainRead { s, tag: (head >> 32) as u32, kind: head as u8, id, op: s.ops.at(id), result }
+    }
+
+    /// Whether the reply is one that ends what was asked, and nothing else.
+    #[inline(always)]
+    pub(super) fn is_end(&self) -> bool {
+        self.kind == CqeKind::Regular as u8
+    }
+
+    /// Copies its bytes, if they are few and go where the window is: the words of its completion. Otherwise
+    /// [`answer_slowly`] has them.
+    #[inline(always)]
+    pub(super) fn copy(&self, link: &Link, window: &Window) -> Option<[u64; 2]> {
+        let PlainRead { s, op, result, .. } = *self;
         let slot = link.arena.get().add(op.arg(3) as usize);
-        let answer = out_to(s, slot, ring, op, result);
-        self.leave(link, place, [u64::from(op.tag.get()) << 32, answer])
+        let is_usual =
+            result <= op.arg(2) && window.copy_out_tiny(&s.memory, op.arg(1), slot, result as usize);
+        is_usual.then(|| [u64::from(op.tag.get()) << 32, result])
     }
 
-    /// The end of it, with the words of its completion.
+    /// Writes its completion into a place of its ring, not shown yet, and makes its record one of the link's that wait, before
+    /// `next`. The ring's circle and the file that it held are the caller's to see to.
     #[inline(always)]
-    fn leave(self, link: &Link, place: &map::Slot<2>, words: [u64; 2]) -> u32 {
+    pub(super) fn leave(self, link: &Link, place: &map::Slot<2>, words: [u64; 2], next: u32) {
         let PlainRead { s, tag, id, op, .. } = self;
-        flight::remove(s, &op.of_ring);
         debug_assert!(op.timer.get() == NONE, "a deadline goes with a notice");
         ring::store(place, words);
         op.wait.set(Wait::Free);
-        link.put_back(s, id, tag);
-        op.file.get()
+        link.put_before(s, id, tag, next);
     }
 }
 
 /// Any reply but that to a plain read.
 #[cold]
 #[inline(never)]
-fn take_other(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
+pub(super) fn take_other(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
     let entry = Cqe::from_words(words);
     if entry.flags & 7 == CqeKind::SendFevent as u8 {
         return super::poll::on_event(s, link_id, entry);
@@ -227,28 +161,26 @@ fn stale(s: &State, link: u32, tag: u32) {
     s.note(What::StaleTag, [u64::from(link), u64::from(tag)]);
 }
 
-/// Ends a read whose daemon gave an error, or more than there is room for: too much, or the bytes of one that chooses its
-/// buffer now.
+/// The words of the completion of a read whose daemon gave an error, or whose bytes are many or go where the ring's
+/// operations did not go last, or more than there is room for: too many, or those of one that chooses its buffer now.
 #[cold]
 #[inline(never)]
-fn end_oddly(
+pub(super) fn answer_slowly(
     s: &State,
     link: &Link,
     ring: &Ring,
-    place: &map::Slot<2>,
     [id, tag]: [u32; 2],
     result: u64,
-) -> u32 {
+) -> [u64; 2] {
     let op = s.ops.at(id);
+    let slot = link.arena.get().add(link.offset(tag));
     let (answer, details) = match errno::demux(result) {
         Err(error) => (Err(error), 0),
-        Ok(count) if provided::is_one(op) => {
-            provided::deliver(s, ring, op, link.arena.get().add(link.offset(tag)), count)
-        }
+        Ok(count) if provided::is_one(op) => provided::deliver(s, ring, op, slot, count),
+        Ok(count) if count <= op.arg(2) => (out_slowly(s, ring, op.arg(1), slot, count).map(|()| count), 0),
         Ok(_) => (Err(Errno::IO), 0),
     };
-    let words = Cqe::new(op.tag.get(), answer).with_details(details).to_words();
-    PlainRead { s, tag, id, op, result }.leave(link, place, words)
+    Cqe::new(op.tag.get(), answer).with_details(details).to_words()
 }
 
 /// Copies `count` bytes of the slot out to the program.
@@ -256,21 +188,12 @@ fn out(s: &State, link: &Link, op: &Op, tag: u32, count: u64) -> Result<u64, Err
     if count > op.arg(2).min(link.slot_bytes()) {
         return Err(Errno::IO);
     }
+    let ring = s.rings.at(op.ring.get());
     let slot = link.arena.get().add(link.offset(tag));
-    errno::demux(out_to(s, slot, s.rings.at(op.ring.get()), op, count))
-}
-
-/// The same, with the program's ring in hand and a count that was looked at. What the operation completes with.
-#[inline(always)]
-fn out_to(s: &State, slot: Fixed, ring: &Ring, op: &Op, count: u64) -> u64 {
-    if user::copy_out_tiny(&s.memory, &ring.cache, op.arg(1), slot, count as usize) {
-        return count;
+    if !user::copy_out_tiny(&s.memory, &ring.cache, op.arg(1), slot, count as usize) {
+        out_slowly(s, ring, op.arg(1), slot, count)?;
     }
-    cold_path();
-    match out_slowly(s, ring, op.arg(1), slot, count) {
-        Ok(()) => count,
-        Err(error) => error.to_result(),
-    }
+    Ok(count)
 }
 
 /// Copies out what is long, or goes where the ring's operations did not go last.

@@ -108,9 +108,14 @@ pub fn insert_after(nodes: &impl Nodes, at: u32, name: u32) {
 /// Takes an operation with these neighbours out of its ring.
 #[inline(always)]
 pub fn remove(nodes: &impl Nodes, neighbours: &Link) {
-    let (next, prev) = (neighbours.next(), neighbours.prev());
-    link(nodes, prev).set_next(next);
-    link(nodes, next).set_prev(prev);
+    join(nodes, neighbours.prev(), neighbours.next());
+}
+
+/// Takes what is between two nodes of a circle out of it.
+#[inline(always)]
+pub fn join(nodes: &impl Nodes, before: u32, after: u32) {
+    link(nodes, before).set_next(after);
+    link(nodes, after).set_prev(before);
 }
 
 #[cfg(test)]

@@ -275,8 +275,26 @@ impl Link {
     /// Keeps a record, whose tag is out, with its slot for the next request: the tag goes stale.
     #[inline(always)]
     pub fn put_back(&self, records: &impl Records, op: u32, tag: u32) {
+        self.put_before(records, op, tag, self.front.bound.replace(op));
+    }
+
+    /// The same, before another record that waits, or `NONE`; the link learns of it by [`set_bound`](Self::set_bound).
+    #[inline(always)]
+    pub fn put_before(&self, records: &impl Records, op: u32, tag: u32, next: u32) {
         records.tag(op).set(tag.wrapping_add(GENERATION));
-        records.next(op).set(self.front.bound.replace(op));
+        records.next(op).set(next);
+    }
+
+    /// First record that has a slot and waits for a request, or `NONE`.
+    #[inline(always)]
+    pub fn bound(&self) -> u32 {
+        self.front.bound.get()
+    }
+
+    /// Makes a record the first one that waits: one that was put before the one that was.
+    #[inline(always)]
+    pub fn set_bound(&self, op: u32) {
+        self.front.bound.set(op);
     }
 
     /// Takes its slot from a record that waits, if there is one.

@@ -88,7 +88,7 @@ pub(crate) const BUDGETS: &[Budget] = &[
         "seL4 bare IPC 424, NOVA 284; FUSE 10,731-14,892, pipe ping-pong 7,252, MSG_RING 5,986-7,332",
     ),
     binding("read1.by_hand", 424.0, 370.0, "seL4's fastest path with a bare message: 424"),
-    later("read1.32", 200.0, 170.0, "FUSE through io_uring 11,430"),
+    binding("read1.32", 200.0, 170.0, "FUSE through io_uring 11,430"),
     later("futex.rtt", 600.0, 500.0, "Linux 5,169-9,531"),
     later("msg.rtt", 900.0, 600.0, "Linux MSG_RING ping-pong 5,986-7,332"),
     binding("irq.wait", 300.0, 250.0, "seL4 370-375, NOVA 435"),

@@ -6,6 +6,7 @@
 #![cfg_attr(target_os = "redox", no_std, no_main)]
 #![forbid(unsafe_code)]
 
+use core::hint::cold_path;
 use core::time::Duration;
 use syscall::flag::{MODE_CHR, MODE_DIR, O_CREAT, O_DIRECTORY};
 use uring::ring::poll_ring;
@@ -46,7 +47,10 @@ impl Handler for Null {
         let file = request.file();
         let result = match request.body() {
             Body::Read(mut read) if file == ZERO => Ok(read.out.zeros(usize::MAX).into()),
-            Body::Read(_) if file == NULL => Ok(Answer::Number(0)),
+            Body::Read(_) if file == NULL => {
+                cold_path();
+                Ok(Answer::Number(0))
+            }
             Body::Write(write) if file != ROOT => Ok(write.bytes.len().into()),
             Body::Read(_) | Body::Write(_) => Err(Errno::ISDIR),
             other => answer_rarely(file, other),

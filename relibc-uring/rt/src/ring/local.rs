@@ -285,7 +285,8 @@ impl Local {
         while !rest.is_empty() || flying != 0 {
             let pushed = ends.push_many(words, rest, |item| {
                 let mut words = entry(item);
-                words[0] |= tag;
+                // The entry has no tag yet: the sum, unlike the union, is the last one's plus a constant.
+                words[0] = words[0].wrapping_add(tag);
                 tag = tag.wrapping_add(1 << 32);
                 words
             });
