@@ -110,6 +110,30 @@ fn a_stopped_context_can_be_killed() {
 }
 
 #[test]
+fn a_context_starts_with_the_base_that_it_was_made_with() {
+    let mut world = World::new();
+    let made = |argument, flags| args::ContextCreate {
+        space: CURRENT,
+        table: CURRENT,
+        entry: 0x40_0000,
+        stack: 0x50_0000,
+        argument,
+        sizes_flags: flags,
+    };
+    for (flags, base) in [(0, 0), (args::context::FS, 0x1234_5678)] {
+        let context = FIRST.call(&mut world, made(0x1234_5678, flags).encode(0)).expect("it is made");
+        assert_eq!(FIRST.call(&mut world, regs(context, 0)), Ok(0));
+        assert_eq!(look(&mut world, FIRST).fs_base, base);
+    }
+    // An argument may be anything, but no base that the processor would refuse.
+    let wild = 1 << 63;
+    assert!(FIRST.call(&mut world, made(wild, 0).encode(0)).is_ok());
+    assert_eq!(FIRST.call(&mut world, made(wild, args::context::FS).encode(0)), Err(Errno::INVAL));
+    let unknown = args::context::FS << 1;
+    assert_eq!(FIRST.call(&mut world, made(0, unknown).encode(0)), Err(Errno::INVAL));
+}
+
+#[test]
 fn all_registers_of_a_preempted_context_are_seen_and_set() {
     let mut world = World::new();
     let app = world.program();

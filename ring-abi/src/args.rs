@@ -885,6 +885,8 @@ pub mod map {
 pub mod context {
     /// It starts at once.
     pub const START: u64 = 1 << 32;
+    /// Its base of `fs` is its argument, so that a thread finds its block before it has done anything; otherwise it is zero.
+    pub const FS: u64 = 1 << 33;
 }
 
 /// Flags of [`Exit`].

@@ -236,6 +236,7 @@ fn flags_and_constants_of_arguments() {
     assert_eq!(args::port::FIXED_TAG, 1);
     assert_eq!((args::restrict::HANDLES, args::restrict::NO_NAMES), (1, 2));
     assert_eq!(args::context::START, 1 << 32);
+    assert_eq!(args::context::FS, 1 << 33);
     assert_eq!((args::Strength::Ask as u32, args::Strength::Force as u32), (0, 1));
     assert_eq!(args::cancel::FIRST, 256);
 }

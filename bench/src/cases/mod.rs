@@ -122,7 +122,7 @@ pub(crate) const CASES: &[Case] = &[
     case("page.map_unmap", "map and unmap one page", pages::one),
     case("page.map_unmap.16", "map and unmap 16 pages", pages::sixteen),
     case("page.protect", "take and give back the right to write one page", pages::protect),
-    case("thread.create_join", "map a stack, create a context, let it exit, wait, unmap", thread::run),
+    group("thread.create_join", "make a thread, let it end, wait for that", thread::ROWS, thread::run),
     case("fork_wait", "fork, exit, wait", process::fork_wait),
     case("spawn_wait", "spawn a tiny program, wait for its end", process::spawn_wait),
     case("mem.op", "kernel bytes for a read that a daemon has not answered", memory::operation),

@@ -45,7 +45,11 @@ pub fn create(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let s = cx.s;
     let args = ContextCreate::decode(entry)?;
     let flags = args.sizes_flags & !0xffff_ffff;
-    if flags & !args::context::START != 0 || !Regs::valid_rip(args.entry) || !Regs::valid_rsp(args.stack) {
+    if flags & !(args::context::START | args::context::FS) != 0
+        || !Regs::valid_rip(args.entry)
+        || !Regs::valid_rsp(args.stack)
+        || !Regs::valid_base(base(&args))
+    {
         return Err(Errno::INVAL);
     }
     let sizes = sizes(args.sizes_flags as u32)?;
@@ -80,6 +84,11 @@ pub fn create(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     Ok(Outcome::Parked)
 }
 
+/// The base of `fs` that a context starts with.
+fn base(args: &ContextCreate) -> u64 {
+    if args.sizes_flags & args::context::FS == 0 { 0 } else { args.argument }
+}
+
 /// Goes on with making a context that has a large ring. `false`: it has ended.
 pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
     let op = s.ops.at(id);
@@ -108,7 +117,9 @@ pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
 impl Fresh {
     fn begin_at(&self, s: &State, args: &ContextCreate, ring: u64) {
         let start = Start { rip: args.entry, rsp: args.stack, rdi: ring, rsi: args.argument, rdx: 0 };
-        s.contexts.at(self.id).regs.start(&start);
+        let regs = &s.contexts.at(self.id).regs;
+        regs.start(&start);
+        regs.set_fs_base(base(args));
     }
 
     /// The ring is ready: the context comes to life, under a handle of the asker.

@@ -7,6 +7,7 @@
 //! - [`op`]: the operations. One is sent when it is awaited; dropping it cancels it.
 //! - [`exec`]: blocks on one future, or runs many tasks on one thread.
 //! - [`scheme`]: the daemon kit: a name, a stream of requests, one answer each.
+//! - [`thread`]: further threads, each with a ring and a stack of its own.
 //! - [`start`]: from a program's first instruction to its `main`; memory, output and arguments.
 //!
 //! The same code runs in the guest and, over a ring that a test makes, on a host.
@@ -24,6 +25,7 @@ pub mod op;
 pub mod ring;
 pub mod scheme;
 pub mod start;
+pub mod thread;
 pub mod trap;
 
 pub use exec::{block_on, run, spawn};

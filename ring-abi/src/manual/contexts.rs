@@ -16,7 +16,7 @@ pub(super) const CONTEXT_CREATE: Page = describe!(
     context_create,
     "A handle to the context.",
     [
-        INVAL: "unknown flags, sizes that do not exist, or `entry` or `stack` cannot be in a program",
+        INVAL: "unknown flags, sizes that do not exist, or `entry`, `stack` or the base of `fs` cannot be in a program",
         BADF: "`space` is no address space, or `table` no handle table",
         BUSY: "the space's contexts are ending together",
         MFILE: "the caller's handle table is full",

@@ -3,6 +3,7 @@
 //! The index 0 is the future that [`block_on`](super::block_on) was given; it is no record's.
 #![forbid(unsafe_code)]
 
+use crate::ring::leaked::Leaked;
 use crate::ring::slots::NONE;
 use alloc::boxed::Box;
 use core::cell::Cell;
@@ -42,8 +43,9 @@ enum State {
     Ended,
 }
 
+/// The record of a task.
 #[derive(Default)]
-struct Task {
+pub(crate) struct Task {
     state: Cell<State>,
     next: Cell<u32>,
     body: Cell<Option<Body>>,
@@ -52,6 +54,8 @@ struct Task {
 /// All tasks of a thread.
 pub(crate) struct Tasks {
     all: Cell<&'static [Task]>,
+    /// The same, and those that were there before.
+    pub(crate) tables: Leaked<[Task]>,
     free: Cell<u32>,
     first: Cell<u32>,
     last: Cell<u32>,
@@ -63,6 +67,7 @@ impl Tasks {
     pub(crate) const fn new() -> Tasks {
         Tasks {
             all: Cell::new(&[]),
+            tables: Leaked::new(),
             free: Cell::new(NONE),
             first: Cell::new(NONE),
             last: Cell::new(NONE),
@@ -148,6 +153,20 @@ impl Tasks {
         }
     }
 
+    /// The thread ends: drops the futures of the tasks that have not ended. There are no tasks from now on.
+    pub(crate) fn retire(&self) {
+        // A future that is dropped may wake other tasks or make further ones, which are dropped in their turn.
+        while !self.all.get().is_empty() {
+            let all = self.all.replace(&[]);
+            for index in [&self.free, &self.first, &self.last] {
+                index.set(NONE);
+            }
+            for task in all {
+                drop(task.body.take());
+            }
+        }
+    }
+
     fn release(&self, index: u32, task: &Task) {
         task.state.set(State::Free);
         task.next.set(self.free.replace(index));
@@ -170,7 +189,7 @@ impl Tasks {
     #[cold]
     fn grow(&self) {
         let old = self.all.get();
-        let fresh: &'static [Task] = Box::leak((0..old.len().max(8) << 1).map(|_| Task::default()).collect());
+        let fresh = self.tables.keep((0..old.len().max(8) << 1).map(|_| Task::default()).collect());
         for (from, to) in old.iter().zip(fresh) {
             to.state.set(from.state.get());
             to.next.set(from.next.get());

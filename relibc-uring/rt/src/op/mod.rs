@@ -33,6 +33,7 @@ use crate::ring::current::local;
 use crate::ring::local::Crowded;
 use crate::ring::slots::{Answer, Held, NONE, Slot, Stage};
 use alloc::boxed::Box;
+use core::marker::PhantomData;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -45,12 +46,14 @@ pub struct Op<O: Operation> {
     slot: u32,
     /// Makes what was asked into something that a slot can keep.
     keep: fn(O) -> Option<Box<dyn Held>>,
+    /// The slot is one of this thread's.
+    stays: PhantomData<*const ()>,
 }
 
 impl<O: Operation> Op<O> {
     #[inline(always)]
     pub(crate) fn new(asked: O) -> Op<O> {
-        Op { asked: Some(asked), slot: NONE, keep: |_| None }
+        Op { asked: Some(asked), slot: NONE, keep: |_| None, stays: PhantomData }
     }
 
     /// Does it now, and blocks this thread until it has ended. No task runs meanwhile.

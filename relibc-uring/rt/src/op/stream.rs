@@ -11,6 +11,7 @@ use crate::ring::local::{Crowded, Local};
 use crate::ring::slots::{Held, Mute, NONE, Slot, Stage};
 use alloc::boxed::Box;
 use core::future::poll_fn;
+use core::marker::PhantomData;
 use core::task::{Context, Poll};
 
 /// An operation that completes more than once. It is sent when its first item is asked for, or [submitted](Self::submit);
@@ -23,11 +24,13 @@ pub struct Stream<S: Shots + 'static> {
     slot: u32,
     /// The slot that it keeps free of others, or [`NONE`].
     reserve: u32,
+    /// Both are slots of this thread.
+    stays: PhantomData<*const ()>,
 }
 
 impl<S: Shots + 'static> Stream<S> {
     pub(crate) fn new(asked: S) -> Stream<S> {
-        Stream { asked: Some(asked), slot: NONE, reserve: NONE }
+        Stream { asked: Some(asked), slot: NONE, reserve: NONE, stays: PhantomData }
     }
 
     /// Sends it now instead of when its first item is asked for, if there is room.

@@ -42,7 +42,7 @@ impl Local {
         if self.aside.get().is_none() {
             let sizes = Sizes::SMALLEST;
             let place = ring_create(sizes).wait()?;
-            self.aside.set(Some(Box::leak(Box::new(attach_made(place, sizes)))));
+            self.aside.set(Some(self.rings.keep(Box::new(attach_made(place, sizes)))));
         }
         Ok(())
     }

@@ -26,7 +26,6 @@ impl Thread {
     }
 
     /// Makes it point to itself, where it stays from now on. The address is the base of `fs`.
-    #[cfg_attr(not(target_os = "redox"), expect(dead_code, reason = "a host thread has its own base"))]
     pub(crate) fn settle(&'static self) -> u64 {
         let address = core::ptr::from_ref(self).addr();
         self.myself.set(address);

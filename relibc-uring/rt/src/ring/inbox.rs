@@ -98,6 +98,12 @@ impl Mail {
         self.1.get() != 0
     }
 
+    /// Forgets all inboxes. None may be open.
+    pub(crate) fn retire(&self) {
+        // Nothing is borrowed while they are dropped.
+        drop(self.0.take());
+    }
+
     /// No message can come any more; how many inboxes were open for one.
     pub(crate) fn end(&self) -> u32 {
         for letters in self.0.borrow_mut().iter_mut().filter(|letters| letters.is_open) {

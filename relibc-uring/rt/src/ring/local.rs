@@ -11,6 +11,7 @@
 use crate::exec::Tasks;
 use crate::ring::ends::{Ends, corrupt};
 use crate::ring::inbox::Mail;
+use crate::ring::leaked::Leaked;
 use crate::ring::slots::{Answer, Held, NONE, Slot, Slots, Stage};
 use crate::ring::taken::Taken;
 use crate::scheme::Service;
@@ -46,6 +47,8 @@ pub(crate) struct Local {
     first: Cell<&'static Ends>,
     /// Those of the ring for the heap's calls: see [`aside`](super::aside).
     pub(crate) aside: Cell<Option<&'static Ends>>,
+    /// The ends of all rings but the first.
+    pub(crate) rings: Leaked<Ends>,
     pub(crate) slots: Slots,
     pub(crate) tasks: Tasks,
     pub(crate) service: Service,
@@ -69,6 +72,7 @@ impl Local {
             ends: Cell::new(ends),
             first: Cell::new(ends),
             aside: Cell::new(None),
+            rings: Leaked::new(),
             slots: Slots::new(),
             tasks: Tasks::new(),
             service: Service::new(),
@@ -175,6 +179,19 @@ impl Local {
         self.mail.end();
         self.slots.recount();
         self.settle();
+    }
+
+    /// Calls, of the heap too, go to the first ring from now on.
+    pub(crate) fn to_first(&self) {
+        self.aside.set(None);
+        self.ends.set(self.first());
+    }
+
+    /// Nobody waits for room any more, and nothing is to be cancelled.
+    pub(crate) fn forget_who_waits(&self) {
+        self.crowded.set(false);
+        self.crowd.take();
+        self.cancels.take();
     }
 
     /// Takes a free slot; `None` while all are in use.

@@ -11,6 +11,7 @@
 //! - [`inbox`]: messages from other rings.
 //! - [`buffer`]: what can be lent to the kernel.
 //! - [`aside`]: the ring of the heap's calls.
+//! - [`leaked`]: memory that stays as long as its thread; [`retire`] gives it back.
 //! - [`local`]: all of it together, as the runtime of one thread; [`current`] finds it.
 
 mod aside;
@@ -18,10 +19,12 @@ pub(crate) mod buffer;
 pub(crate) mod current;
 pub(crate) mod ends;
 pub(crate) mod inbox;
+pub(crate) mod leaked;
 pub(crate) mod local;
 pub(crate) mod place;
 mod polled;
 mod resize;
+mod retire;
 mod settled;
 pub(crate) mod slots;
 pub(crate) mod taken;

@@ -22,7 +22,7 @@ pub fn resize(sizes: Sizes) -> Result<(), Errno> {
         return Err(Errno::BUSY);
     }
     let place = ring_create(sizes).wait()?;
-    let ends = Box::leak(Box::new(attach_made(place, sizes)));
+    let ends = local.rings.keep(Box::new(attach_made(place, sizes)));
     if let Err(error) = local.switch(ends) {
         return ring_drop(ends.number()).wait().and(Err(error));
     }

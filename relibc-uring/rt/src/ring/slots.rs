@@ -6,6 +6,7 @@
 //!   cannot be locked out by what is awaited.
 #![forbid(unsafe_code)]
 
+use crate::ring::leaked::Leaked;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::cell::Cell;
@@ -125,6 +126,8 @@ impl Slot {
 /// All slots of a thread.
 pub(crate) struct Slots {
     all: Cell<&'static [Slot]>,
+    /// The same, and those that were there before.
+    pub(crate) tables: Leaked<[Slot]>,
     free: Cell<u32>,
     /// Slots that are not free, and operations in flight whose answers nobody wants.
     used: Cell<u32>,
@@ -139,6 +142,7 @@ impl Slots {
     pub(crate) const fn new() -> Slots {
         Slots {
             all: Cell::new(&[]),
+            tables: Leaked::new(),
             free: Cell::new(NONE),
             used: Cell::new(0),
             after: Cell::new(NONE),
@@ -166,7 +170,7 @@ impl Slots {
     /// at most once or twice in its life.
     pub(crate) fn resize(&self, count: usize) {
         let count = count.clamp(1, 1 << 15);
-        let fresh: &'static [Slot] = Box::leak((0..count).map(|_| Slot::default()).collect());
+        let fresh = self.tables.keep((0..count).map(|_| Slot::default()).collect());
         let mut next = NONE;
         for (index, slot) in fresh.iter().enumerate().rev() {
             slot.next.set(next);
@@ -204,6 +208,14 @@ impl Slots {
             }
         }
         self.free.set(free);
+    }
+
+    /// The thread ends, and nothing is in flight: there are no slots from now on.
+    pub(crate) fn retire(&self) {
+        self.all.set(&[]);
+        self.free.set(NONE);
+        self.after.set(NONE);
+        self.care.set(false);
     }
 
     /// Gives a slot back.

@@ -225,7 +225,7 @@ impl Request {
     /// Ends when the client no longer waits for the answer. Whatever was begun may be given up then; the request
     /// is to be answered all the same, with `ECANCELED` if nothing was done.
     pub fn cancelled(&self) -> Cancelled {
-        Cancelled { tag: self.tag }
+        Cancelled { tag: self.tag, stays: PhantomData }
     }
 }
 
@@ -242,6 +242,7 @@ impl Drop for Request {
 #[derive(Debug)]
 pub struct Cancelled {
     tag: u32,
+    stays: PhantomData<*const ()>,
 }
 
 impl Future for Cancelled {

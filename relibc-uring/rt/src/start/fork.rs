@@ -16,8 +16,10 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// For this thread.
+    /// For this thread. Stacks that are kept for further threads would be copied for nothing.
     pub fn prepare() -> Renewal {
+        // What cannot be given back is copied.
+        let _ = crate::thread::trim();
         Renewal { thread: thread(), ends: Box::new(MaybeUninit::uninit()) }
     }
 

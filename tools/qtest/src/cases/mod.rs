@@ -22,6 +22,7 @@ mod registered;
 mod repeated;
 mod sandbox;
 mod shares;
+mod threads;
 mod timers;
 
 use crate::guest::Guest;
@@ -72,6 +73,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         cancel::TESTS,
         chains::TESTS,
         creation::TESTS,
+        threads::TESTS,
         timers::TESTS,
         repeated::TESTS,
         faults::TESTS,
