@@ -1,15 +1,15 @@
 //! What can be asked of an open file.
 //!
-//! The tree is borrowed between two awaits and never across one, so requests that overlap see each change whole.
+//! Nothing here waits, so requests that overlap see each change whole: whoever changes something says what time it is.
 #![forbid(unsafe_code)]
 
-use crate::clock::{Clock, Time};
+use crate::clock::Time;
 use crate::content::{PAGE, PAGE_BYTES, Piece};
 use crate::node::{Directory, Ino, Kind, Node, Want};
 use crate::tree::{self, Found, Last, Place, Tree};
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
-use core::cell::RefCell;
 use syscall::flag::{AT_REMOVEDIR, F_GETFL, F_SETFL, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_FCNTL_MASK};
 use syscall::flag::{O_ACCMODE, O_NOFOLLOW, O_RDONLY, O_SYMLINK, O_TRUNC, O_WRONLY};
 use uring::Errno;
@@ -22,16 +22,15 @@ pub(crate) const ROOT: u64 = 0;
 const MOST_TARGET: usize = 4096;
 
 /// What a request comes to.
-type Result<T = Answer> = core::result::Result<T, Errno>;
+pub(crate) type Result<T = Answer> = core::result::Result<T, Errno>;
 
 /// The tree and the files that are open.
 pub(crate) struct Files {
-    tree: RefCell<Tree>,
-    /// Open files; the id of each is one more than its place.
-    open: RefCell<Vec<Option<File>>>,
+    tree: Tree,
+    /// Open files by id; the first is the root, which is always open.
+    open: Vec<Option<File>>,
     /// Ids that were used and are free.
-    free: RefCell<Vec<u64>>,
-    clock: Clock,
+    free: Vec<u64>,
 }
 
 /// An open file.
@@ -55,58 +54,49 @@ impl File {
     }
 }
 
-/// Where the open file of an id lies. The root's has no place.
-fn place_of(id: u64) -> usize {
-    usize::try_from(id.wrapping_sub(1)).unwrap_or(usize::MAX)
+/// Whether an open may change the tree.
+#[inline(always)]
+pub(crate) fn changes(open: Open<'_>) -> bool {
+    open.flags & (O_CREAT | O_TRUNC) as u64 != 0
 }
 
 impl Files {
     /// An empty tree with room for so many bytes.
     pub(crate) fn new(bytes: u64) -> Files {
-        Files {
-            tree: RefCell::new(Tree::new(bytes)),
-            open: RefCell::default(),
-            free: RefCell::default(),
-            clock: Clock::open(),
-        }
+        let root = File { ino: tree::ROOT, place: Place::default(), flags: O_RDONLY as u64 };
+        Files { tree: Tree::new(bytes), open: vec![Some(root)], free: Vec::new() }
     }
 
-    fn file(&self, id: u64) -> Result<File> {
-        if id == ROOT {
-            return Ok(File { ino: tree::ROOT, place: Place::default(), flags: O_RDONLY as u64 });
-        }
-        self.open.borrow().get(place_of(id)).cloned().flatten().ok_or(Errno::BADF)
+    #[inline(always)]
+    fn file(&self, id: u64) -> Result<&File> {
+        self.open.get(id as usize).and_then(Option::as_ref).ok_or(Errno::BADF)
     }
 
     /// Which node a file is.
+    #[inline(always)]
     fn ino(&self, id: u64) -> Result<Ino> {
-        if id == ROOT {
-            return Ok(tree::ROOT);
-        }
-        let open = self.open.borrow();
-        open.get(place_of(id)).and_then(Option::as_ref).map(|file| file.ino).ok_or(Errno::BADF)
+        Ok(self.file(id)?.ino)
     }
 
-    fn add(&self, file: File) -> Answer {
-        self.tree.borrow_mut().hold(file.ino);
-        let mut open = self.open.borrow_mut();
-        let id = self.free.borrow_mut().pop().unwrap_or(open.len().wrapping_add(1) as u64);
-        match open.get_mut(place_of(id)) {
+    #[inline(always)]
+    fn add(&mut self, file: File) -> Answer {
+        self.tree.hold(file.ino);
+        let id = self.free.pop().unwrap_or(self.open.len() as u64);
+        match self.open.get_mut(id as usize) {
             Some(place) => *place = Some(file),
-            None => open.push(Some(file)),
+            None => self.open.push(Some(file)),
         }
         Answer::File(id)
     }
 
-    /// Opens or makes a file.
-    pub(crate) async fn open(&self, from: u64, open: Open<'_>) -> Result {
-        let changes = open.flags & (O_CREAT | O_TRUNC) as u64 != 0;
-        let now = if changes { self.clock.now().await } else { Time::default() };
+    /// Opens or makes a file. The time is of interest if that [`changes`] something.
+    #[inline(always)]
+    pub(crate) fn open(&mut self, from: u64, open: Open<'_>, now: Time) -> Result {
         let from = self.ino(from)?;
         let has = |flag: usize| open.flags & flag as u64 == flag as u64;
         let stops = has(O_SYMLINK) || has(O_NOFOLLOW) || has(O_CREAT | O_EXCL);
         let last = if stops { Last::Stop } else { Last::Follow };
-        let found = self.tree.borrow().find(from, open.path, last, open.who)?;
+        let found = self.tree.find(from, open.path, last, open.who)?;
         let (place, ino) = match found {
             Found::Link(path) => return Ok(Answer::Link(path)),
             Found::There(_, _) if has(O_CREAT | O_EXCL) => return Err(Errno::EXIST),
@@ -123,7 +113,7 @@ impl Files {
                     () if has(O_DIRECTORY) => Kind::Directory(Directory::default()),
                     () => Kind::File(Default::default()),
                 };
-                let ino = self.tree.borrow_mut().create(&place, kind, open.mode, open.who, now)?;
+                let ino = self.tree.create(&place, kind, open.mode, open.who, now)?;
                 (place, ino)
             }
             Found::Free(_) => return Err(Errno::NOENT),
@@ -134,7 +124,7 @@ impl Files {
     /// Whether a file that is there may be opened like this.
     fn may_open(&self, ino: Ino, open: Open<'_>) -> Result<()> {
         let has = |flag: usize| open.flags & flag as u64 != 0;
-        let tree = self.tree.borrow();
+        let tree = &self.tree;
         let node = tree.node(ino)?;
         let writes = has(O_ACCMODE & O_WRONLY) || has(O_TRUNC);
         match node.kind {
@@ -151,15 +141,17 @@ impl Files {
     }
 
     /// Opens an open file once more, with a cursor of its own.
-    pub(crate) fn reopen(&self, id: u64) -> Result {
-        Ok(self.add(self.file(id)?))
+    pub(crate) fn reopen(&mut self, id: u64) -> Result {
+        let file = self.file(id)?.clone();
+        Ok(self.add(file))
     }
 
     /// Nobody holds the file any more.
-    pub(crate) fn close(&self, id: u64) -> Result {
-        let file = self.open.borrow_mut().get_mut(place_of(id)).and_then(Option::take).ok_or(Errno::BADF)?;
-        self.free.borrow_mut().push(id);
-        self.tree.borrow_mut().release(file.ino);
+    #[inline(always)]
+    pub(crate) fn close(&mut self, id: u64) -> Result {
+        let file = self.open.get_mut(id as usize).and_then(Option::take).ok_or(Errno::BADF)?;
+        self.free.push(id);
+        self.tree.release(file.ino);
         Ok(0_u64.into())
     }
 
@@ -167,7 +159,7 @@ impl Files {
     pub(crate) fn read(&self, id: u64, mut read: Read<'_>) -> Result {
         let file = self.file(id)?;
         file.allows(O_RDONLY)?;
-        let tree = self.tree.borrow();
+        let tree = &self.tree;
         match &tree.node(file.ino)?.kind {
             Kind::Directory(_) => return Err(Errno::ISDIR),
             Kind::File(content) => {
@@ -187,16 +179,15 @@ impl Files {
     }
 
     /// Writes a file, or says where a fresh link leads.
-    pub(crate) async fn write(&self, id: u64, write: Write<'_>) -> Result {
-        let now = self.clock.now().await;
+    pub(crate) fn write(&mut self, id: u64, write: Write<'_>, now: Time) -> Result {
         let file = self.file(id)?;
         file.allows(O_WRONLY)?;
-        let mut tree = self.tree.borrow_mut();
-        let (node, quota) = tree.node_and_quota(file.ino)?;
+        let appends = file.has(O_APPEND);
+        let (node, quota) = self.tree.node_and_quota(file.ino)?;
         let count = match &mut node.kind {
             Kind::Directory(_) => return Err(Errno::ISDIR),
             Kind::File(content) => {
-                let at = if file.has(O_APPEND) { content.length() } else { write.offset };
+                let at = if appends { content.length() } else { write.offset };
                 content.write(at, write.bytes, quota)?
             }
             Kind::Link(target) if target.is_empty() => {
@@ -216,19 +207,18 @@ impl Files {
     /// Length of a file.
     pub(crate) fn length(&self, id: u64) -> Result {
         let ino = self.ino(id)?;
-        Ok(self.tree.borrow().node(ino)?.length().into())
+        Ok(self.tree.node(ino)?.length().into())
     }
 
     /// Sets the length.
-    pub(crate) async fn truncate(&self, id: u64, length: u64) -> Result {
-        let now = self.clock.now().await;
+    pub(crate) fn truncate(&mut self, id: u64, length: u64, now: Time) -> Result {
         let file = self.file(id)?;
         file.allows(O_WRONLY)?;
         self.cut(file.ino, length, now).map(Answer::from)
     }
 
-    fn cut(&self, ino: Ino, length: u64, now: Time) -> Result<()> {
-        let mut tree = self.tree.borrow_mut();
+    fn cut(&mut self, ino: Ino, length: u64, now: Time) -> Result<()> {
+        let tree = &mut self.tree;
         let (node, quota) = tree.node_and_quota(ino)?;
         let Kind::File(content) = &mut node.kind else { return Err(Errno::INVAL) };
         content.truncate(length, quota)?;
@@ -237,10 +227,15 @@ impl Files {
     }
 
     /// Changes something of a node that only its owner may change.
-    async fn change(&self, id: u64, who: Who, change: impl FnOnce(&mut Node) -> Result<()>) -> Result {
-        let now = self.clock.now().await;
+    fn change(
+        &mut self,
+        id: u64,
+        who: Who,
+        now: Time,
+        change: impl FnOnce(&mut Node) -> Result<()>,
+    ) -> Result {
         let ino = self.ino(id)?;
-        let mut tree = self.tree.borrow_mut();
+        let tree = &mut self.tree;
         let node = tree.node_mut(ino)?;
         node.is_owned(who)?;
         change(node)?;
@@ -249,17 +244,16 @@ impl Files {
     }
 
     /// Changes the permission bits.
-    pub(crate) async fn set_mode(&self, id: u64, who: Who, mode: u32) -> Result {
-        self.change(id, who, |node| {
+    pub(crate) fn set_mode(&mut self, id: u64, who: Who, mode: u32, now: Time) -> Result {
+        self.change(id, who, now, |node| {
             node.mode = mode as u16 & 0o7777;
             Ok(())
         })
-        .await
     }
 
     /// Changes the owner, which only the superuser may; the group may be made the owner's own.
-    pub(crate) async fn set_owner(&self, id: u64, who: Who, uid: u32, gid: u32) -> Result {
-        self.change(id, who, |node| {
+    pub(crate) fn set_owner(&mut self, id: u64, who: Who, uid: u32, gid: u32, now: Time) -> Result {
+        self.change(id, who, now, |node| {
             let (new_uid, new_gid) =
                 (if uid == u32::MAX { node.uid } else { uid }, if gid == u32::MAX { node.gid } else { gid });
             if who.uid != 0 && (new_uid != node.uid || new_gid != node.gid && new_gid != who.gid) {
@@ -268,25 +262,23 @@ impl Files {
             (node.uid, node.gid) = (new_uid, new_gid);
             Ok(())
         })
-        .await
     }
 
     /// Sets access and modification time.
-    pub(crate) async fn set_times(&self, id: u64, who: Who, times: Times<'_>) -> Result {
+    pub(crate) fn set_times(&mut self, id: u64, who: Who, times: Times<'_>, now: Time) -> Result {
         let accessed = Time::from_bytes(times.bytes).ok_or(Errno::INVAL)?;
         let rest = times.bytes.get(Time::BYTES..).unwrap_or_default();
         let modified = Time::from_bytes(rest).ok_or(Errno::INVAL)?;
-        self.change(id, who, |node| {
+        self.change(id, who, now, |node| {
             (node.accessed, node.modified) = (accessed, modified);
             Ok(())
         })
-        .await
     }
 
     /// What `stat` tells.
     pub(crate) fn stat(&self, id: u64, mut stat: Stat<'_>) -> Result {
         let ino = self.ino(id)?;
-        let tree = self.tree.borrow();
+        let tree = &self.tree;
         let node = tree.node(ino)?;
         let pages = if let Kind::File(content) = &node.kind { content.pages() } else { 0 };
         stat.write(&syscall::Stat {
@@ -311,7 +303,7 @@ impl Files {
 
     /// What `statvfs` tells.
     pub(crate) fn space(&self, mut space: Space<'_>) -> Answer {
-        let quota = self.tree.borrow().quota;
+        let quota = self.tree.quota;
         space.write(&syscall::StatVfs {
             f_bsize: PAGE as u32,
             f_blocks: quota.total,
@@ -324,7 +316,7 @@ impl Files {
     /// Entries of a directory. An entry's cookie is where to go on behind it.
     pub(crate) fn entries(&self, id: u64, entries: Entries<'_>) -> Result {
         let ino = self.ino(id)?;
-        let tree = self.tree.borrow();
+        let tree = &self.tree;
         let directory = tree.node(ino)?.directory()?;
         let start = entries.start;
         let mut list = Dirents::new(entries);
@@ -340,7 +332,7 @@ impl Files {
     /// The path below the scheme.
     pub(crate) fn path(&self, id: u64, mut out: Output<'_>) -> Result {
         let file = self.file(id)?;
-        let tree = self.tree.borrow();
+        let tree = &self.tree;
         let mut path = match tree.node(file.ino)?.kind {
             Kind::Directory(_) => tree.path_of(file.ino)?,
             _ => tree.path_of(file.place.parent)?,
@@ -355,27 +347,25 @@ impl Files {
     }
 
     /// Gives the open file another path.
-    pub(crate) async fn rename(&self, id: u64, to: Path<'_>) -> Result {
-        let now = self.clock.now().await;
-        let file = self.file(id)?;
-        let mut tree = self.tree.borrow_mut();
+    pub(crate) fn rename(&mut self, id: u64, to: Path<'_>, now: Time) -> Result {
+        let file = self.file(id)?.clone();
+        let tree = &mut self.tree;
         let from = match &tree.node(file.ino)?.kind {
             Kind::Directory(directory) => Place { parent: directory.parent, name: directory.name.clone() },
             _ => file.place,
         };
         let found = tree.find(tree::ROOT, to.path, Last::Stop, to.who)?;
         let place = tree.rename(&from, file.ino, &found, to.who, now)?;
-        if let Some(Some(file)) = self.open.borrow_mut().get_mut(place_of(id)) {
+        if let Some(Some(file)) = self.open.get_mut(id as usize) {
             file.place = place;
         }
         Ok(0_u64.into())
     }
 
     /// Gives the open file one more path.
-    pub(crate) async fn link(&self, id: u64, to: Path<'_>) -> Result {
-        let now = self.clock.now().await;
+    pub(crate) fn link(&mut self, id: u64, to: Path<'_>, now: Time) -> Result {
         let ino = self.ino(id)?;
-        let mut tree = self.tree.borrow_mut();
+        let tree = &mut self.tree;
         match tree.find(tree::ROOT, to.path, Last::Stop, to.who)? {
             Found::There(_, _) => Err(Errno::EXIST),
             Found::Link(_) => Err(Errno::XDEV),
@@ -384,10 +374,9 @@ impl Files {
     }
 
     /// Removes a name.
-    pub(crate) async fn unlink(&self, from: u64, name: Path<'_>) -> Result {
-        let now = self.clock.now().await;
+    pub(crate) fn unlink(&mut self, from: u64, name: Path<'_>, now: Time) -> Result {
         let from = self.file(from)?.ino;
-        let mut tree = self.tree.borrow_mut();
+        let tree = &mut self.tree;
         let (place, ino) = match tree.find(from, name.path, Last::Stop, name.who)? {
             Found::There(place, ino) => (place, ino),
             Found::Link(_) => return Err(Errno::XDEV),
@@ -401,10 +390,9 @@ impl Files {
     }
 
     /// Reads or sets the flags that can change while a file is open.
-    pub(crate) fn control(&self, id: u64, command: u64, argument: u64) -> Result {
+    pub(crate) fn control(&mut self, id: u64, command: u64, argument: u64) -> Result {
         const CHANGING: u64 = O_FCNTL_MASK as u64;
-        let mut open = self.open.borrow_mut();
-        let file = open.get_mut(place_of(id)).and_then(Option::as_mut).ok_or(Errno::BADF)?;
+        let file = self.open.get_mut(id as usize).and_then(Option::as_mut).ok_or(Errno::BADF)?;
         match usize::try_from(command) {
             Ok(F_GETFL) => Ok((file.flags & (CHANGING | O_ACCMODE as u64)).into()),
             Ok(F_SETFL) => {

@@ -50,6 +50,20 @@ pub(crate) enum Last {
     Stop,
 }
 
+/// The first name of a path and what is behind it. Empty names and `.` are none.
+fn first_name(path: &str) -> Option<(&str, &str)> {
+    let mut left = path;
+    while !left.is_empty() {
+        let end = left.bytes().position(|byte| byte == b'/').unwrap_or(left.len());
+        let (name, behind) = left.split_at(end);
+        if !matches!(name, "" | ".") {
+            return Some((name, behind));
+        }
+        left = behind.get(1..).unwrap_or_default();
+    }
+    None
+}
+
 /// A file tree.
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -87,16 +101,16 @@ impl Tree {
     /// Walks a path.
     pub(crate) fn find(&self, from: Ino, path: &str, last: Last, who: Who) -> Result<Found, Errno> {
         let mut at = from;
-        let mut place = self.place_of(from)?;
-        let mut names = path.split('/').filter(|name| !matches!(*name, "" | ".")).peekable();
-        while let Some(name) = names.next() {
-            let is_last = names.peek().is_none();
+        // The name by which the walk came where it is; `None` at its start and after a `..`.
+        let mut by = None;
+        let mut left = first_name(path);
+        while let Some((name, behind)) = left {
+            left = first_name(behind);
             let node = self.node(at)?;
             let directory = node.directory()?;
             node.allows(who, Want::ENTER)?;
             if name == ".." {
-                at = directory.parent;
-                place = self.place_of(at)?;
+                (at, by) = (directory.parent, None);
                 continue;
             }
             if name.len() > MOST_NAME {
@@ -104,33 +118,34 @@ impl Tree {
             }
             let Some((name, next)) = directory.get(name) else {
                 let free = || Found::Free(Place { parent: at, name: name.into() });
-                return if is_last { Ok(free()) } else { Err(Errno::NOENT) };
+                return if left.is_none() { Ok(free()) } else { Err(Errno::NOENT) };
             };
             if let Kind::Link(target) = &self.node(next)?.kind
-                && (!is_last || last == Last::Follow)
+                && (left.is_some() || last == Last::Follow)
             {
-                return self.beyond(at, target, names).map(Found::Link);
+                return self.beyond(at, target, behind).map(Found::Link);
             }
-            (at, place) = (next, Place { parent: at, name: name.clone() });
+            (at, by) = (next, Some((at, name)));
         }
+        let place = match by {
+            Some((parent, name)) => Place { parent, name: name.clone() },
+            None => self.place_of(at)?,
+        };
         Ok(Found::There(place, at))
     }
 
     /// The path that a link in a directory leads to, with the names that come after it.
-    fn beyond<'n>(
-        &self,
-        directory: Ino,
-        target: &str,
-        rest: impl Iterator<Item = &'n str>,
-    ) -> Result<String, Errno> {
+    fn beyond(&self, directory: Ino, target: &str, rest: &str) -> Result<String, Errno> {
         let mut path = if target.starts_with('/') { String::new() } else { self.path_of(directory)? };
         if !path.is_empty() {
             path.push('/');
         }
         path.push_str(target);
-        for name in rest {
+        let mut left = first_name(rest);
+        while let Some((name, behind)) = left {
             path.push('/');
             path.push_str(name);
+            left = first_name(behind);
         }
         Ok(path)
     }
@@ -300,6 +315,9 @@ impl Tree {
     pub(crate) fn release(&mut self, ino: Ino) {
         if let Ok(node) = self.node_mut(ino) {
             node.opens = node.opens.saturating_sub(1);
+            if node.links != 0 {
+                return;
+            }
         }
         self.forget(ino);
     }

@@ -3,9 +3,9 @@
 
 use super::payload::Output;
 use super::request::Request;
-use ring_abi::{Errno, Opcode};
+use ring_abi::Opcode;
 
-/// What a request asks. Kinds that a daemon does not know it answers with [`Errno::NOSYS`].
+/// What a request asks. Kinds that a daemon does not know it answers with [`NOSYS`](ring_abi::Errno::NOSYS).
 ///
 /// The file that is asked is [`Request::file`].
 #[derive(Debug)]
@@ -183,25 +183,28 @@ impl Request {
     /// What is asked.
     #[inline(always)]
     pub fn body(&mut self) -> Body<'_> {
-        match self.opcode() {
-            Some(Opcode::Read) => Body::Read(Read { offset: self.args[3], out: self.output() }),
-            Some(Opcode::Write) => Body::Write(Write { offset: self.args[3], bytes: self.input() }),
+        const READ: u8 = Opcode::Read.raw();
+        const WRITE: u8 = Opcode::Write.raw();
+        match self.kind as u8 {
+            READ => Body::Read(Read { offset: self.args[3], out: self.output() }),
+            WRITE => Body::Write(Write { offset: self.args[3], bytes: self.input() }),
             _ => self.other_body(),
         }
     }
 
     /// The kinds that are not worth a straight line.
-    #[inline(never)]
+    #[inline(always)]
     fn other_body(&mut self) -> Body<'_> {
         let [_, a, b, c, d, _] = self.args;
         let Some(opcode) = self.opcode() else { return Body::Other };
         match opcode {
-            Opcode::OpenAt => self.path(c).map_or(Body::Other, |path| {
-                Body::Open(Open { path: path.path, flags: c & !0xffff, mode: c as u16, who: path.who })
-            }),
-            Opcode::UnlinkAt => self.path(c).map_or(Body::Other, Body::Unlink),
-            Opcode::Frename => self.path(0).map_or(Body::Other, Body::Rename),
-            Opcode::Flink => self.path(0).map_or(Body::Other, Body::Link),
+            Opcode::OpenAt => {
+                let Path { path, who, .. } = self.path(c);
+                Body::Open(Open { path, flags: c & !0xffff, mode: c as u16, who })
+            }
+            Opcode::UnlinkAt => Body::Unlink(self.path(c)),
+            Opcode::Frename => Body::Rename(self.path(0)),
+            Opcode::Flink => Body::Link(self.path(0)),
             Opcode::Dup => Body::Dup(Dup { name: self.input() }),
             Opcode::Fsize => Body::Length,
             Opcode::Ftruncate => Body::Truncate(a),
@@ -246,9 +249,8 @@ impl Request {
         Call { verb, argument, buffer, written }
     }
 
-    /// The kernel forwards only paths that are UTF-8.
-    fn path(&self, flags: u64) -> Result<Path<'_>, Errno> {
-        let path = str::from_utf8(self.input()).map_err(|_| Errno::ILSEQ)?;
-        Ok(Path { path, flags, who: self.who() })
+    #[inline(always)]
+    fn path(&self, flags: u64) -> Path<'_> {
+        Path { path: self.slot().text(self), flags, who: self.who() }
     }
 }

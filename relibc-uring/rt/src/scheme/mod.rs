@@ -37,5 +37,5 @@ pub use dirents::{Dirent, Dirents};
 pub use payload::Output;
 pub use register::{Builder, Scheme, send_events};
 pub use request::{Answer, Cancelled, Request};
-pub use serve::{Handler, Served, Stopper};
+pub use serve::{Handler, Ready, Served, Stopper};
 pub(crate) use service::Service;

@@ -86,6 +86,14 @@ impl Slot {
         }
     }
 
+    /// Its bytes as the path that they are. `owner` is the unanswered request, of a kind whose bytes are a path.
+    #[inline(always)]
+    pub(super) fn text<T>(self, owner: &T) -> &str {
+        // SAFETY: the kernel looks at the bytes of a path in the slot, and forwards only what is UTF-8; nobody writes there
+        // until the reply but this request's owner, who is borrowed as long as the text is.
+        unsafe { core::str::from_utf8_unchecked(self.bytes(owner)) }
+    }
+
     /// Its bytes, to be written. `owner` is what of the unanswered request guards the slot.
     #[inline(always)]
     pub(super) fn bytes_mut<T>(self, owner: &mut T) -> (&mut [u8], &mut T) {

@@ -38,6 +38,14 @@ impl<F: FnMut(Request)> Handler for F {
     }
 }
 
+/// Answers the requests that it can answer before it returns; for [`Scheme::run_or_later`].
+///
+/// A method can be `#[inline(always)]`, so that a request stays in registers.
+pub trait Ready {
+    /// Answers one, or gives it back: then it is answered later.
+    fn answer(&mut self, request: Request) -> Option<Request>;
+}
+
 /// Lets a scheme's loop end; see [`Scheme::stopper`].
 #[derive(Clone, Copy, Debug)]
 pub struct Stopper(PhantomData<*const ()>);
@@ -99,6 +107,15 @@ impl Scheme {
         handler: impl FnMut(Request) -> Served<F>,
     ) -> Result<(), Errno> {
         run(Mixed { handler, spare: Spare::new() })
+    }
+
+    /// As [`run`](Self::run), where most requests are answered at once: `later` makes a future of each of the others.
+    pub fn run_or_later<F: Future<Output = ()> + 'static>(
+        self,
+        ready: impl Ready,
+        later: impl FnMut(Request) -> F,
+    ) -> Result<(), Errno> {
+        run(OrLater { ready, later, spare: Spare::new() })
     }
 
     /// As [`run`](Self::run), for a handler that always answers before it returns: the quickest way.
@@ -197,6 +214,35 @@ impl<F: Future<Output = ()> + 'static, H: FnMut(Request) -> Served<F>> Server fo
             self.spare.begin(local, future);
             local.service.pending.end_begin();
         }
+    }
+}
+
+/// Answers at once what can be, and the rest later.
+struct OrLater<H, L, F> {
+    ready: H,
+    later: L,
+    spare: Spare<F>,
+}
+
+impl<H: Ready, F: Future<Output = ()> + 'static, L: FnMut(Request) -> F> Server for OrLater<H, L, F> {
+    #[inline(always)]
+    fn serve(&mut self, local: &Local, request: Request) {
+        if let Some(request) = self.ready.answer(request) {
+            self.begin(local, request);
+        }
+    }
+}
+
+impl<H, F: Future<Output = ()> + 'static, L: FnMut(Request) -> F> OrLater<H, L, F> {
+    #[inline(never)]
+    fn begin(&mut self, local: &Local, request: Request) {
+        let awaited = (!request.is_oneway()).then_some(request.tag());
+        let future = (self.later)(request);
+        if let Some(tag) = awaited {
+            local.service.pending.begin(tag);
+        }
+        self.spare.begin(local, future);
+        local.service.pending.end_begin();
     }
 }
 
