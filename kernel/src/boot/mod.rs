@@ -56,6 +56,7 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         slots: Runs::new(&memory, MOST_CONTEXTS),
         names: Arena::new(&memory, MOST_OTHERS),
         name_list: List::new(),
+        last_name: Cell::new(NONE),
         channels: Arena::new(&memory, MOST_OPS),
         channel_tree: Tree::new(),
         irq_channels: [const { Cell::new(NONE) }; crate::arch::IRQ_LINES as usize],

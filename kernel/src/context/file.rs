@@ -17,7 +17,7 @@ pub enum Kind {
     Free,
     /// A file of a daemon: a link.
     Daemon,
-    /// The root of a daemon's scheme, while a path below it is asked for: a link. Its end is not told.
+    /// The root of a daemon's scheme, which its name holds and who asks for a path below it: a link. Its end is not told.
     Root,
     /// A file of a scheme that the kernel serves; `id` says which.
     Kernel,

@@ -67,7 +67,21 @@ pub fn may_give_to_held(s: &State, cpu: &Cpu) -> bool {
         && turns::waits_for_answers(s, s.contexts.at(cpu.current.get()))
 }
 
+/// Whether this daemon, which the context that runs has asked, is first in line, and may go on as
+/// [`may_give_to_held`] says. The step is [brief](crate::op::step::Step::is_brief), so nobody is to be ended.
+#[inline(always)]
+pub fn is_first_in_line<W: Which>(s: &State, cpu: &Cpu, daemon: u32) -> bool {
+    let held = s.contexts.at(daemon);
+    !W::MANY
+        && cpu.held.get() == daemon
+        && cpu.queue.is_empty()
+        && cpu.payer.get() == cpu.current.get()
+        && !held.marks.any()
+        && held.unfinished.get().is_none()
+}
+
 /// Lets it run: which one.
+#[inline(always)]
 pub fn give_to_held(s: &State, cpu: &Cpu) -> u32 {
     let next = cpu.held.replace(NONE);
     count(&s.stats.switches);
@@ -87,6 +101,10 @@ pub fn may_hold_woken(s: &State, cpu: &Cpu) -> bool {
 
 /// Lets it be first in line, and the slice of the one that goes on end.
 pub fn hold_woken(s: &State, cpu: &Cpu) {
+    if turns::ends_soon(cpu) {
+        cpu.held.set(s.step.take_handoff());
+        return;
+    }
     s.settle(cpu);
     s.hold(cpu, s.step.take_handoff());
     cpu.woken.set(true);

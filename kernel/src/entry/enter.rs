@@ -19,7 +19,9 @@ use crate::context::timers::CONTEXT;
 use crate::op::multishot::{self, Relief};
 use crate::op::state::State;
 use crate::op::stats::count;
-use crate::op::{dispatch, forward, futex, message, nop, order, polled, read, reply, reply_run, tracer};
+use crate::op::{
+    dispatch, forward, futex, handle, message, nop, open, order, polled, read, reply, reply_run, tracer,
+};
 use crate::ring::duplex::{BACKLOG, GUARDED, NEXT, ODD, POLLED, Ring, STARVED, WATCHED};
 use core::hint::cold_path;
 use core::num::NonZeroU64;
@@ -72,8 +74,21 @@ pub struct Single<'a> {
 pub enum Left {
     /// The context waits, and nothing else is to be seen to: the one that it woke goes on.
     HandOver(u32),
+    /// The same, and that one is on its processor already.
+    GoOn(u32),
     /// What [`finish`](super::kernel::Kernel) does.
     Rest(Then),
+}
+
+impl Left {
+    /// The same, which never meets the end of the shortest roads: they have it for themselves.
+    #[inline(always)]
+    fn apart(self) -> Left {
+        match self {
+            Left::HandOver(next) | Left::GoOn(next) => Left::GoOn(next),
+            Left::Rest(then) => Left::Rest(then),
+        }
+    }
 }
 
 /// Looks at what the running context entered with: a ring of this name, which may be [`ABSENT`].
@@ -113,10 +128,10 @@ fn long_or_refused(ring: &Ring) -> Road<'_> {
 
 /// Takes the one submission that [`look`] has seen, and waits for a completion.
 #[inline(always)]
-pub fn alone<W: Which>(s: &State, _: W, cpu: &Cpu, single: Single<'_>) -> Left {
+pub fn alone<W: Which>(s: &State, which: W, cpu: &Cpu, single: Single<'_>) -> Left {
     let Single { ring, head, entry } = single;
     if head.shape() != dispatch::READ {
-        return Left::Rest(start_alone(s, ring, head, entry));
+        return start_alone(s, which, cpu, ring, head, entry).apart();
     }
     ring.sq.advance(1);
     ring.cq.claim_known(1);
@@ -146,9 +161,73 @@ pub fn alone<W: Which>(s: &State, _: W, cpu: &Cpu, single: Single<'_>) -> Left {
 
 /// The same as [`alone`], for anything but a read.
 #[inline(never)]
-fn start_alone(s: &State, ring: &Ring, head: Head, entry: Entry<'_, 8>) -> Then {
+fn start_alone<W: Which>(
+    s: &State,
+    which: W,
+    cpu: &Cpu,
+    ring: &Ring,
+    head: Head,
+    entry: Entry<'_, 8>,
+) -> Left {
     ring.sq.advance(1);
     ring.cq.claim_known(1);
+    match head.shape() {
+        dispatch::OPEN => open_alone(s, which, cpu, ring, head, entry),
+        dispatch::CLOSE => close_alone(s, which, cpu, ring, head, entry),
+        _ => Left::Rest(start_any_alone(s, ring, head, entry)),
+    }
+}
+
+/// An open goes to its daemon as a read does.
+#[inline(always)]
+fn open_alone<W: Which>(s: &State, _: W, cpu: &Cpu, ring: &Ring, head: Head, entry: Entry<'_, 8>) -> Left {
+    let Some(daemon) = open::start_alone(s, ring, head.tag(), entry) else {
+        cold_path();
+        ring.sq.publish(&ring.memory.get().sq());
+        return Left::Rest(wait_for_completions(s, ring, ONE_COMPLETION));
+    };
+    let daemon = s.rings.at(daemon);
+    let memory = ring.memory.get();
+    ring.sq.publish(&memory.sq());
+    if ring.is_drained(&memory.cq()) && !waits_oddly::<W>(s, ring) && choose::may_exchange(s, cpu) {
+        let waits = enter::COMPLETIONS as u8 | NEXT;
+        if daemon.waits_alone_for(enter::REQUESTS) {
+            return go_on_with(s, cpu, ring, waits, daemon);
+        }
+        if choose::is_first_in_line::<W>(s, cpu, daemon.owner.get()) {
+            count(&s.stats.enters);
+            ring.waits.set(waits);
+            return Left::GoOn(choose::give_to_held(s, cpu));
+        }
+    }
+    cold_path();
+    s.hand_any(s.rouse(daemon, enter::REQUESTS));
+    Left::Rest(wait_for_completions(s, ring, ONE_COMPLETION))
+}
+
+/// A close is answered at once. Who is told of it goes on when the program waits.
+#[inline(always)]
+fn close_alone<W: Which>(s: &State, _: W, cpu: &Cpu, ring: &Ring, head: Head, entry: Entry<'_, 8>) -> Left {
+    s.stats.start(head.opcode());
+    let context = s.contexts.at(ring.owner.get());
+    let answer = handle::close_plain(s, context, &entry);
+    if context.state.get() != Run::Active {
+        // It closed the last handle to what kept it.
+        return Left::Rest(Then::Gone);
+    }
+    let memory = ring.memory.get();
+    ring.sq.publish(&memory.sq());
+    // Nobody waits for it: the owner runs.
+    ring.cq.put_next(&memory.cq(), [u64::from(head.tag()) << 32, answer]);
+    let _ = ring.show(1);
+    if !W::MANY && s.step.is_handed_briefly() && choose::may_hold_woken(s, cpu) {
+        choose::hold_woken(s, cpu);
+    }
+    Left::Rest(Then::Go(0))
+}
+
+#[inline(always)]
+fn start_any_alone(s: &State, ring: &Ring, head: Head, entry: Entry<'_, 8>) -> Then {
     if !dispatch::start_other(s, ring, head, entry) {
         return Then::Gone;
     }
@@ -217,10 +296,9 @@ pub fn serve<W: Which>(s: &State, _: W, cpu: &Cpu, ring: &Ring) -> Left {
     ring.rp.publish(&replies);
     let link_id = ring.link.get();
     let link = s.links.at(link_id);
-    let Some((client, position)) = reply::take(s, link_id, link, words) else {
+    let Some((client, position)) = reply::take(s, link, words) else {
         cold_path();
-        forward::refill(s, link_id, link);
-        return Left::Rest(wait(s, ring, REQUESTS));
+        return serve_other::<W>(s, cpu, ring, words).apart();
     };
     forward::refill(s, link_id, link);
     if ring.rq.lag(&ring.memory.get().service_requests()) == 0
@@ -235,6 +313,41 @@ pub fn serve<W: Which>(s: &State, _: W, cpu: &Cpu, ring: &Ring) -> Left {
     s.gave_idle(1);
     s.rouse_at(client, position);
     Left::Rest(wait(s, ring, REQUESTS))
+}
+
+/// The same as [`serve`], for a reply that is taken from its queue and is not to a read.
+#[inline(never)]
+fn serve_other<W: Which>(s: &State, cpu: &Cpu, ring: &Ring, words: [u64; 2]) -> Left {
+    let link_id = ring.link.get();
+    let link = s.links.at(link_id);
+    let Some((client, position)) = reply::take_opened(s, link, words) else {
+        s.step.measure(&s.memory.machine);
+        reply::take_other(s, link_id, link, words);
+        forward::refill(s, link_id, link);
+        return Left::Rest(wait(s, ring, REQUESTS));
+    };
+    forward::refill(s, link_id, link);
+    s.gave_idle(1);
+    if ring.rq.lag(&ring.memory.get().service_requests()) == 0
+        && client.waits_for_next()
+        && !waits_oddly::<W>(s, ring)
+        && choose::may_exchange(s, cpu)
+    {
+        return go_on_with(s, cpu, ring, enter::REQUESTS as u8, client);
+    }
+    s.rouse_at(client, position);
+    Left::Rest(wait(s, ring, REQUESTS))
+}
+
+/// The same as [`change_places`], where that is counted and goes no shortest road.
+#[inline(always)]
+fn go_on_with(s: &State, cpu: &Cpu, ring: &Ring, waits: u8, other: &Ring) -> Left {
+    count(&s.stats.enters);
+    count(&s.stats.switches);
+    other.waits.set(0);
+    ring.waits.set(waits);
+    choose::hand_over(cpu, other.owner.get());
+    Left::GoOn(other.owner.get())
 }
 
 /// The same as [`serve`], for any number of replies.

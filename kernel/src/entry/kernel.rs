@@ -148,6 +148,7 @@ impl Kernel {
                 choose::hand_over(cpu, next);
                 return end.end(Resume::Waiter(next));
             }
+            Left::GoOn(next) => return end.end(Resume::Context(next)),
             Left::Rest(then) => then,
         };
         count(&s.stats.enters);

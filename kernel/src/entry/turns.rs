@@ -130,6 +130,15 @@ pub fn pay(s: &State, cpu: &Cpu, id: u32) -> bool {
     true
 }
 
+/// Whether the slice ends in a moment anyhow, and the timer is set for that: then whoever is woken now has its turn as early
+/// as [`slice_end`] would have it.
+pub fn ends_soon(cpu: &Cpu) -> bool {
+    let moment = cpu.since.get().wrapping_add(GRAIN);
+    cpu.since.get() < cpu.slice_end.get()
+        && cpu.slice_end.get() <= moment
+        && cpu.timer.get() <= cpu.slice_end.get()
+}
+
 /// A context goes on by itself: what was given to it is used up, and from now on it pays.
 pub fn pay_oneself(s: &State, cpu: &Cpu, id: u32) {
     s.settle(cpu);

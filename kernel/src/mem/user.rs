@@ -152,6 +152,16 @@ pub fn page_place(memory: &Memory, space: &Space, address: u64, access: Access) 
     space.place(memory, address, access).ok_or(Errno::FAULT)
 }
 
+/// Where a range of a program's bytes lies, if that is in one page which is there.
+#[inline(always)]
+pub fn stretch(memory: &Memory, space: &Space, address: u64, length: usize) -> Option<UserPtr> {
+    let offset = address & PAGE.wrapping_sub(1);
+    if length as u64 > PAGE.wrapping_sub(offset) {
+        return None;
+    }
+    space.place(memory, address, Access::Read)
+}
+
 /// Copies from fixed memory to a program, if that is at most 16 bytes in a page that the cache knows. `false`: it is not,
 /// and nothing was copied.
 #[inline(always)]

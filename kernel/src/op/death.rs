@@ -158,8 +158,11 @@ impl State {
             if name.target.get() == Target::Link(id) {
                 self.name_list.remove(&ByName(&self.names), at);
                 name.target.set(Target::Free);
+                if self.last_name.get() == at {
+                    self.last_name.set(NONE);
+                }
+                self.let_go(name.root.get());
                 self.names.give(at);
-                link.refs.set(link.refs.get().wrapping_sub(1));
             }
             at = next;
         }

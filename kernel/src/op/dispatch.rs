@@ -24,6 +24,11 @@ use ring_abi::{Cqe, Errno, Opcode, SqeFlags, Words};
 pub const NOP: u32 = Opcode::Nop as u32;
 /// Shape of a read without flags.
 pub const READ: u32 = Opcode::Read as u32;
+/// Shape of an open without flags.
+pub const OPEN: u32 = Opcode::OpenAt as u32;
+/// Shape of a close without flags.
+pub const CLOSE: u32 = Opcode::Close as u32;
+
 /// Starts an operation, whose completion has its place. `false`: the asker is gone, and with it its ring.
 ///
 /// What is asked for most often does not come here: `entry::enter` answers nops, and gives reads to [`super::read`], and
@@ -101,16 +106,22 @@ fn is_multishot(flags: u8) -> bool {
 
 fn start_forwarded(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpResult {
     match opcode {
-        Opcode::OpenAt | Opcode::UnlinkAt => open::start(cx, opcode, entry),
+        Opcode::OpenAt | Opcode::UnlinkAt => open::start(cx, opcode, arguments(entry)),
         Opcode::Sendfd => pass::start_send(cx, entry),
         _ => {
-            let args = [entry.arg(0), entry.arg(1), entry.arg(2), entry.arg(3), entry.arg(4)];
+            let args = arguments(entry);
             if is_multishot(flags) {
                 return incoming::start(cx, opcode, args);
             }
             forward::start(cx, opcode, args)
         }
     }
+}
+
+/// The arguments of a forwarded operation.
+#[inline(always)]
+pub fn arguments(entry: &impl Words) -> [u64; 5] {
+    [entry.arg(0), entry.arg(1), entry.arg(2), entry.arg(3), entry.arg(4)]
 }
 
 fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpResult {

@@ -133,6 +133,12 @@ const fn capacity(bytes: u64) -> u64 {
     (if bytes > 0xff_ffff { 0xff_ffff } else { bytes }) << CAPACITY
 }
 
+/// What the first argument of an open keeps: the record of a file that its success makes, and what is said of its path.
+#[inline(always)]
+pub const fn kept(reserve: u32, path_capacity: u64, skipped: u64) -> u64 {
+    reserve as u64 | capacity(path_capacity) | (skipped & 0xff) << SKIPPED
+}
+
 /// Notes that so many bytes of a path lie before what the daemon sees: its scheme's name, at most 41.
 pub fn skip(op: &Op, bytes: u64) {
     op.set_arg(0, op.arg(0) | (bytes & 0xff) << SKIPPED);

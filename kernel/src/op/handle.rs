@@ -3,8 +3,9 @@
 
 use super::cx::Cx;
 use super::state::State;
-use super::{OpResult, Outcome};
+use super::{OpResult, Outcome, tell};
 use crate::base::NONE;
+use crate::context::context::Context;
 use crate::context::file::Kind;
 use crate::context::handles::{CLOSE_ON_EXEC, Place, Table};
 use ring_abi::args::{CURRENT, Close, HandleDup, HandleFlags, HandleReserve, LOWEST, TableCreate, handle};
@@ -20,6 +21,25 @@ pub fn close(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 
     cx.s.let_go_handle(file);
     Ok(Outcome::Done(0))
+}
+
+/// Takes away the handle that a program names which has nothing else to do: what the close completes with.
+#[inline(always)]
+pub fn close_plain(s: &State, context: &Context, entry: &impl Words) -> u64 {
+    let closed =
+        Close::decode(entry).and_then(|args| s.tables.at(context.table.get()).remove(&s.chunks, args.fd));
+    match closed {
+        Ok(id) => {
+            let file = s.files.at(id);
+            if file.kind.get() != Kind::Daemon {
+                s.let_go_handle(id);
+            } else if file.let_go() && !tell::close(s, id) {
+                s.close_file(id);
+            }
+            0
+        }
+        Err(error) => error.to_result(),
+    }
 }
 
 /// Makes another handle to a file, in the caller's table or in another one.

@@ -102,8 +102,8 @@ pub struct Op {
     pub of_ring: Link,
     /// Place in what it waits for; also chains the records that wait at a link.
     pub queue: Link,
-    /// Arguments, as the opcode has them (of a plain read only buffer and length, and behind them where its slot of the
-    /// arena begins); work keeps its progress here.
+    /// Arguments, as the opcode has them (of a plain read or open not the fourth, but where its slot of the arena
+    /// begins); work keeps its progress here.
     pub args: [Cell<u64>; 5],
 }
 
@@ -167,6 +167,9 @@ impl Shape {
 /// it. (One that was detached has a notice as long as its daemon lives.)
 pub const PLAIN_READ: Shape =
     Shape { wait: Wait::Reply, opcode: Opcode::Read, notice: Notice::None, marks: 0 };
+
+/// The same of an open.
+pub const PLAIN_OPEN: Shape = Shape { opcode: Opcode::OpenAt, ..PLAIN_READ };
 
 impl Op {
     /// Argument `index`, 0 where there is none.

@@ -54,10 +54,13 @@ pub fn scheme(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 
 /// Takes a record for a name that does not lead anywhere yet.
 fn take_name(s: &State, text: Text, root: u64) -> Result<u32, Errno> {
-    let id = s.names.take(&s.memory)?;
+    s.names.ensure_one(&s.memory)?;
+    let file = s.files.take(&s.memory)?;
+    let Ok(id) = s.names.take(&s.memory) else { crate::bug!("a name's record was ensured") };
     let name = s.names.at(id);
     name.text.set(text);
-    name.root.set(root);
+    name.root.set(file);
+    s.files.at(file).id.set(root);
     Ok(id)
 }
 
@@ -65,7 +68,10 @@ fn take_name(s: &State, text: Text, root: u64) -> Result<u32, Errno> {
 fn publish(s: &State, ring_id: u32, link_id: u32, name_id: u32) -> u64 {
     let link = s.links.at(link_id);
     link.refs.set(link.refs.get().wrapping_add(1));
-    s.names.at(name_id).target.set(Target::Link(link_id));
+    let name = s.names.at(name_id);
+    name.target.set(Target::Link(link_id));
+    let root = s.files.at(name.root.get());
+    root.open(Kind::Root, link_id, root.id.get());
     s.name_list.push_back(&ByName(&s.names), name_id);
     s.note(What::Registered, [u64::from(link_id), u64::from(ring_id)]);
     link.arena_address.get()
@@ -174,6 +180,7 @@ impl Registration {
             s.links.give(self.link);
         }
         if self.name != NONE {
+            s.files.give(s.names.at(self.name).root.get());
             s.names.give(self.name);
         }
     }

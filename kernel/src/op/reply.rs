@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::incoming;
-use super::inflight::{Notice, Op, PLAIN_READ, Wait};
+use super::inflight::{Notice, Op, PLAIN_OPEN, PLAIN_READ, Wait};
 use super::provided;
 use super::state::State;
 use super::stats::count;
@@ -15,7 +15,6 @@ use crate::mem::user::{self, Fixed, Window};
 use crate::ring::duplex::Ring;
 use crate::ring::flight;
 use crate::scheme::link::Link;
-use core::hint::cold_path;
 use ring_abi::map;
 use ring_abi::opcode::Payload;
 use ring_abi::ring;
@@ -23,15 +22,10 @@ use ring_abi::{Cqe, CqeKind, Errno, Opcode, errno};
 
 /// Takes one reply of the daemon behind `link`: the ring whose completions go up to a position now, and that is to be
 /// [roused](State::rouse) for them; its record waits at the link again and is not [counted](State::gave_idle) as that.
-/// Nothing, and the step is not brief: that was seen to.
+/// Nothing, if it is none to a plain read.
 #[inline(always)]
-pub fn take<'s>(s: &'s State, link_id: u32, link: &Link, words: [u64; 2]) -> Option<(&'s Ring, u32)> {
-    let Some(read) = PlainRead::find(s, link, words) else {
-        cold_path();
-        s.step.measure(&s.memory.machine);
-        take_other(s, link_id, link, words);
-        return None;
-    };
+pub fn take<'s>(s: &'s State, link: &Link, words: [u64; 2]) -> Option<(&'s Ring, u32)> {
+    let read = PlainRead::find(s, link, words)?;
     let ring = s.rings.at(read.op.ring.get());
     s.note_latency(Opcode::Read, read.op.started.get(), 1);
     let file = read.op.file.get();
@@ -114,10 +108,36 @@ impl<'a> PlainRead<'a> {
     }
 }
 
-/// Any reply but that to a plain read.
+/// Takes the reply to a plain open, if it is one and a file was opened: what [`take`] gives.
+#[inline(always)]
+pub fn take_opened<'s>(s: &'s State, link: &Link, words: [u64; 2]) -> Option<(&'s Ring, u32)> {
+    let entry = Cqe::from_words(words);
+    let id = link.find(&s.slots, s, entry.tag)?;
+    let op = s.ops.at(id);
+    if op.shape().number() != PLAIN_OPEN.number() || entry.flags != CqeKind::Regular as u8 {
+        return None;
+    }
+    let file = entry.result().ok()?;
+    let ring = s.rings.at(op.ring.get());
+    let opened = super::open::finish(s, op, file, entry.extra());
+    if opened.is_err() {
+        // The daemon was told that its file is closed again.
+        s.step.measure(&s.memory.machine);
+    }
+    s.note_latency(Opcode::OpenAt, op.started.get(), 1);
+    flight::remove(s, &op.of_ring);
+    ring::store(ring.memory.get().cq().slot(ring.cq.position()), Cqe::new(op.tag.get(), opened).to_words());
+    op.wait.set(Wait::Free);
+    op.set_arg(3, link.offset(entry.tag) as u64);
+    link.put_back(s, id, entry.tag);
+    s.let_go(op.file.get());
+    Some((ring, ring.show(1)))
+}
+
+/// Any reply but that to a plain read, or of an open that came alone.
 #[cold]
 #[inline(never)]
-pub(super) fn take_other(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
+pub fn take_other(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
     let entry = Cqe::from_words(words);
     if entry.flags & 7 == CqeKind::SendFevent as u8 {
         return super::poll::on_event(s, link_id, entry);

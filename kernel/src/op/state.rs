@@ -80,6 +80,8 @@ pub struct State {
     pub names: Arena<Name>,
     /// The names in use.
     pub name_list: List,
+    /// The one that was looked for last and found, or `NONE`.
+    pub last_name: Cell<u32>,
     /// What operations wait for outside of daemons.
     pub channels: Arena<Channel>,
     /// The channels in use, by key.

@@ -4,13 +4,14 @@
 //! of the link, in the record that it is about; so telling needs no memory and nothing gets lost.
 #![forbid(unsafe_code)]
 
+use super::forward;
 use super::inflight::Notice;
 use super::state::{ByClosing, ByWait, State};
 use crate::base::NONE;
 use crate::context::file::Kind;
 use crate::ring::duplex::Ring;
 use crate::scheme::link::Link;
-use ring_abi::ring::PushError;
+use ring_abi::ring;
 use ring_abi::{Opcode, SqeFlags, enter};
 
 /// What a message is reckoned to cost.
@@ -54,23 +55,39 @@ pub fn tell(s: &State, link: &Link) {
     }
 }
 
+/// Closes a daemon's file that nobody holds, if it lives, nothing waits to be told, and there is room to tell it.
+#[inline(always)]
+pub fn close(s: &State, id: u32) -> bool {
+    let file = s.files.at(id);
+    if file.kind.get() != Kind::Daemon {
+        return false;
+    }
+    let link = s.links.at(file.object.get());
+    // A link whose daemon is gone is held up.
+    if link.is_held_up() || !s.memory.budget.spend(TELL) {
+        return false;
+    }
+    if !push(s, s.rings.at(link.ring.get()), Opcode::CloseMsg, 0, file.id.get()) {
+        return false;
+    }
+    file.kind.set(Kind::Free);
+    // Its daemon holds the link too.
+    link.refs.set(link.refs.get().wrapping_sub(1));
+    s.files.give(id);
+    true
+}
+
 /// Writes a one-way request. `false`: there is no room.
+#[inline(always)]
 fn push(s: &State, daemon: &Ring, opcode: Opcode, tag: u32, file: u64) -> bool {
+    if !forward::has_room(s, daemon) {
+        return false;
+    }
+    let head = forward::head(opcode, tag) | u64::from(SqeFlags::ONEWAY.bits()) << 8;
     let memory = daemon.memory.get();
-    let Some(requests) = memory.requests() else { return false };
-    let head = u64::from(opcode.raw()) | u64::from(SqeFlags::ONEWAY.bits()) << 8 | u64::from(tag) << 32;
-    match daemon.rq.push(&requests, [head, file, 0, 0, 0, 0, 0, 0]) {
-        Ok(()) => {}
-        Err(PushError::Full) => return false,
-        Err(PushError::Corrupt) => {
-            s.condemn(daemon.owner.get());
-            return false;
-        }
-    }
-    daemon.rq.publish(&requests);
-    if daemon.waits_for(enter::REQUESTS) {
-        s.wake(daemon);
-    }
+    ring::store(memory.service_requests().slot(daemon.rq.position()), [head, file, 0, 0, 0, 0, 0, 0]);
+    forward::publish(daemon, 1);
+    s.hand_any(s.rouse(daemon, enter::REQUESTS));
     true
 }
 
@@ -79,15 +96,23 @@ impl State {
     #[cold]
     #[inline(never)]
     pub fn close_file(&self, id: u32) {
+        if close(self, id) {
+            return;
+        }
         let file = self.files.at(id);
         let object = file.object.get();
         match file.kind.get() {
             Kind::Daemon if self.links.at(object).lives() => {
                 let link = self.links.at(object);
+                self.step.measure(&self.memory.machine);
                 link.hold_up(true);
                 link.closings.push_back(&ByClosing(&self.files), id);
                 return tell(self, link);
             }
+            Kind::Daemon | Kind::Root => {}
+            _ => self.step.measure(&self.memory.machine),
+        }
+        match file.kind.get() {
             Kind::Context => self.release_context(object),
             Kind::Space => self.release_space(object),
             Kind::Table => self.release_table(object),

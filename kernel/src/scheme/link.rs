@@ -247,6 +247,12 @@ impl Link {
         (op, records.tag(op).get())
     }
 
+    /// Where the part of the arena begins that the record has which goes out next. There must be one.
+    #[inline(always)]
+    pub fn next_offset(&self, records: &impl Records) -> usize {
+        self.offset(records.tag(self.front.bound.get()).get())
+    }
+
     /// Gives a slot to a record that has none: the tag that goes out, and the record that had the slot, if one waited
     /// with it. There must be one.
     pub fn bind(&self, table: &Runs<Slot>, records: &impl Records, op: u32) -> (u32, Option<u32>) {

@@ -26,7 +26,7 @@ pub enum Target {
 }
 
 /// A short name. It is compared as words: names that differ in their first eight bytes are told apart by one compare.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Text {
     /// The bytes, little endian, with zeros behind them.
     words: [u64; WORDS],
@@ -40,7 +40,9 @@ impl PartialEq for Text {
     #[inline(always)]
     fn eq(&self, other: &Text) -> bool {
         let ([a, rest @ ..], [b, others @ ..]) = (self.words, other.words);
-        a == b && self.length == other.length && rest.iter().zip(&others).all(|(a, b)| a == b)
+        // Behind its end there are zeros.
+        let is_short = self.length <= 8;
+        a == b && self.length == other.length && (is_short || rest.iter().zip(&others).all(|(a, b)| a == b))
     }
 }
 
@@ -83,20 +85,16 @@ pub struct Name {
     pub text: Cell<Text>,
     /// Where it leads.
     pub target: Cell<Target>,
-    /// File id of the scheme's root.
-    pub root: Cell<u64>,
+    /// The scheme's root: the file that requests with an absolute path work on, held by the name. `NONE` where the kernel
+    /// serves.
+    pub root: Cell<u32>,
     /// Place in the list of names; also threads the free list.
     pub link: Link,
 }
 
 impl Default for Name {
     fn default() -> Self {
-        Name {
-            text: Cell::default(),
-            target: Cell::default(),
-            root: Cell::new(u64::from(NONE)),
-            link: Link::default(),
-        }
+        Name { text: Cell::default(), target: Cell::default(), root: Cell::new(NONE), link: Link::default() }
     }
 }
 
@@ -108,13 +106,88 @@ impl Record for Name {
     }
 }
 
-/// Takes a canonical path apart: `/scheme/NAME` or `/scheme/NAME/rest`. `ENOENT` for other shapes.
-pub fn split(path: &[u8]) -> Result<(&[u8], &[u8]), Errno> {
-    let tail = path.strip_prefix(b"/scheme/").ok_or(Errno::NOENT)?;
-    match tail.iter().position(|&byte| byte == b'/') {
-        Some(at) => Ok((tail.get(..at).unwrap_or(&[]), tail.get(at.wrapping_add(1)..).unwrap_or(&[]))),
-        None => Ok((tail, &[])),
+/// The start of a path: as much as says which scheme it leads to.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning {
+    /// The bytes, little endian, with zeros behind them.
+    words: [u64; BEGINNING / 8],
+    length: usize,
+}
+
+/// Most bytes of it: eight before the name, the longest name, and what is behind that.
+pub const BEGINNING: usize = 8 + LONGEST + 8;
+
+/// What is before the name.
+const PREFIX: u64 = u64::from_le_bytes(*b"/scheme/");
+/// The directory of all schemes, without the slash at its end.
+const DIRECTORY: u64 = u64::from_le_bytes(*b"/scheme\0");
+
+impl Beginning {
+    /// The first `length` of these bytes; the others are zero.
+    #[inline(always)]
+    pub fn new(bytes: &[u8; BEGINNING], length: usize) -> Beginning {
+        let mut words = [0; BEGINNING / 8];
+        for (word, part) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+            *word = u64::from_le_bytes(*part);
+        }
+        Beginning { words, length }
     }
+
+    /// Whether all its bytes are ASCII.
+    #[inline(always)]
+    pub fn is_ascii(&self) -> bool {
+        self.words.iter().fold(0, |bits, word| bits | word) & HIGHEST_BITS == 0
+    }
+
+    /// Whether this is all of the path to the directory of schemes.
+    pub fn is_directory(&self) -> bool {
+        let [first, ..] = self.words;
+        first == PREFIX && self.length == 8 || first == DIRECTORY && self.length == 7
+    }
+
+    /// Takes a canonical path apart, `/scheme/NAME` or `/scheme/NAME/rest`: the name, and where the rest begins. `ENOENT` for
+    /// other shapes, `ENODEV` if no name is so long.
+    #[inline(always)]
+    pub fn split(&self) -> Result<(Text, usize), Errno> {
+        let [prefix, words @ ..] = self.words;
+        if prefix != PREFIX {
+            return Err(Errno::NOENT);
+        }
+        let mut text = Text::default();
+        let mut from = size_of_val(&prefix);
+        for (to, word) in text.words.iter_mut().zip(words) {
+            let count = before_slash(word);
+            if count < 8 {
+                *to = word & (1_u64 << count.wrapping_mul(8)).wrapping_sub(1);
+                text.length = text.length.wrapping_add(u64::from(count));
+                let end = from.wrapping_add(count as usize);
+                return Ok((text, end.wrapping_add(1)));
+            }
+            *to = word;
+            let left = self.length.wrapping_sub(from);
+            if left <= 8 {
+                text.length = text.length.wrapping_add(left as u64);
+                return Ok((text, self.length));
+            }
+            text.length = text.length.wrapping_add(8);
+            from = from.wrapping_add(8);
+        }
+        let [.., behind] = words;
+        if before_slash(behind) == 0 { Ok((text, from.wrapping_add(1))) } else { Err(Errno::NODEV) }
+    }
+}
+
+/// A word of bytes that are one.
+const ONES: u64 = u64::MAX / 0xff;
+/// The highest bit of each byte of a word.
+const HIGHEST_BITS: u64 = ONES << 7;
+
+/// Number of bytes of a word before the first slash; eight if there is none.
+#[inline(always)]
+const fn before_slash(word: u64) -> u32 {
+    // A byte that is a slash is zero here, and the lowest zero is the first to borrow.
+    let zeros = word ^ ONES.wrapping_mul(b'/' as u64);
+    (zeros.wrapping_sub(ONES) & !zeros & HIGHEST_BITS).trailing_zeros() >> 3
 }
 
 #[cfg(test)]
@@ -123,10 +196,51 @@ mod tests {
 
     #[test]
     fn a_path_splits_into_scheme_and_rest() {
-        assert_eq!(split(b"/scheme/ram/a/b"), Ok((&b"ram"[..], &b"a/b"[..])));
-        assert_eq!(split(b"/scheme/ram"), Ok((&b"ram"[..], &b""[..])));
-        assert_eq!(split(b"/scheme/ram/"), Ok((&b"ram"[..], &b""[..])));
-        assert_eq!(split(b"/bin/sh"), Err(Errno::NOENT));
+        let split = |path: &str| beginning(path).split();
+        assert_eq!(split("/scheme/ram/a/b"), Ok((name("ram"), 12)));
+        assert_eq!(split("/scheme/ram"), Ok((name("ram"), 11)));
+        assert_eq!(split("/scheme/ram/"), Ok((name("ram"), 12)));
+        assert_eq!(split("/scheme//a"), Ok((name(""), 9)));
+        assert_eq!(split("/scheme/"), Ok((name(""), 8)));
+        assert_eq!(split("/scheme"), Err(Errno::NOENT));
+        assert_eq!(split("/bin/sh"), Err(Errno::NOENT));
+        assert_eq!(split(""), Err(Errno::NOENT));
+    }
+
+    #[test]
+    fn names_of_all_lengths_are_told_from_what_is_behind_them() {
+        for length in 0..=LONGEST + 3 {
+            let text = "abc/def0123"
+                .chars()
+                .cycle()
+                .filter(|letter| *letter != '/')
+                .take(length)
+                .collect::<String>();
+            for rest in ["", "/", "//", "/x", "/\u{2f}y", "/some/where/else"] {
+                let path = format!("/scheme/{text}{rest}");
+                let behind = 8 + length + usize::from(!rest.is_empty());
+                let expected = if length <= LONGEST { Ok((name(&text), behind)) } else { Err(Errno::NODEV) };
+                assert_eq!(beginning(&path).split(), expected, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_directory_of_schemes_is_that() {
+        assert!(beginning("/scheme").is_directory() && beginning("/scheme/").is_directory());
+        assert!(!beginning("/scheme\0").is_directory() && !beginning("/schem").is_directory());
+        assert!(!beginning("/scheme/a").is_directory());
+    }
+
+    fn beginning(path: &str) -> Beginning {
+        let mut bytes = [0; BEGINNING];
+        let length = path.len().min(BEGINNING);
+        bytes[..length].copy_from_slice(&path.as_bytes()[..length]);
+        Beginning::new(&bytes, length)
+    }
+
+    fn name(text: &str) -> Text {
+        Text::unchecked(text.as_bytes()).unwrap()
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //! the same at two moments with the same programs and files.
 
 use kernel::base::NONE;
+use kernel::base::list::Chain;
 use kernel::context::file::Kind;
 use kernel::entry::kernel::Kernel;
 use kernel::mem::frames::Use;
 use kernel::op::inflight::Wait;
+use kernel::op::state::ByName;
 use ring_abi::Opcode;
 use std::collections::HashMap;
 
@@ -83,6 +85,14 @@ pub fn check(kernel: &Kernel) -> Result<(), String> {
         for file in [op.file.get(), sent].into_iter().filter(|file| *file != NONE) {
             *holders.entry(file).or_default() += 1;
         }
+    }
+    let mut at = s.name_list.first();
+    while at != NONE {
+        let root = s.names.at(at).root.get();
+        if root != NONE {
+            *holders.entry(root).or_default() += 1;
+        }
+        at = ByName(&s.names).link(at).next();
     }
     for id in s.files.names() {
         let file = s.files.at(id);

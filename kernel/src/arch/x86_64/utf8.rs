@@ -4,11 +4,34 @@
 const PIECE: usize = 64;
 
 /// Whether `length` bytes are UTF-8; `read` fills a buffer with those from an offset on.
+#[inline(always)]
 pub(super) fn is_utf8(length: usize, read: impl Fn(usize, &mut [u8])) -> bool {
+    let ascii = ascii(length, &read);
+    ascii >= length || is_utf8_from(ascii, length, read)
+}
+
+/// How many of the first bytes are looked at and ASCII: a number of whole words, or `length` and more for all.
+#[inline(always)]
+fn ascii(length: usize, read: impl Fn(usize, &mut [u8])) -> usize {
+    let mut offset = 0_usize;
+    while offset < length {
+        let mut word = [0; 8];
+        read(offset, word.get_mut(..length.wrapping_sub(offset).min(8)).unwrap_or_default());
+        if !word.is_ascii() {
+            break;
+        }
+        offset = offset.wrapping_add(8);
+    }
+    offset
+}
+
+/// The same from an offset on, before which all is.
+#[cold]
+#[inline(never)]
+fn is_utf8_from(mut offset: usize, length: usize, read: impl Fn(usize, &mut [u8])) -> bool {
     let mut piece = [0; PIECE];
     // Bytes of a character that the last piece cut, now at the start of `piece`.
     let mut kept = 0_usize;
-    let mut offset = 0_usize;
     while offset < length {
         let end = kept.wrapping_add(length.wrapping_sub(offset)).min(PIECE);
         let Some(new) = piece.get_mut(kept..end) else { return false };
