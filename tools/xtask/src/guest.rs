@@ -288,7 +288,7 @@ mod tests {
         (ended.end, heard)
     }
 
-    const PATIENT: Limits = Limits { total: Duration::from_secs(20), silence: Duration::from_secs(20) };
+    const PATIENT: Limits = Limits { total: Duration::from_secs(1000), silence: Duration::from_secs(1000) };
 
     #[test]
     fn the_status_line_counts_and_both_ways_are_heard() {
@@ -320,8 +320,10 @@ mod tests {
 
     #[test]
     fn silence_and_endless_talk_are_both_ended() {
-        let hurried = Limits { total: Duration::from_millis(400), silence: Duration::from_millis(200) };
-        assert_eq!(end_of("exec sleep 30", hurried).0, End::Silent(0));
-        assert_eq!(end_of("while :; do echo x; sleep 0.05; done", hurried).0, End::TooLong(0));
+        let brief = Duration::from_millis(400);
+        let silence = Limits { silence: brief, ..PATIENT };
+        assert_eq!(end_of("exec sleep 3000", silence).0, End::Silent(0));
+        let total = Limits { total: brief, ..PATIENT };
+        assert_eq!(end_of("while :; do echo x; sleep 0.05; done", total).0, End::TooLong(0));
     }
 }

@@ -30,10 +30,10 @@ pub(crate) struct MachineOptions {
     #[arg(long, value_name = "SIZE", default_value = "1G")]
     pub(crate) memory: String,
     /// End the run after this many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
     pub(crate) timeout: u64,
-    /// End the run when the guest says nothing for this many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    /// End the run when the guest says nothing for this many seconds, which are more than any test in it may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 330)]
     pub(crate) silence: u64,
 }
 

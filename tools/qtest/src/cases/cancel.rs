@@ -41,7 +41,10 @@ tests! {
     a_dropped_future_is_cancelled,
 }
 
+/// A grace that ends.
 const GRACE: u64 = 20_000_000;
+/// One that does not, as far as a test can tell.
+const HOUR: u64 = 3_600_000_000_000;
 
 fn push(step: u64, ring: &Ring, entry: Sqe) -> Check {
     same(step, u64::from(ring.push(entry).is_ok()), 1)
@@ -98,6 +101,7 @@ fn cancel_read(
     scheme: &str,
     file: &str,
     strength: Strength,
+    grace: u64,
     wanted: Result<u64, Errno>,
 ) -> Verdict {
     let daemon = guest.daemon(&["mute", scheme])?;
@@ -105,7 +109,7 @@ fn cancel_read(
     on_ring(move |ring| {
         let byte = 0;
         park(10, ring, read_at(fd, &byte, 0, 7))?;
-        cancel(20, ring, strength, GRACE, 1, wanted)?;
+        cancel(20, ring, strength, grace, 1, wanted)?;
         call(30, ring, CancelTag { tag: 7, strength: 1, grace: 0 }.encode(9), Err(Errno::NOENT))?;
         call(40, ring, Nop {}.encode(1), Ok(0))
     })?;
@@ -115,19 +119,19 @@ fn cancel_read(
 }
 
 fn a_request_that_a_daemon_has_is_forced(guest: &Guest) -> Verdict {
-    cancel_read(guest, "forced", "x", Strength::Force, Err(Errno::CANCELED))
+    cancel_read(guest, "forced", "x", Strength::Force, GRACE, Err(Errno::CANCELED))
 }
 
 fn a_polite_daemon_gives_up_when_asked(guest: &Guest) -> Verdict {
-    cancel_read(guest, "asked", "polite", Strength::Ask, Err(Errno::CANCELED))
+    cancel_read(guest, "asked", "polite", Strength::Ask, HOUR, Err(Errno::CANCELED))
 }
 
 fn an_answer_within_the_grace_wins(guest: &Guest) -> Verdict {
-    cancel_read(guest, "graced", "late", Strength::Ask, Ok(1))
+    cancel_read(guest, "graced", "late", Strength::Ask, HOUR, Ok(1))
 }
 
 fn a_grace_that_is_over_forces(guest: &Guest) -> Verdict {
-    cancel_read(guest, "graceless", "x", Strength::Ask, Err(Errno::CANCELED))
+    cancel_read(guest, "graceless", "x", Strength::Ask, GRACE, Err(Errno::CANCELED))
 }
 
 fn an_open_that_is_forced_leaves_no_file(guest: &Guest) -> Verdict {
@@ -196,7 +200,7 @@ fn a_wait_for_a_word_is_cancelled(_: &Guest) -> Verdict {
 
 fn a_timer_is_cancelled(_: &Guest) -> Verdict {
     on_ring(|ring| {
-        let entry = Timeout { nanoseconds: 3_600_000_000_000, flags: 0 }.encode(7);
+        let entry = Timeout { nanoseconds: HOUR, flags: 0 }.encode(7);
         park(10, ring, entry)?;
         force(20, ring, Err(Errno::CANCELED))?;
         park(30, ring, entry)?;
@@ -226,9 +230,11 @@ fn a_wait_for_an_interrupt_is_cancelled(_: &Guest) -> Verdict {
 
 fn a_wait_for_an_end_is_cancelled(_: &Guest) -> Verdict {
     let other = crate::on_ring::start(ring_abi::layout::Sizes::SMALLEST, |ring| {
-        ring.call(Timeout { nanoseconds: 3_600_000_000_000, flags: 0 }.encode(1))
-            .map(|_| ())
-            .map_err(|_| Odd { step: 1, found: 0, wanted: 0 })
+        ring.call(Timeout { nanoseconds: HOUR, flags: 0 }.encode(1)).map(|_| ()).map_err(|_| Odd {
+            step: 1,
+            found: 0,
+            wanted: 0,
+        })
     })?;
     let context = other.handle().0;
     on_ring(move |ring| {
@@ -284,7 +290,7 @@ fn a_long_map_is_done_or_cancelled(_: &Guest) -> Verdict {
 fn all_operations_of_a_tag_are_cancelled(_: &Guest) -> Verdict {
     on_ring(|ring| {
         for _ in 0..5 {
-            park(10, ring, Timeout { nanoseconds: 3_600_000_000_000, flags: 0 }.encode(7))?;
+            park(10, ring, Timeout { nanoseconds: HOUR, flags: 0 }.encode(7))?;
         }
         cancel(20, ring, Strength::Force, 0, 5, Err(Errno::CANCELED))
     })

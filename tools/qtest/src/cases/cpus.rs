@@ -23,10 +23,10 @@ use uring::op::context::limit;
 tests! {
     the_lock_is_counted_if_there_is_one,
     every_processor_has_its_stacks,
-    a_right_that_was_taken_is_gone_on_every_processor: 120,
-    threads_are_killed_wherever_they_run_on_a_processor: 120,
-    more_threads_than_processors_all_get_on: 120,
-    a_thread_runs_on_the_processors_that_it_is_limited_to: 120,
+    a_right_that_was_taken_is_gone_on_every_processor,
+    threads_are_killed_wherever_they_run_on_a_processor,
+    more_threads_than_processors_all_get_on,
+    a_thread_runs_on_the_processors_that_it_is_limited_to,
     a_thread_is_limited_to_processors_that_are_there,
 }
 

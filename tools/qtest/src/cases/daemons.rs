@@ -4,14 +4,13 @@
 use super::hostile::next;
 use super::kernel::footprint;
 use super::tests;
-use crate::guest::Guest;
+use crate::guest::{Guest, until, within};
 use crate::on_ring::{Check, Odd, Running, gives, same, start};
 use crate::verdict::{Failed, Verdict, ensure, equal};
 use alloc::vec;
 use bare::Ring;
 use core::sync::atomic::Ordering::{Acquire, Release};
 use core::sync::atomic::{AtomicU32, AtomicU64};
-use core::time::Duration;
 use posix::file::{close, read, write};
 use posix::flags::{O_RDONLY, O_RDWR};
 use posix::open::open;
@@ -19,7 +18,6 @@ use ring_abi::args::{CURRENT, SchemeRegister};
 use ring_abi::context::{End, Reason};
 use ring_abi::layout::{Sizes, word};
 use ring_abi::{Cqe, CqeKind, Errno, Opcode};
-use uring::exec::timeout;
 use uring::op::file::{At, open_at, read as read_op, recvfd, sendfd};
 use uring::{Fd, Op};
 
@@ -38,12 +36,7 @@ tests! {
     random_answers_do_no_harm,
     a_daemon_with_a_broken_ring_ends,
     a_handle_goes_to_a_daemon_and_back,
-    init_starts_a_dead_daemon_again: 120,
-}
-
-/// Awaits something for a while.
-fn within<F: Future>(future: F) -> Result<F::Output, Failed> {
-    uring::block_on(timeout(Duration::from_secs(10), future)).map_err(|_| "it never ended".into())
+    init_starts_a_dead_daemon_again,
 }
 
 /// A read of 64 bytes that is in its daemon's hands.
@@ -57,7 +50,8 @@ fn a_dead_daemon_fails_its_reads(guest: &Guest) -> Verdict {
     let daemon = guest.daemon(&["mute", "mortal"])?;
     let fd = open(b"/scheme/mortal/anything", O_RDONLY, 0)?;
     let reads = [sent(fd), sent(fd), sent(fd)];
-    guest.sleep(5)?;
+    // It takes requests in their order.
+    close(open(b"/scheme/mortal/anything", O_RDONLY, 0)?)?;
     equal(guest.kill(daemon)?, End::Ended(Reason::Killed))?;
     for read in reads {
         let (result, buffer) = within(read)?;
@@ -82,7 +76,6 @@ fn a_dead_daemon_fails_those_that_wait_for_room(guest: &Guest) -> Verdict {
     let daemon = guest.daemon(&["mute", "narrow", "1"])?;
     let fd = open(b"/scheme/narrow/x", O_RDONLY, 0)?;
     let reads = [sent(fd), sent(fd), sent(fd), sent(fd), sent(fd)];
-    guest.sleep(5)?;
     guest.kill(daemon)?;
     let mut ends = vec![];
     for read in reads {
@@ -112,9 +105,9 @@ fn a_dead_client_leaves_its_daemon_at_work(guest: &Guest) -> Verdict {
     let daemon = guest.daemon(&["mute", "patient"])?;
     let client = guest.fork_until(|ready| {
         let fd = open(b"/scheme/patient/polite", O_RDONLY, 0)?;
-        let _reads = [sent(fd), sent(fd), sent(fd)];
+        let [first, _second, _third] = [sent(fd), sent(fd), sent(fd)];
         ready.store(1, Release);
-        read(fd, &mut [0; 8]).map(|_| 1).map_err(Failed::from)
+        uring::block_on(first).0.map(|_| 1).map_err(Failed::from)
     })?;
     equal(guest.kill(client)?, End::Ended(Reason::Killed))?;
     let fd = open(b"/scheme/patient/x", O_RDWR, 0)?;
@@ -129,11 +122,12 @@ fn a_dead_clients_byte_goes_to_another(guest: &Guest) -> Verdict {
     let near = open(b"/scheme/inherited/0", O_RDWR, 0)?;
     let client = guest.fork_until(|ready| {
         let far = open(b"/scheme/inherited/1", O_RDWR, 0)?;
+        let reads = read_op(far, vec![0; 8], At::Cursor).submit();
         ready.store(1, Release);
-        read(far, &mut [0; 8]).map(|_| 1).map_err(Failed::from)
+        uring::block_on(reads).0.map(|_| 1).map_err(Failed::from)
     })?;
     guest.kill(client)?;
-    guest.sleep(10)?; // the daemon hears of it
+    // The daemon hears of that before it is asked for this.
     let far = open(b"/scheme/inherited/1", O_RDWR, 0)?;
     equal(write(near, b"x"), Ok(1))?;
     let (result, _) = within(read_op(far, vec![0; 8], At::Cursor))?;
@@ -153,9 +147,9 @@ fn dead_clients_leave_nothing_behind(guest: &Guest) -> Verdict {
         let path = ["/scheme/bereaved/", file].concat();
         let client = guest.fork_until(|ready| {
             let fd = open(path.as_bytes(), O_RDONLY, 0)?;
-            let _reads = [sent(fd), sent(fd), sent(fd), sent(fd)];
+            let [first, _second, _third, _fourth] = [sent(fd), sent(fd), sent(fd), sent(fd)];
             ready.store(1, Release);
-            read(fd, &mut [0; 8]).map(|_| 1).map_err(Failed::from)
+            uring::block_on(first).0.map(|_| 1).map_err(Failed::from)
         })?;
         guest.kill(client)?;
     }
@@ -200,12 +194,7 @@ fn hostile(
             }
         }
     })?;
-    for _ in 0..1000 {
-        if READY.load(Acquire) == 1 {
-            break;
-        }
-        uring::op::time::after(Duration::from_millis(1)).wait()?;
-    }
+    until("it serves", || READY.load(Acquire) == 1)?;
     Ok(running)
 }
 

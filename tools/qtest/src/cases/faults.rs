@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::tests;
-use crate::guest::Guest;
+use crate::guest::{Guest, until};
 use crate::on_ring::{Running, ends_with, on_ring, same, start};
 use crate::verdict::{Verdict, ensure, equal};
 use bare::mischief::{self, NESTED, halt, jump, old_call, overflow, peek, poke};
@@ -43,15 +43,12 @@ fn dies(reason: Reason, act: fn()) -> Verdict {
         act();
         Ok(())
     })?;
-    let mut woken = 0;
-    for _ in 0..1000 {
-        woken = futex_wake(&WORD, 1).wait()?;
-        if woken != 0 {
-            break;
-        }
-        uring::op::time::after(core::time::Duration::from_millis(1)).wait()?;
-    }
-    equal(woken, 1)?;
+    let mut woken = Ok(0);
+    until("the other one waits", || {
+        woken = futex_wake(&WORD, 1).wait();
+        woken != Ok(0)
+    })?;
+    equal(woken, Ok(1))?;
     other.verdict()
 }
 

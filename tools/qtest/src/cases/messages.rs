@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::tests;
-use crate::guest::Guest;
+use crate::guest::{Guest, within};
 use crate::on_ring::{call, gives, on_ring, same, start};
 use crate::verdict::{Verdict, ensure, equal};
 use alloc::vec;
@@ -11,7 +11,6 @@ use bare::Ring;
 use core::hint::spin_loop;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Release};
-use core::time::Duration;
 use posix::file::{close, read};
 use posix::flags::O_RDONLY;
 use posix::open::open;
@@ -19,7 +18,6 @@ use ring_abi::args::{CURRENT, MessageSend, RingDrop, RingHandle, RingMove, Timeo
 use ring_abi::context::End;
 use ring_abi::layout::Sizes;
 use ring_abi::{CqeFlags, Errno, enter};
-use uring::exec::timeout;
 use uring::op::{Fd, message};
 use uring::ring::{Inbox, Message};
 
@@ -87,10 +85,10 @@ fn another_process_sends_numbers_and_handles(guest: &Guest) -> Verdict {
         Ok(0)
     })?;
     equal(end, End::Exited(0))?;
-    let mut next = || uring::block_on(timeout(Duration::from_secs(10), inbox.next()));
-    equal(next(), Ok(Some(Message::Value(42, 7))))?;
-    let handle = next();
-    let Ok(Some(Message::Handle(fd, 8))) = handle else {
+    let mut next = || within(inbox.next());
+    equal(next()?, Some(Message::Value(42, 7)))?;
+    let handle = next()?;
+    let Some(Message::Handle(fd, 8)) = handle else {
         return ensure(false, "no handle came");
     };
     let mut bytes = [1; 4];
@@ -164,8 +162,8 @@ fn the_heap_grows_while_answers_come_in(_: &Guest) -> Verdict {
     ensure(blocks.iter().enumerate().all(|(round, block)| block.ends_with(&[round])), "a block is lost")?;
     drop(blocks);
     for value in 0..UNREAD.wrapping_add(HELD) {
-        let next = uring::block_on(timeout(Duration::from_secs(10), inbox.next()));
-        equal(next, Ok(Some(Message::Value(value, 0))))?;
+        let next = within(inbox.next())?;
+        equal(next, Some(Message::Value(value, 0)))?;
     }
     sender.verdict()?;
     Ok(close(door)?)

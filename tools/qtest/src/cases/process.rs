@@ -37,8 +37,8 @@ tests! {
     exec_closes_what_is_to_be_closed,
     a_failed_exec_changes_nothing,
     a_missing_program_is_said,
-    many_children_come_and_go: 120,
-    forks_leave_nothing_behind: 120,
+    many_children_come_and_go,
+    forks_leave_nothing_behind,
 }
 
 fn a_fork_goes_on_twice(guest: &Guest) -> Verdict {
@@ -230,8 +230,10 @@ fn many_children_come_and_go(guest: &Guest) -> Verdict {
 
 fn forks_leave_nothing_behind(guest: &Guest) -> Verdict {
     let free = || super::kernel::footprint("frames.free");
+    let spaces = || super::kernel::footprint("spaces");
+    let alone = spaces()?;
     equal(guest.in_child(|| Ok(0))?, End::Exited(0))?;
-    guest.sleep(50)?;
+    guest.until("the first child is gone", || spaces().is_ok_and(|now| now <= alone))?;
     let before = free()?;
     for _ in 0..20 {
         equal(guest.in_child(|| Ok(0))?, End::Exited(0))?;
