@@ -510,6 +510,12 @@ impl Consumer {
         queue.tail().load(Acquire).wrapping_sub(self.head.get()) == 1
     }
 
+    /// Whether exactly two entries are there.
+    #[inline(always)]
+    pub fn has_two<const W: usize>(&self, queue: &Queue<'_, W>) -> bool {
+        queue.tail().load(Acquire).wrapping_sub(self.head.get()) == 2
+    }
+
     /// Whether no entry is there.
     #[inline(always)]
     pub fn is_empty<const W: usize>(&self, queue: &Queue<'_, W>) -> bool {

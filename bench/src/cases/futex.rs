@@ -52,7 +52,7 @@ fn pass(ring: &Ring, mine: &AtomicU32, other: &AtomicU32, round: u32, until: u32
     let wake = FutexWake { address: address(other), count: 1 }.encode(1);
     let wait = |expected| FutexWait { address: address(mine), expected, deadline: u64::MAX }.encode(2);
     let pushed = ring.push_first(wake, 3).and_then(|()| ring.push_first(wait(until.wrapping_sub(1)), 4));
-    if pushed.is_err() || ring.enter(2) != 0 {
+    if pushed.is_err() || ring.turn() != 0 {
         return false;
     }
     // What they say the word says too.

@@ -1,9 +1,9 @@
 //! A ring was entered: take the replies, take the submissions, then wait if asked.
 //!
 //! There are several roads. What a nop needs is done by [`look`] itself, without a frame. A single submission whose
-//! program waits for a completion takes [`alone`], and a daemon that gives one reply and waits takes [`serve`], both in
-//! a straight line that ends in an exchange of places. Everything else takes [`long`]: replies first, then any number
-//! of submissions, then any wait.
+//! program waits for a completion takes [`alone`], a wake and a wait of a futex take [`turn`](super::turn::turn), and a
+//! daemon that gives one reply and waits takes [`serve`], all in a straight line that ends in an exchange of places.
+//! Everything else takes [`long`]: replies first, then any number of submissions, then any wait.
 //!
 //! What exceeds the step's budget stays in the rings and is taken up when the context has its next turn; the
 //! program notices nothing of it.
@@ -51,6 +51,8 @@ pub enum Road<'a> {
     Refused(Errno),
     /// One submission and a wait for a completion.
     Alone(Single<'a>),
+    /// Two submissions and a wait for both completions.
+    Turn(&'a Ring),
     /// A daemon's replies, and a wait for requests.
     Serve(&'a Ring),
     /// Any other.
@@ -102,6 +104,8 @@ pub fn look(s: &State, ring: u32, control: Control) -> Road<'_> {
         }
     } else if control.0 == s.serve.get() && !is_none(ring.link.get()) {
         return Road::Serve(ring);
+    } else if control.0 == s.turn.get() {
+        return if ring.id.get() == NONE { Road::Refused(Errno::BADF) } else { Road::Turn(ring) };
     } else {
         return long_or_refused(ring);
     }
@@ -241,14 +245,14 @@ fn start_any_alone(s: &State, ring: &Ring, head: Head, entry: Entry<'_, 8>) -> T
 /// Whether the wait of a ring's owner would be odd. In a [brief](crate::op::step::Step::is_brief) step that is so only if it
 /// is limited to some processors.
 #[inline(always)]
-fn waits_oddly<W: Which>(s: &State, ring: &Ring) -> bool {
+pub(super) fn waits_oddly<W: Which>(s: &State, ring: &Ring) -> bool {
     W::MANY && s.contexts.at(ring.owner.get()).marks.any()
 }
 
 /// The end of a [brief](crate::op::step::Step::is_brief) step: a context that runs waits in its ring, without a
 /// deadline, and the owner of another one goes on, which waits there for what has come.
 #[inline(always)]
-fn change_places(ring: &Ring, waits: u8, other: &Ring) -> Left {
+pub(super) fn change_places(ring: &Ring, waits: u8, other: &Ring) -> Left {
     other.waits.set(0);
     ring.waits.set(waits);
     Left::HandOver(other.owner.get())
@@ -369,8 +373,8 @@ pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
     if s.traced.get() != 0 {
         tracer::entered(s, s.contexts.at(ring.owner.get()), ring, to_submit);
     }
-    let link_id = ring.link.get();
-    if !is_none(link_id) && flags & enter::NO_REPLIES == 0 {
+    if flags & enter::NO_REPLIES == 0 && has_link(ring) {
+        let link_id = ring.link.get();
         if to_submit != 0 && !ring.sq.is_empty(&ring.memory.get().sq()) {
             s.step.measure(&s.memory.machine);
         }
@@ -389,6 +393,13 @@ pub fn long(s: &State, ring: &Ring, to_submit: u64, then: Wait) -> Then {
         return stop(s, ring, Taken::Some(0), to_submit, then);
     }
     wait(s, ring, then)
+}
+
+/// Whether replies may come through a ring. Asked only of those that do not say that there are none.
+#[inline(always)]
+fn has_link(ring: &Ring) -> bool {
+    cold_path();
+    !is_none(ring.link.get())
 }
 
 /// Lets paused operations of a ring go on, whose completions found no place, then messages come in, and tells the program
@@ -461,7 +472,7 @@ pub fn take_shown(s: &State, ring: &Ring) -> Shown {
 
 /// How far a queue was taken.
 #[derive(Clone, Copy)]
-enum Taken {
+pub(super) enum Taken {
     /// As far as asked for, or as there was room for.
     All,
     /// The budget ran out after so many.
@@ -605,7 +616,7 @@ fn look_for_room(s: &State, ring: &Ring) -> Result<(), Taken> {
 /// they still come before whatever is submitted then.
 #[cold]
 #[inline(never)]
-fn gone(ring: &Ring) -> Taken {
+pub(super) fn gone(ring: &Ring) -> Taken {
     ring.guard();
     Taken::Gone
 }
@@ -647,7 +658,7 @@ const LITTLE: u32 = STEP / 4 * 3;
 
 /// Whether there are so many places for completions. If not, the general loop says why.
 #[inline(always)]
-fn has_room(ring: &Ring, wanted: u32) -> bool {
+pub(super) fn has_room(ring: &Ring, wanted: u32) -> bool {
     ring.cq.known_room() >= wanted
         || ring.cq.refresh(&ring.memory.get().cq()).is_ok_and(|room| room >= wanted)
 }
@@ -695,7 +706,7 @@ fn take_few(s: &State, ring: &Ring, end: u32) -> Few {
 
 /// Takes a submission, whose first word was read. `false`: the asker is gone, and with it its ring.
 #[inline(never)]
-fn take_one(s: &State, context: &Context, ring: &Ring, head: Head) -> bool {
+pub(super) fn take_one(s: &State, context: &Context, ring: &Ring, head: Head) -> bool {
     take_some(s, context, ring, head, 1).is_some() && context.state.get() == Run::Active
 }
 
@@ -876,7 +887,7 @@ fn requests_are_there(s: &State, ring: &Ring) -> Then {
 }
 
 #[inline(always)]
-fn wait_for_completions(s: &State, ring: &Ring, then: Wait) -> Then {
+pub(super) fn wait_for_completions(s: &State, ring: &Ring, then: Wait) -> Then {
     let stay = || if is_none(ring.line.get()) { 0 } else { order::gathered(s, ring) };
     match ring.aim(then.min_complete, then.flags & (enter::REQUESTS | enter::SIGNALS) == 0, stay) {
         Ok(0) => Then::Go(0),

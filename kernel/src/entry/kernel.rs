@@ -4,6 +4,7 @@
 use super::choose;
 use super::enter::{self, Left, Road, Single, Then, Wait};
 use super::event::{Enter, Event, Resume};
+use super::turn;
 use crate::arch::Which;
 use crate::base::{NONE, is_none};
 use crate::context::context::State as Run;
@@ -69,6 +70,7 @@ impl Kernel {
                 Resume::Same(error.refusal())
             }
             Road::Alone(single) => self.alone(cpu, single, Told),
+            Road::Turn(ring) => self.turn(cpu, ring, Told),
             Road::Serve(ring) => self.serve(cpu, ring, Told),
             Road::Long(ring) => self.long(cpu, ring, args.control, args.deadline, Told),
             Road::Summoned => self.summoned(cpu, ring, args.control, args.deadline),
@@ -89,6 +91,13 @@ impl Kernel {
     pub fn alone<E: End>(&self, which: impl Which, single: Single<'_>, end: E) -> E::Outcome {
         let cpu = self.begin(which);
         self.finish(cpu, enter::alone(&self.state, which, cpu, single), end)
+    }
+
+    /// Second part, for two submissions and a wait for both completions.
+    #[inline(always)]
+    pub fn turn<E: End>(&self, which: impl Which, ring: &Ring, end: E) -> E::Outcome {
+        let cpu = self.begin(which);
+        self.finish(cpu, turn::turn(&self.state, which, cpu, ring), end)
     }
 
     /// Second part, for a daemon's replies and a wait for requests.

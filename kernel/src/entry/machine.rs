@@ -55,6 +55,7 @@ fn enter_on<W: Which>(kernel: Running, cpu: W, control: u64, deadline: u64, ring
         Road::Done => 0,
         Road::Refused(error) => refuse(kernel, error),
         Road::Alone(single) => arch::leap(Alone { kernel, cpu, single }),
+        Road::Turn(ring) => arch::leap(Turn { kernel, cpu, ring }),
         Road::Serve(ring) => arch::leap(Serve { kernel, cpu, ring }),
         Road::Long(ring) => long(kernel, cpu, ring, control, deadline),
         Road::Summoned => summoned(kernel, cpu, ring, control, deadline),
@@ -88,6 +89,22 @@ impl<W: Which> arch::Road for Alone<W> {
     fn go(self) -> ! {
         let Alone { kernel, cpu, single } = self;
         match kernel.get().alone(cpu, single, GoOn(kernel, cpu)) {}
+    }
+}
+
+/// The road of two submissions.
+#[derive(Clone, Copy)]
+struct Turn<W> {
+    kernel: Running,
+    cpu: W,
+    ring: &'static Ring,
+}
+
+impl<W: Which> arch::Road for Turn<W> {
+    #[inline(always)]
+    fn go(self) -> ! {
+        let Turn { kernel, cpu, ring } = self;
+        match kernel.get().turn(cpu, ring, GoOn(kernel, cpu)) {}
     }
 }
 

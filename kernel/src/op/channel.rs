@@ -16,6 +16,7 @@ use crate::base::name::Named;
 use crate::base::tree::{Links, Nodes};
 use crate::base::{NONE, is_none};
 use crate::mem::arena::{Arena, Record};
+use crate::ring::duplex::Ring;
 use core::cell::Cell;
 use core::hint::cold_path;
 use ring_abi::Errno;
@@ -243,13 +244,23 @@ pub fn leave(s: &State, op_id: u32) {
 /// once, the others in later steps.
 #[inline(always)]
 pub fn wake(s: &State, id: u32, count: u64) -> u64 {
+    let (woken, ring) = wake_quietly(s, id, count);
+    if let Some((ring, position)) = ring {
+        s.rouse_at(ring, position);
+    }
+    woken
+}
+
+/// The same; also the ring whose owner is the caller's to rouse, as [`State::fill_op`] gives it.
+#[inline(always)]
+#[must_use = "an owner that waited for this must be woken"]
+pub fn wake_quietly(s: &State, id: u32, count: u64) -> (u64, Option<(&Ring, u32)>) {
     let op_id = first(s, id);
     if count != 1 || s.channels.at(id).to_wake.get() != 0 || s.ops.at(op_id).is_detached() {
-        return wake_many(s, id, count);
+        return (wake_many(s, id, count), None);
     }
     leave(s, op_id);
-    s.complete_op(op_id, Ok(0), 0);
-    1
+    (1, s.fill_op(op_id, Ok(0), 0))
 }
 
 #[cold]

@@ -30,28 +30,72 @@ const WAIT: u32 = Opcode::FutexWait as u32;
 /// Shape of a wake without flags.
 const WAKE: u32 = Opcode::FutexWake as u32;
 
+/// Whether an operation is a wake without flags.
+#[inline(always)]
+pub const fn is_wake(head: Head) -> bool {
+    head.shape() == WAKE
+}
+
+/// Whether an operation is a wait without flags.
+#[inline(always)]
+pub const fn is_wait(head: Head) -> bool {
+    head.shape() == WAIT
+}
+
 /// Whether an operation is one of these, without flags.
 #[inline(always)]
 pub const fn is_plain(head: Head) -> bool {
-    head.shape() == WAIT || head.shape() == WAKE
+    is_wait(head) || is_wake(head)
 }
 
 /// Starts a [plain](is_plain) operation, whose completion has its place. It ends nobody.
 #[inline(always)]
 pub fn start(s: &State, ring: &Ring, head: Head, entry: &impl Words) {
-    let result = if head.shape() == WAKE {
-        s.stats.start(Opcode::FutexWake as u8);
-        match wake(s, ring, entry) {
-            Ok(woken) => return s.post(ring, Cqe::new(head.tag(), Ok(woken))),
-            Err(error) => Err(error),
+    if !is_wake(head) {
+        start_wait(s, ring, head, entry);
+        return;
+    }
+    match start_wake(s, ring, entry) {
+        Ok((number, woken)) => {
+            rouse(s, woken);
+            s.post(ring, Cqe::new(head.tag(), Ok(number)));
         }
-    } else {
-        s.stats.start(Opcode::FutexWait as u8);
-        wait(s, ring, head.tag(), entry)
-    };
-    if let Err(error) = result {
-        cold_path();
-        s.post(ring, Cqe::new(head.tag(), Err(error)));
+        Err(error) => refuse(s, ring, head, error),
+    }
+}
+
+/// Starts a plain wait, as [`start`] does: whether it waits.
+#[inline(always)]
+pub fn start_wait(s: &State, ring: &Ring, head: Head, entry: &impl Words) -> bool {
+    s.stats.start(Opcode::FutexWait as u8);
+    match wait(s, ring, head.tag(), entry) {
+        Ok(()) => true,
+        Err(error) => {
+            refuse(s, ring, head, error);
+            false
+        }
+    }
+}
+
+/// Starts a plain wake, as [`start`] does, without its completion. Who was woken is the caller's to [rouse].
+#[inline(always)]
+pub fn start_wake<'s>(s: &'s State, ring: &Ring, entry: &impl Words) -> Result<Woken<'s>, Errno> {
+    s.stats.start(Opcode::FutexWake as u8);
+    wake(s, ring, entry)
+}
+
+/// Completes an operation that failed.
+#[cold]
+#[inline(never)]
+pub fn refuse(s: &State, ring: &Ring, head: Head, error: Errno) {
+    s.post(ring, Cqe::new(head.tag(), Err(error)));
+}
+
+/// Lets the owner of a ring run that was woken, if there is one.
+#[inline(always)]
+pub fn rouse(s: &State, woken: Option<(&Ring, u32)>) {
+    if let Some((ring, position)) = woken {
+        s.rouse_at(ring, position);
     }
 }
 
@@ -67,7 +111,9 @@ fn wait(s: &State, ring: &Ring, tag: u32, entry: &impl Words) -> Result<(), Errn
 #[inline(never)]
 pub fn start_with(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
     if opcode == Opcode::FutexWake {
-        return wake(cx.s, cx.ring, entry).map(Outcome::Done);
+        let (number, woken) = wake(cx.s, cx.ring, entry)?;
+        rouse(cx.s, woken);
+        return Ok(Outcome::Done(number));
     }
     let wait = Waiting::new(cx.s, cx.ring, entry)?;
     wait.begin(cx.s, cx.start_op(opcode)?);
@@ -129,17 +175,20 @@ pub fn is_timed(s: &State, deadline: u64) -> Result<bool, Errno> {
     Ok(true)
 }
 
-/// Wakes those who wait for a word, first come first served: how many.
+/// How many were woken, and the ring whose owner is to be roused, as [`channel::wake_quietly`] gives it.
+pub type Woken<'s> = (u64, Option<(&'s Ring, u32)>);
+
+/// Wakes those who wait for a word, first come first served.
 #[inline(always)]
-fn wake(s: &State, ring: &Ring, entry: &impl Words) -> Result<u64, Errno> {
+fn wake<'s>(s: &'s State, ring: &Ring, entry: &impl Words) -> Result<Woken<'s>, Errno> {
     let args = FutexWake::decode(entry)?;
     let space = s.contexts.at(ring.owner.get()).space.get();
     match word::known(s, space, args.address) {
         Some(seat) if channel::has_any(s, seat.channel.get()) => {
-            Ok(channel::wake(s, seat.channel.get(), args.count))
+            Ok(channel::wake_quietly(s, seat.channel.get(), args.count))
         }
-        Some(_) => Ok(0),
-        None => wake_unknown(s, space, args),
+        Some(_) => Ok((0, None)),
+        None => wake_unknown(s, space, args).map(|number| (number, None)),
     }
 }
 

@@ -128,6 +128,8 @@ pub struct State {
     pub call: Cell<u64>,
     /// The same for a server's entry.
     pub serve: Cell<u64>,
+    /// The same for an entry of two submissions.
+    pub turn: Cell<u64>,
     /// Interrupts so far, by line.
     pub interrupts: [Cell<u64>; IRQ_LINES as usize],
     /// Time at which the kernel began, in ticks of the processor.
@@ -270,6 +272,7 @@ impl State {
         self.traced.set(pid);
         self.call.set(if pid == 0 { Control::CALL.0 } else { u64::MAX });
         self.serve.set(if pid == 0 { Control::SERVE.0 } else { u64::MAX });
+        self.turn.set(if pid == 0 { Control::TURN.0 } else { u64::MAX });
     }
 
     /// Notes an event in the log.
@@ -477,16 +480,31 @@ impl State {
     /// The same in a straight line, for the ends of waits.
     #[inline(always)]
     pub fn complete_op(&self, id: u32, result: Result<u64, Errno>, details: u32) {
+        if let Some((ring, position)) = self.fill_op(id, result, details) {
+            self.rouse_at(ring, position);
+        }
+    }
+
+    /// The same, without waking anybody: the ring with the new completion, whose owner is to be [roused](Self::rouse_at),
+    /// and the position behind it. Nothing if that was seen to.
+    #[inline(always)]
+    #[must_use = "an owner that waited for this must be woken"]
+    pub fn fill_op(&self, id: u32, result: Result<u64, Errno>, details: u32) -> Option<(&Ring, u32)> {
         let op = self.ops.at(id);
-        let Some(ring) = self.rings.get(op.ring.get()) else { return self.drop_op(id) };
+        let Some(ring) = self.rings.get(op.ring.get()) else {
+            self.drop_op(id);
+            return None;
+        };
         if op.is_marked(TIED | GUARD) {
-            return chain::end(self, ring, id, result, details);
+            chain::end(self, ring, id, result, details);
+            return None;
         }
         flight::remove(self, &op.of_ring);
         self.note_latency(op.opcode.get(), op.started.get(), 1);
         let answer = Cqe::new(op.tag.get(), result).with_details(details);
         self.free_op(id, op);
-        self.post(ring, answer);
+        ring.cq.put_next(&ring.memory.get().cq(), answer.to_words());
+        Some((ring, ring.show(1)))
     }
 
     /// Notes that so many operations are over that started together.

@@ -52,7 +52,8 @@ impl Game {
         match self.dice.roll(200) {
             0..=89 => self.ask(program),
             90..=119 => self.push(program),
-            120..=139 => self.sleep(program),
+            120..=137 => self.sleep(program),
+            138..=139 => self.turn(program),
             140..=179 => self.reap(program),
             180..=189 => self.remember(program),
             190..=196 => self.wait_for_timer(),
@@ -114,6 +115,24 @@ impl Game {
         }
         self.starve_sometimes();
         program.enter(&mut self.world, ring, u64::from(u32::MAX), count, flags, deadline);
+        self.world.feed();
+    }
+
+    /// Wakes some at a word and waits at another, for both completions.
+    fn turn(&mut self, program: Program) {
+        let ring = self.some_ring(program);
+        let [woken, waited] = [(); 2].map(|()| WORDS + self.dice.roll(4) * 4);
+        let deadline = match self.dice.roll(8) {
+            0 => self.world.machine().now() + self.dice.roll(4_000_000),
+            _ => enter::NO_DEADLINE,
+        };
+        let wake = args::FutexWake { address: woken, count: self.dice.roll(3) };
+        let wait = args::FutexWait { address: waited, expected: 0, deadline };
+        for sqe in [wake.encode(0), wait.encode(0)] {
+            let _ = program.try_submit_on(&mut self.world, ring, sqe);
+        }
+        self.starve_sometimes();
+        program.enter(&mut self.world, ring, enter::MOST, 2, enter::COMPLETIONS, enter::NO_DEADLINE);
         self.world.feed();
     }
 

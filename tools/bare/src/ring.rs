@@ -89,6 +89,13 @@ impl Ring {
         trap(self.number, u64::from(u32::MAX), min_complete, flags, enter::NO_DEADLINE)
     }
 
+    /// Shows two entries that were written, enters the kernel, and waits for both completions.
+    #[inline(always)]
+    pub fn turn(&self) -> u64 {
+        self.sq.publish(&self.memory.sq());
+        enter_as(self.number, Control::TURN, enter::NO_DEADLINE)
+    }
+
     /// Shows what was written, for a ring that is polled: whether the kernel must be entered for it.
     #[inline(always)]
     pub fn show(&self) -> bool {
@@ -225,11 +232,16 @@ pub(crate) fn serve(_: u64) -> u64 {
 }
 
 /// Enters the kernel. A deadline that can come brings its flag.
-#[cfg(target_os = "redox")]
 #[inline(always)]
 pub(crate) fn trap(ring: u64, to_submit: u64, min_complete: u64, flags: u64, deadline: u64) -> u64 {
     let timed = if deadline == enter::NO_DEADLINE { 0 } else { enter::DEADLINE };
-    let control = Control::new(to_submit, min_complete, flags | timed);
+    enter_as(ring, Control::new(to_submit, min_complete, flags | timed), deadline)
+}
+
+/// The same, with everything in one word.
+#[cfg(target_os = "redox")]
+#[inline(always)]
+fn enter_as(ring: u64, control: Control, deadline: u64) -> u64 {
     let result;
     // SAFETY: `ring_enter` keeps the stack and the registers that the C convention keeps, and writes to memory
     // only as the entries of the ring say.
@@ -248,6 +260,6 @@ pub(crate) fn trap(ring: u64, to_submit: u64, min_complete: u64, flags: u64, dea
 
 /// On a host there is no kernel to enter.
 #[cfg(not(target_os = "redox"))]
-pub(crate) fn trap(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+fn enter_as(_: u64, _: Control, _: u64) -> u64 {
     Errno::NOSYS.to_result()
 }
