@@ -1,10 +1,12 @@
 //! `qtest --scale TASKS`: how much so many tasks get done, for `cargo xtask scale`.
 //!
 //! Two kinds of work, one after the other: contexts that compute, and contexts that read from daemons, each with a daemon of
-//! its own. Each prints one line: `scale: WORK count=N ticks=N`, with what was done in between two readings of the clock. Then
-//! one context whose ring is polled; its line ends with how often it entered the kernel all the same.
+//! its own. Each prints one line: `scale: WORK count=N ticks=N`, with what was done in between two readings of the clock, and
+//! how the lock around the kernel's state was used meanwhile. Then one context whose ring is polled; its line ends with how
+//! often it entered the kernel all the same.
 #![forbid(unsafe_code)]
 
+use crate::cases::kernel::lock_use;
 use crate::guest::Guest;
 use crate::on_ring::{Check, Running, call, on_ring, same, start};
 use crate::verdict::{Failed, Verdict};
@@ -97,10 +99,18 @@ fn one(
     }
     let sum = || all.iter().fold(0_u64, |sum, (_, count)| sum.wrapping_add(count.0.load(Relaxed)));
     guest.sleep(WARM)?;
+    let used = lock_use()?;
     let (before, began) = (sum(), ticks());
     guest.sleep(WINDOW)?;
     let (after, ended) = (sum(), ticks());
-    println!("scale: {work} count={} ticks={}", after.wrapping_sub(before), ended.wrapping_sub(began));
+    let mut lock = lock_use()?;
+    lock.iter_mut().zip(used).for_each(|(after, before)| *after = after.wrapping_sub(before));
+    let [taken, waits, sleeps, waited, held] = lock;
+    println!(
+        "scale: {work} count={} ticks={} taken={taken} waits={waits} sleeps={sleeps} waited={waited} held={held}",
+        after.wrapping_sub(before),
+        ended.wrapping_sub(began),
+    );
     for (running, _) in all {
         running.kill()?;
         running.end()?;

@@ -46,10 +46,37 @@ struct Figures {
     processors: u32,
     /// What was done in 2^30 ticks of the time stamp counter.
     rates: [f64; WORKS.len()],
+    /// How the lock around the kernel's state was used meanwhile.
+    locks: [Lock; WORKS.len()],
     /// What one program did through a ring that is polled.
     polled: Polled,
     /// The host's load averages over 1, 5 and 15 minutes before it.
     load: String,
+}
+
+/// The use of the lock around the kernel's state while one kind of work was done. All zeroes on one processor, which takes
+/// none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+struct Lock {
+    /// How often it was taken, how often somebody waited for it, and how often one of these slept.
+    taken: f64,
+    waits: f64,
+    sleeps: f64,
+    /// Shares of the time: that processors waited for it, all together, and that one had it.
+    waited: f64,
+    held: f64,
+}
+
+impl Lock {
+    /// As the report says it.
+    fn text(&self) -> String {
+        let Lock { taken, waits, sleeps, waited, held } = self;
+        format!(
+            "held {:.0} % of the time, by {taken:.0}; awaited {:.0} %, by {waits:.0}, of whom {sleeps:.0} slept",
+            held * 100.0,
+            waited * 100.0
+        )
+    }
 }
 
 /// Operations through a polled ring: how many, the ticks of the time stamp counter that they took, and how often the kernel
@@ -88,13 +115,16 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
             let load = load();
             let boot =
                 Boot { tree: &tree, tools: &tools, guest: &guest, machine: &machine, clock: Clock::Host };
-            let (rates, polled) = rates(&boot, &guest.kernel)?;
+            let (rates, locks, polled) = rates(&boot, &guest.kernel)?;
             let said: Vec<_> =
                 WORKS.iter().zip(rates).map(|((work, _), rate)| format!("{work} {rate:.0}")).collect();
             println!("run {number}, {smp} processors: {}; load {load}", said.join(", "));
+            for ((work, _), lock) in WORKS.iter().zip(&locks).filter(|(_, lock)| lock.taken > 0.0) {
+                println!("  lock during {work}: {}", lock.text());
+            }
             let Polled { count, ticks, traps } = polled;
             println!("  polled: {:.4} traps and {:.0} ticks an operation", traps / count, ticks / count);
-            runs.push(Figures { processors: smp, rates, polled, load });
+            runs.push(Figures { processors: smp, rates, locks, polled, load });
         }
     }
     let report = Report { scaling: scaling(&runs), runs };
@@ -109,7 +139,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
 }
 
 /// Boots once, with as many tasks as the larger machine has processors.
-fn rates(boot: &Boot<'_>, kernel: &Path) -> Result<([f64; WORKS.len()], Polled)> {
+fn rates(boot: &Boot<'_>, kernel: &Path) -> Result<([f64; WORKS.len()], [Lock; WORKS.len()], Polled)> {
     let tasks = MACHINES.into_iter().max().unwrap_or(1);
     let content = Content { added: Vec::new(), options: vec![("exec", format!("qtest --scale {tasks}"))] };
     let mut gather = Gather { kernel, lines: Lines::default(), rates: [None; WORKS.len()], polled: None };
@@ -119,7 +149,7 @@ fn rates(boot: &Boot<'_>, kernel: &Path) -> Result<([f64; WORKS.len()], Polled)>
     let ([Some(first), Some(second)], Some(polled)) = (gather.rates, gather.polled) else {
         anyhow::bail!("the guest measured not everything")
     };
-    Ok(([first, second], polled))
+    Ok(([first.rate, second.rate], [first.lock, second.lock], polled))
 }
 
 /// The ratios of neighbouring runs, by kind of work.
@@ -146,14 +176,24 @@ fn load() -> String {
     if words.is_empty() { "unknown".to_owned() } else { words.join(" ") }
 }
 
-/// A figure of the guest: which work, and its rate.
-fn figure(line: &str) -> Option<(usize, f64)> {
+/// What was done of one kind of work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Done {
+    rate: f64,
+    lock: Lock,
+}
+
+/// A figure of the guest: which work, and what was done of it.
+fn figure(line: &str) -> Option<(usize, Done)> {
     let mut words = line.trim_end().strip_prefix(MARK)?.split(' ');
     let name = words.next()?;
     let index = WORKS.iter().position(|(work, _)| *work == name)?;
-    let count: f64 = words.next()?.strip_prefix("count=")?.parse().ok()?;
-    let ticks: f64 = words.next()?.strip_prefix("ticks=")?.parse().ok()?;
-    (ticks > 0.0).then(|| (index, count / ticks * f64::from(1 << 30)))
+    let mut number = |name: &str| -> Option<f64> { words.next()?.strip_prefix(name)?.parse().ok() };
+    let (count, ticks) = (number("count=")?, number("ticks=")?);
+    let (taken, waits, sleeps) = (number("taken=")?, number("waits=")?, number("sleeps=")?);
+    let (waited, held) = (number("waited=")? / ticks, number("held=")? / ticks);
+    let lock = Lock { taken, waits, sleeps, waited, held };
+    (ticks > 0.0).then(|| (index, Done { rate: count / ticks * f64::from(1 << 30), lock }))
 }
 
 /// What the guest says of the ring that is polled.
@@ -167,14 +207,14 @@ fn polled(line: &str) -> Option<Polled> {
 struct Gather<'a> {
     kernel: &'a Path,
     lines: Lines,
-    rates: [Option<f64>; WORKS.len()],
+    rates: [Option<Done>; WORKS.len()],
     polled: Option<Polled>,
 }
 
 impl Gather<'_> {
     fn line(&mut self, line: &str) {
-        if let Some((index, rate)) = figure(line) {
-            self.rates[index] = Some(rate);
+        if let Some((index, done)) = figure(line) {
+            self.rates[index] = Some(done);
         } else if let Some(found) = polled(line) {
             self.polled = Some(found);
         } else {
@@ -205,7 +245,7 @@ mod tests {
 
     fn run(processors: u32, rates: [f64; 2]) -> Figures {
         let polled = Polled { count: 1.0, ticks: 1.0, traps: 0.0 };
-        Figures { processors, rates, polled, load: String::new() }
+        Figures { processors, rates, locks: <[Lock; 2]>::default(), polled, load: String::new() }
     }
 
     #[test]
@@ -218,10 +258,15 @@ mod tests {
 
     #[test]
     fn a_figure_is_what_was_done_over_the_ticks_that_it_took() {
-        assert_eq!(figure("scale: rings count=6 ticks=1073741824"), Some((1, 6.0)));
-        assert_eq!(figure("scale: rings count=6 ticks=0"), None);
-        assert_eq!(figure("scale: other count=6 ticks=9"), None);
-        assert_eq!(figure("rings count=6 ticks=9"), None);
+        let rest = "taken=9 waits=2 sleeps=1 waited=536870912 held=268435456";
+        let lock = Lock { taken: 9.0, waits: 2.0, sleeps: 1.0, waited: 0.5, held: 0.25 };
+        let said = figure(&format!("scale: rings count=6 ticks=1073741824 {rest}"));
+        assert_eq!(said, Some((1, Done { rate: 6.0, lock })));
+        assert_eq!(figure(&format!("scale: rings count=6 ticks=0 {rest}")), None);
+        assert_eq!(figure(&format!("scale: other count=6 ticks=9 {rest}")), None);
+        assert_eq!(figure(&format!("rings count=6 ticks=9 {rest}")), None);
+        assert_eq!(figure("scale: rings count=6 ticks=9"), None);
+        assert_eq!(lock.text(), "held 25 % of the time, by 9; awaited 50 %, by 2, of whom 1 slept");
     }
 
     #[test]

@@ -62,6 +62,17 @@ pub(super) fn footprint(name: &str) -> Result<u64, Failed> {
     number("/scheme/sys/footprint", name)?.ok_or_else(|| Failed([name, " is not counted"].concat()))
 }
 
+/// How the lock around the kernel's state was used so far: how often it was taken, how often somebody waited for it or slept
+/// meanwhile, and the ticks of waiting and of holding.
+pub(crate) fn lock_use() -> Result<[u64; 5], Failed> {
+    let mut found = [0; 5];
+    for (place, name) in found.iter_mut().zip(["taken", "waits", "sleeps", "waited_ticks", "held_ticks"]) {
+        *place =
+            number("/scheme/sys/lock", name)?.ok_or_else(|| Failed([name, " is not counted"].concat()))?;
+    }
+    Ok(found)
+}
+
 /// How many operations of a kind have started. One that waits has: there is nothing between.
 pub(super) fn started(opcode: Opcode) -> Result<u64, Failed> {
     // There is no line of what never started.

@@ -11,7 +11,7 @@ mod exhaustion;
 mod faults;
 mod fs;
 mod hostile;
-mod kernel;
+pub(crate) mod kernel;
 mod longest;
 mod messages;
 mod paths;
