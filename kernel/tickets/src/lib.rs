@@ -47,6 +47,11 @@ impl<const BEDS: usize> Tickets<BEDS> {
         self.serving.load(Acquire) == ticket
     }
 
+    /// Whether a ticket is served after the one that is served now.
+    pub fn is_next(&self, ticket: u32) -> bool {
+        self.serving.load(Relaxed).wrapping_add(1) == ticket
+    }
+
     /// The holder of a ticket that is served begins: it needs its bed no more.
     #[inline(always)]
     pub fn begin(&self, ticket: u32) {

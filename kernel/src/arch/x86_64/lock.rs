@@ -36,6 +36,9 @@ const _: () = assert!(offset_of!(Tickets<MOST_CPUS>, serving) == 0);
 static MANY: AtomicBool = AtomicBool::new(false);
 /// A CPU spins for a second divided by two to this power, 30 microseconds, before it halts.
 const PATIENCE: u32 = 15;
+/// The one that is next spins for longer than it takes to wake the one that it waits for: 490 microseconds. Otherwise two
+/// that once slept would wake each other ever after.
+const PATIENCE_OF_NEXT: u32 = 11;
 
 struct Counts(Cell<LockUse>);
 
@@ -92,12 +95,13 @@ pub(super) fn take(cpu: &PerCpu) {
 /// Waits until a ticket is served: spins, and sleeps if that takes long. Gives whether it slept.
 #[cold]
 fn wait(cpu: &PerCpu, ticket: u32, began: u64) -> bool {
-    let patience = timer::ticks_per_second() >> PATIENCE;
+    let second = timer::ticks_per_second();
     let mut slept = false;
     let mut called = false;
     while !TICKETS.serves(ticket) {
         cpu.answer();
-        if !called && timer::ticks().wrapping_sub(began) > patience {
+        let patience = if TICKETS.is_next(ticket) { PATIENCE_OF_NEXT } else { PATIENCE };
+        if !called && timer::ticks().wrapping_sub(began) > second >> patience {
             called = true;
             slept = sleep(cpu, ticket);
         }
