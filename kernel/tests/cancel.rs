@@ -69,6 +69,10 @@ const WAITS: &[Wait] = &[
     ("a futex with a deadline", |scene| {
         scene.submit(args::FutexWait { address: DATA, expected: 0, deadline: u64::MAX / 2 }.encode(0))
     }),
+    ("a swap", |scene| {
+        let swap = args::FutexSwap { address: DATA, expected: 0, deadline: u64::MAX, wake: DATA + 64 };
+        scene.submit(swap.encode(0))
+    }),
     ("a context's end", |scene| {
         let context = args::ContextCreate {
             space: CURRENT,

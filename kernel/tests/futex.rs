@@ -11,7 +11,7 @@ mod world;
 
 use ring_abi::args::{self, CURRENT};
 use ring_abi::layout::Sizes;
-use ring_abi::{Errno, Sqe, SqeFlags, enter};
+use ring_abi::{Errno, Sqe};
 use world::{DATA, World};
 
 fn wait(address: u64, expected: u32) -> Sqe {
@@ -207,109 +207,4 @@ fn more_words_than_are_remembered_are_all_woken() {
         assert_eq!(other.call(&mut world, wake(address, 2)), Ok(0), "{address:#x}");
     }
     assert_eq!(world.accounts(), before, "channels that are only remembered are no channels");
-}
-
-#[test]
-fn a_turn_hands_the_processor_over_in_one_step() {
-    let mut world = World::new();
-    let app = world.program();
-    let other = world.thread(app, Sizes::SMALLEST);
-    for program in [app, other] {
-        // Once, so that what is looked for is known.
-        let word = if program == app { DATA } else { DATA + 64 };
-        assert_eq!(program.call(&mut world, wait(word, 1)), Err(Errno::AGAIN));
-    }
-    other.submit(&mut world, wait(DATA + 64, 0));
-    other.wait(&mut world, 1);
-    // Nobody else waits for a turn.
-    world::FIRST.submit(&mut world, args::Timeout { nanoseconds: 1 << 50, flags: 0 }.encode(0));
-    world::FIRST.wait(&mut world, 1);
-    for round in 0..100 {
-        let (from, to, mine, its) =
-            if round % 2 == 0 { (app, other, DATA, DATA + 64) } else { (other, app, DATA + 64, DATA) };
-        let woken = from.submit(&mut world, wake(its, 1));
-        let waits = from.submit(&mut world, wait(mine, 0));
-        world.give_cpu(from);
-        let before = world.steps();
-        from.wait(&mut world, 2);
-        assert_eq!((world.on_cpu(), world.steps()), (Some(to), before + 1), "round {round}");
-        assert_eq!(from.completion(&mut world), Some((woken, Ok(1))));
-        assert_eq!(from.result(&mut world, waits), None);
-        while to.completion(&mut world).is_some() {}
-    }
-}
-
-/// What two programs see of a turn with these two entries, where each of `words` has a waiter if it is set, and the order of
-/// what is done is the same but for the road: all submissions that are there, or just two.
-fn turn(entries: [Sqe; 2], words: [bool; 2], submit: u64) -> String {
-    let mut world = World::new();
-    let app = world.program();
-    let others = [(); 2].map(|()| world.thread(app, Sizes::SMALLEST));
-    let keeper = world.thread(app, Sizes::SMALLEST);
-    for (other, word) in others.into_iter().zip([DATA, DATA + 64]) {
-        assert_eq!(app.call(&mut world, wait(word, 1)), Err(Errno::AGAIN), "it is remembered");
-        other.submit(&mut world, wait(word, 0));
-    }
-    for (other, waits) in others.into_iter().zip(words) {
-        if waits {
-            other.wait(&mut world, 1);
-        }
-    }
-    let mut seen = String::new();
-    for round in 0..2 {
-        let tickets = entries.map(|entry| app.submit(&mut world, entry));
-        world.give_cpu(app);
-        app.enter(&mut world, 0, submit, 2, enter::COMPLETIONS, enter::NO_DEADLINE);
-        let runs = world.on_cpu().map(|program| program == app);
-        world.check();
-        world.advance(3_000_000);
-        let returned = app.returned(&mut world);
-        seen += &format!("{round}: {runs:?} {returned:?} {:?}", tickets.map(|_| app.completion(&mut world)));
-        for (other, word) in others.into_iter().zip([DATA, DATA + 64]) {
-            let come = other.completion(&mut world);
-            seen += &format!(" {come:?}");
-            if come.is_some() {
-                world.run_until("it runs", |world| other.returned(world).is_some());
-                other.submit(&mut world, wait(word, 0));
-                other.wait(&mut world, 1);
-            }
-        }
-        // Whatever it waits for still, on a word of its own, is over.
-        keeper.call(&mut world, wake(DATA + 128, 9)).expect("it wakes");
-        world.run_until("it goes on", |world| app.returned(world).is_some());
-        while let Some(come) = app.completion(&mut world) {
-            seen += &format!(" {come:?}");
-        }
-        seen += "\n";
-    }
-    world.run_until_idle();
-    seen + &format!("{:?}", world.accounts())
-}
-
-#[test]
-fn a_turn_does_what_two_submissions_do() {
-    let later = |address| args::FutexWait { address, expected: 0, deadline: 1 << 50 }.encode(0);
-    let flagged = wake(DATA, 1).with_flags(SqeFlags::SKIP_SUCCESS);
-    let menu = [
-        wake(DATA, 1),
-        wake(DATA, 9),
-        wake(DATA, 0),
-        wake(DATA + 64, 1),
-        wake(DATA + 128, 1),
-        wake(DATA + 1, 1),
-        flagged,
-        wait(DATA + 128, 0),
-        wait(DATA + 128, 7),
-        later(DATA + 128),
-        wait(0x5000, 0),
-        args::Nop {}.encode(0),
-    ];
-    for first in menu {
-        for second in menu {
-            for words in [[true, true], [false, false]] {
-                let turns = [enter::MOST, 2].map(|submit| turn([first, second], words, submit));
-                assert_eq!(turns[0], turns[1], "{first:?} {second:?} {words:?}");
-            }
-        }
-    }
 }

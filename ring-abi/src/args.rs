@@ -358,6 +358,20 @@ arguments! {
         /// Absolute nanoseconds of the monotonic clock; `u64::MAX` for never.
         deadline: u64 = 2,
     }
+    /// Wakes the one that has waited longest for a word, if there is one, then waits for another word: a turn is handed on
+    /// and awaited in one. Result: zero when woken; `EAGAIN` if the value of the word to wait for differs; `ETIMEDOUT`. With
+    /// these two the other one was woken all the same, with any other error nobody was. (Proposed for Linux as `FUTEX_SWAP`,
+    /// P. Oskolkov, 2020; there a value that differs wakes nobody.)
+    FutexSwap {
+        /// Address of the 32-bit word to wait for, a multiple of four.
+        address: u64 = 0,
+        /// Value that it must have.
+        expected: u32 = 1,
+        /// Absolute nanoseconds of the monotonic clock; `u64::MAX` for never.
+        deadline: u64 = 2,
+        /// Address of the word to wake one at. It may be the same.
+        wake: u64 = 3,
+    }
     /// Wakes those who wait for a word, first come first served. Result: how many.
     FutexWake {
         /// Address of the word.

@@ -55,8 +55,6 @@ pub struct Control(pub u64);
 impl Control {
     /// A blocking call: all submissions go, and one completion is waited for.
     pub const CALL: Control = Control::new(MOST, 1, COMPLETIONS | NO_REPLIES);
-    /// A turn: all submissions go, which are two most often, and two completions are waited for.
-    pub const TURN: Control = Control::new(MOST, 2, COMPLETIONS | NO_REPLIES);
     /// A server that has no submissions of its own: all replies go, and requests are waited for.
     pub const SERVE: Control = Control::new(0, 0, REQUESTS);
 

@@ -245,6 +245,8 @@ opcodes! {
     ContextWeight = 120, Kernel, None;
     /// Limits a context to some processors.
     ContextAffinity = 121, Kernel, None;
+    /// Wakes one who waits for a word, and waits for another.
+    FutexSwap = 122, Kernel, None;
 }
 
 impl Opcode {

@@ -120,6 +120,7 @@ golden! {
     Poll { fd: u64 = 0, mask: u64 = 1 }
     FutexWait { address: u64 = 0, expected: u32 = 1, deadline: u64 = 2 }
     FutexWaitMany { words: u64 = 0, count: u32 = 1, deadline: u64 = 2 }
+    FutexSwap { address: u64 = 0, expected: u32 = 1, deadline: u64 = 2, wake: u64 = 3 }
     FutexWake { address: u64 = 0, count: u64 = 1 }
     Map { space: u64 = 0, address: u64 = 1, length: u64 = 2, flags: u64 = 3 }
     Unmap { space: u64 = 0, address: u64 = 1, length: u64 = 2 }

@@ -24,7 +24,6 @@ fn numbers_of_the_whole() {
     assert_eq!(enter::Control::new(2, 3, enter::DEADLINE).0, 3 | 2 << 24 | 8 << 48);
     assert_eq!(enter::Control::CALL.0, 1 | 0xff_ffff << 24 | 5 << 48);
     assert_eq!(enter::Control::SERVE.0, 2 << 48);
-    assert_eq!(enter::Control::TURN.0, enter::Control::CALL.0 + 1, "one completion more");
     assert_eq!(boot::MAGIC.to_le_bytes(), *b"ANNULUS\x01");
     assert_eq!((boot::HEADER_BYTES, boot::MAX_SEGMENTS, boot::HEADER_WORDS), (4096, 8, 56));
     assert_eq!(boot::USER_END, 0x7fff_ffff_f000);
@@ -391,6 +390,7 @@ const OPCODES: &[(u8, &str, Origin, Payload)] = {
         (117, "RingPoll", Kernel, None),
         (120, "ContextWeight", Kernel, None),
         (121, "ContextAffinity", Kernel, None),
+        (122, "FutexSwap", Kernel, None),
     ]
 };
 

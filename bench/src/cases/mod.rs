@@ -95,6 +95,7 @@ pub(crate) const CASES: &[Case] = &[
     case("fstat", "stat of an open file in `ramfs`", files::fstat),
     case("read4096.ram", "4096-byte read of a file in `ramfs`", files::read_page),
     case("futex.rtt", "futex wake to the waiter running, round trip of two threads", futex::threads),
+    case("futex.rtt.pair", "the same with a wake and a wait, two operations in one entry", futex::pairs),
     case("futex.rtt.process", "the same, of two processes that share the words", futex::processes),
     case(
         "pingpong.scheme",

@@ -95,6 +95,13 @@ impl List {
         self.head.get()
     }
 
+    /// Forgets the only record, whose link says that there is none before or behind it, and goes on saying so.
+    #[inline(always)]
+    pub fn forget_only(&self) {
+        self.head.set(NONE);
+        self.tail.set(NONE);
+    }
+
     /// The last record, or `NONE`.
     #[cfg(test)]
     fn last(&self) -> u32 {

@@ -83,7 +83,6 @@ pub fn kernel(memory: Memory) -> Result<Kernel, Errno> {
         traced: Cell::new(0),
         call: Cell::new(Control::CALL.0),
         serve: Cell::new(Control::SERVE.0),
-        turn: Cell::new(Control::TURN.0),
         interrupts: [const { Cell::new(0) }; crate::arch::IRQ_LINES as usize],
         boot_ticks: Cell::new(0),
         timers: Timers::new(&memory, MOST_OPS),

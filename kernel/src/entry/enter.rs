@@ -1,8 +1,8 @@
 //! A ring was entered: take the replies, take the submissions, then wait if asked.
 //!
 //! There are several roads. What a nop needs is done by [`look`] itself, without a frame. A single submission whose
-//! program waits for a completion takes [`alone`], a wake and a wait of a futex take [`turn`](super::turn::turn), and a
-//! daemon that gives one reply and waits takes [`serve`], all in a straight line that ends in an exchange of places.
+//! program waits for a completion takes [`read_alone`], [`swap`](super::swap::swap) or [`other_alone`], and a daemon that gives
+//! one reply and waits takes [`serve`], all in a straight line that ends in an exchange of places.
 //! Everything else takes [`long`]: replies first, then any number of submissions, then any wait.
 //!
 //! What exceeds the step's budget stays in the rings and is taken up when the context has its next turn; the
@@ -49,10 +49,12 @@ pub enum Road<'a> {
     Done,
     /// None: the arguments make no sense.
     Refused(Errno),
-    /// One submission and a wait for a completion.
-    Alone(Single<'a>),
-    /// Two submissions and a wait for both completions.
-    Turn(&'a Ring),
+    /// One submission and a wait for a completion: a plain read.
+    Read(Single<'a>),
+    /// The same: a plain swap.
+    Swap(Single<'a>),
+    /// The same: anything else.
+    Other(Single<'a>),
     /// A daemon's replies, and a wait for requests.
     Serve(&'a Ring),
     /// Any other.
@@ -104,8 +106,6 @@ pub fn look(s: &State, ring: u32, control: Control) -> Road<'_> {
         }
     } else if control.0 == s.serve.get() && !is_none(ring.link.get()) {
         return Road::Serve(ring);
-    } else if control.0 == s.turn.get() {
-        return if ring.id.get() == NONE { Road::Refused(Errno::BADF) } else { Road::Turn(ring) };
     } else {
         return long_or_refused(ring);
     }
@@ -113,7 +113,12 @@ pub fn look(s: &State, ring: u32, control: Control) -> Road<'_> {
     let entry = ring.sq.peek(&memory.lasting_sq(), 0);
     let head = Head(entry.word(0));
     if head.shape() != dispatch::NOP {
-        return Road::Alone(Single { ring, head, entry });
+        let single = Single { ring, head, entry };
+        return match head.shape() {
+            dispatch::READ => Road::Read(single),
+            futex::SWAP => Road::Swap(single),
+            _ => Road::Other(single),
+        };
     }
     ring.sq.advance(1);
     let memory = ring.memory.get();
@@ -130,13 +135,10 @@ fn long_or_refused(ring: &Ring) -> Road<'_> {
     if ring.id.get() == NONE { Road::Refused(Errno::BADF) } else { Road::Long(ring) }
 }
 
-/// Takes the one submission that [`look`] has seen, and waits for a completion.
+/// Takes the one submission that [`look`] has seen, which is a plain read, and waits for a completion.
 #[inline(always)]
-pub fn alone<W: Which>(s: &State, which: W, cpu: &Cpu, single: Single<'_>) -> Left {
+pub fn read_alone<W: Which>(s: &State, _: W, cpu: &Cpu, single: Single<'_>) -> Left {
     let Single { ring, head, entry } = single;
-    if head.shape() != dispatch::READ {
-        return start_alone(s, which, cpu, ring, head, entry).apart();
-    }
     ring.sq.advance(1);
     ring.cq.claim_known(1);
     let context = s.contexts.at(ring.owner.get());
@@ -163,16 +165,10 @@ pub fn alone<W: Which>(s: &State, which: W, cpu: &Cpu, single: Single<'_>) -> Le
     Left::Rest(wait_for_completions(s, ring, ONE_COMPLETION))
 }
 
-/// The same as [`alone`], for anything but a read.
-#[inline(never)]
-fn start_alone<W: Which>(
-    s: &State,
-    which: W,
-    cpu: &Cpu,
-    ring: &Ring,
-    head: Head,
-    entry: Entry<'_, 8>,
-) -> Left {
+/// The same for anything else but a [swap](super::swap::swap).
+#[inline(always)]
+pub fn other_alone<W: Which>(s: &State, which: W, cpu: &Cpu, single: Single<'_>) -> Left {
+    let Single { ring, head, entry } = single;
     ring.sq.advance(1);
     ring.cq.claim_known(1);
     match head.shape() {
@@ -273,7 +269,7 @@ pub struct Wait {
 }
 
 /// What [`Control::CALL`] waits for.
-const ONE_COMPLETION: Wait =
+pub(super) const ONE_COMPLETION: Wait =
     Wait { min_complete: 1, flags: Control::CALL.flags(), deadline: enter::NO_DEADLINE };
 /// What [`Control::SERVE`] waits for.
 const REQUESTS: Wait = Wait { min_complete: 0, flags: Control::SERVE.flags(), deadline: enter::NO_DEADLINE };

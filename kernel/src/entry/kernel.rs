@@ -4,7 +4,7 @@
 use super::choose;
 use super::enter::{self, Left, Road, Single, Then, Wait};
 use super::event::{Enter, Event, Resume};
-use super::turn;
+use super::swap;
 use crate::arch::Which;
 use crate::base::{NONE, is_none};
 use crate::context::context::State as Run;
@@ -69,8 +69,9 @@ impl Kernel {
                 count(&self.state.stats.refused);
                 Resume::Same(error.refusal())
             }
-            Road::Alone(single) => self.alone(cpu, single, Told),
-            Road::Turn(ring) => self.turn(cpu, ring, Told),
+            Road::Read(single) => self.read(cpu, single, Told),
+            Road::Swap(single) => self.swap(cpu, single, Told),
+            Road::Other(single) => self.single(cpu, single, Told),
             Road::Serve(ring) => self.serve(cpu, ring, Told),
             Road::Long(ring) => self.long(cpu, ring, args.control, args.deadline, Told),
             Road::Summoned => self.summoned(cpu, ring, args.control, args.deadline),
@@ -86,18 +87,25 @@ impl Kernel {
         enter::look(&self.state, ring, control)
     }
 
-    /// Second part, for a single submission and a wait for a completion.
+    /// Second part, for a single read and a wait for a completion.
     #[inline(always)]
-    pub fn alone<E: End>(&self, which: impl Which, single: Single<'_>, end: E) -> E::Outcome {
+    pub fn read<E: End>(&self, which: impl Which, single: Single<'_>, end: E) -> E::Outcome {
         let cpu = self.begin(which);
-        self.finish(cpu, enter::alone(&self.state, which, cpu, single), end)
+        self.finish(cpu, enter::read_alone(&self.state, which, cpu, single), end)
     }
 
-    /// Second part, for two submissions and a wait for both completions.
+    /// Second part, for a single swap and a wait for a completion.
     #[inline(always)]
-    pub fn turn<E: End>(&self, which: impl Which, ring: &Ring, end: E) -> E::Outcome {
+    pub fn swap<E: End>(&self, which: impl Which, single: Single<'_>, end: E) -> E::Outcome {
         let cpu = self.begin(which);
-        self.finish(cpu, turn::turn(&self.state, which, cpu, ring), end)
+        self.finish(cpu, swap::swap(&self.state, which, cpu, single), end)
+    }
+
+    /// Second part, for any other single submission and a wait for a completion.
+    #[inline(always)]
+    pub fn single<E: End>(&self, which: impl Which, single: Single<'_>, end: E) -> E::Outcome {
+        let cpu = self.begin(which);
+        self.finish(cpu, enter::other_alone(&self.state, which, cpu, single), end)
     }
 
     /// Second part, for a daemon's replies and a wait for requests.

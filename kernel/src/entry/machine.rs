@@ -54,8 +54,9 @@ fn enter_on<W: Which>(kernel: Running, cpu: W, control: u64, deadline: u64, ring
     match kernel.get().look(cpu, ring, control) {
         Road::Done => 0,
         Road::Refused(error) => refuse(kernel, error),
-        Road::Alone(single) => arch::leap(Alone { kernel, cpu, single }),
-        Road::Turn(ring) => arch::leap(Turn { kernel, cpu, ring }),
+        Road::Read(single) => arch::leap(Read { kernel, cpu, single }),
+        Road::Swap(single) => arch::leap(Swap { kernel, cpu, single }),
+        Road::Other(single) => arch::leap(Other { kernel, cpu, single }),
         Road::Serve(ring) => arch::leap(Serve { kernel, cpu, ring }),
         Road::Long(ring) => long(kernel, cpu, ring, control, deadline),
         Road::Summoned => summoned(kernel, cpu, ring, control, deadline),
@@ -76,36 +77,34 @@ fn refuse(kernel: Running, error: Errno) -> u64 {
     to_value(error.refusal())
 }
 
-/// The road of a single submission.
-#[derive(Clone, Copy)]
-struct Alone<W> {
-    kernel: Running,
-    cpu: W,
-    single: Single<'static>,
+/// The roads of a single submission.
+macro_rules! single {
+    ($(#[doc = $what:literal] $Road:ident by $method:ident;)+) => {$(
+        #[doc = $what]
+        #[derive(Clone, Copy)]
+        struct $Road<W> {
+            kernel: Running,
+            cpu: W,
+            single: Single<'static>,
+        }
+
+        impl<W: Which> arch::Road for $Road<W> {
+            #[inline(always)]
+            fn go(self) -> ! {
+                let $Road { kernel, cpu, single } = self;
+                match kernel.get().$method(cpu, single, GoOn(kernel, cpu)) {}
+            }
+        }
+    )+};
 }
 
-impl<W: Which> arch::Road for Alone<W> {
-    #[inline(always)]
-    fn go(self) -> ! {
-        let Alone { kernel, cpu, single } = self;
-        match kernel.get().alone(cpu, single, GoOn(kernel, cpu)) {}
-    }
-}
-
-/// The road of two submissions.
-#[derive(Clone, Copy)]
-struct Turn<W> {
-    kernel: Running,
-    cpu: W,
-    ring: &'static Ring,
-}
-
-impl<W: Which> arch::Road for Turn<W> {
-    #[inline(always)]
-    fn go(self) -> ! {
-        let Turn { kernel, cpu, ring } = self;
-        match kernel.get().turn(cpu, ring, GoOn(kernel, cpu)) {}
-    }
+single! {
+    /// The road of a read.
+    Read by read;
+    /// The road of a swap.
+    Swap by swap;
+    /// The road of any other submission.
+    Other by single;
 }
 
 /// The road of a daemon's reply.

@@ -3,7 +3,7 @@
 //! - [`kernel`]: the kernel as a value; `step` takes an event and says what to run.
 //! - [`event`]: what can enter the kernel, and what a step can answer.
 //! - [`enter`]: a ring was entered: replies, submissions, the wait.
-//! - [`turn`]: two of them in one entry, a wake and a wait.
+//! - [`swap`]: one submission that wakes a program and waits to be woken by it.
 //! - [`poller`]: entries that are taken without one, by a processor that has nobody to run.
 //! - [`patience`]: waits that a signal ends, or that relent.
 //! - [`interrupt`], [`fault`]: the other events.
@@ -25,5 +25,5 @@ pub mod kernel;
 pub mod machine;
 pub mod patience;
 pub mod poller;
-mod turn;
+pub mod swap;
 pub mod turns;

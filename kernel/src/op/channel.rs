@@ -7,7 +7,7 @@
 //! [`super::word`], and the lines of interrupts) keeps it, and then it stays, idle, when the last one leaves.
 #![forbid(unsafe_code)]
 
-use super::inflight::Wait;
+use super::inflight::{Op, Shape, Wait};
 use super::several;
 use super::state::{ByWait, State};
 use crate::base::budget::{Budget, ENTRY};
@@ -238,6 +238,29 @@ pub fn leave(s: &State, op_id: u32) {
         leave_for_later(s, id, channel, to_wake.min(channel.waiting()));
     }
     discard(s, id);
+}
+
+/// The operation that waits on a channel, if it is the only one, is of this shape and holds nothing else.
+#[inline(always)]
+pub fn only(s: &State, id: u32, shape: Shape) -> Option<(u32, &Op)> {
+    let channel = s.channels.at(id);
+    if channel.waiting() != 1 || channel.to_wake.get() != 0 {
+        return None;
+    }
+    let op_id = channel.waiters.first();
+    let op = s.ops.at(op_id);
+    (op.shape().number() == shape.number() && is_none(op.timer.get())).then_some((op_id, op))
+}
+
+/// Lets the [only](only) operation on a channel wait on another one. Both are kept.
+#[inline(always)]
+pub fn pass_on(s: &State, from: u32, to: u32, (op_id, op): (u32, &Op)) {
+    let (before, channel) = (s.channels.at(from), s.channels.at(to));
+    before.waiters.forget_only();
+    before.count.set(before.count.get().wrapping_sub(1));
+    op.object.set(to);
+    channel.waiters.push_back(&ByWait(&s.ops), op_id);
+    channel.count.set(channel.count.get().wrapping_add(1));
 }
 
 /// Wakes the first `count` of a channel on which somebody waits; gives how many that is. The first few complete at

@@ -146,7 +146,7 @@ fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpR
         Opcode::CancelTag => cancel::by_tag(cx, entry),
         Opcode::CancelHandle => cancel::by_handle(cx, entry),
         Opcode::CancelAll => cancel::all(cx, entry),
-        Opcode::FutexWait | Opcode::FutexWake => futex::start_with(cx, opcode, entry),
+        Opcode::FutexWait | Opcode::FutexWake | Opcode::FutexSwap => futex::start_with(cx, opcode, entry),
         Opcode::FutexWaitMany => several::wait(cx, entry),
         Opcode::Map => memory::map(cx, entry),
         Opcode::Unmap => memory::unmap(cx, entry),

@@ -3,19 +3,19 @@
 //! A word is named by (address space, address), or by (shared object, offset) where memory is shared; so
 //! processes that share memory meet. The kernel never looks at the word again after the wait began.
 //!
-//! A turn of two programs that wake each other is a submission of two: a wake and a wait. They are started in a straight
-//! line (`entry::enter`), and a word that is [known](word::known) costs neither a walk nor a search.
+//! A turn of two programs that wake each other is one operation, a swap, which is a wake and a wait. It is started in a
+//! straight line (`entry::swap`), and a word that is [known](word::known) costs neither a walk nor a search.
 #![forbid(unsafe_code)]
 
 use super::channel::{self, Key};
 use super::cx::Cx;
-use super::inflight::Wait;
+use super::inflight::{PLAIN_SWAP, Wait};
 use super::state::State;
 use super::word;
 use super::{OpResult, Outcome};
 use crate::ring::duplex::Ring;
 use core::hint::cold_path;
-use ring_abi::args::{FutexWait, FutexWake};
+use ring_abi::args::{FutexSwap, FutexWait, FutexWake};
 use ring_abi::enter::NO_DEADLINE;
 use ring_abi::sqe::Head;
 use ring_abi::{Cqe, Errno, Opcode, Words};
@@ -29,16 +29,18 @@ pub fn key(cx: &Cx<'_>, address: u64) -> Key {
 const WAIT: u32 = Opcode::FutexWait as u32;
 /// Shape of a wake without flags.
 const WAKE: u32 = Opcode::FutexWake as u32;
+/// Shape of a swap without flags.
+pub const SWAP: u32 = Opcode::FutexSwap as u32;
 
 /// Whether an operation is a wake without flags.
 #[inline(always)]
-pub const fn is_wake(head: Head) -> bool {
+const fn is_wake(head: Head) -> bool {
     head.shape() == WAKE
 }
 
 /// Whether an operation is a wait without flags.
 #[inline(always)]
-pub const fn is_wait(head: Head) -> bool {
+const fn is_wait(head: Head) -> bool {
     head.shape() == WAIT
 }
 
@@ -51,11 +53,14 @@ pub const fn is_plain(head: Head) -> bool {
 /// Starts a [plain](is_plain) operation, whose completion has its place. It ends nobody.
 #[inline(always)]
 pub fn start(s: &State, ring: &Ring, head: Head, entry: &impl Words) {
+    s.stats.start(head.opcode());
     if !is_wake(head) {
-        start_wait(s, ring, head, entry);
+        if let Err(error) = wait(s, ring, head.tag(), entry) {
+            refuse(s, ring, head, error);
+        }
         return;
     }
-    match start_wake(s, ring, entry) {
+    match wake(s, ring, entry) {
         Ok((number, woken)) => {
             rouse(s, woken);
             s.post(ring, Cqe::new(head.tag(), Ok(number)));
@@ -64,36 +69,63 @@ pub fn start(s: &State, ring: &Ring, head: Head, entry: &impl Words) {
     }
 }
 
-/// Starts a plain wait, as [`start`] does: whether it waits.
+/// Starts a [swap](SWAP) in the same way: whether it waits, and who was woken, which is the caller's to [rouse].
+///
+/// Mostly the one that is woken is alone at its word, and waits there with a swap too: its record goes on as this one's.
 #[inline(always)]
-pub fn start_wait(s: &State, ring: &Ring, head: Head, entry: &impl Words) -> bool {
-    s.stats.start(Opcode::FutexWait as u8);
-    match wait(s, ring, head.tag(), entry) {
-        Ok(()) => true,
+pub fn start_swap<'s>(
+    s: &'s State,
+    ring: &Ring,
+    head: Head,
+    entry: &impl Words,
+) -> (bool, Option<Owner<'s>>) {
+    s.stats.start(Opcode::FutexSwap as u8);
+    let args = match FutexSwap::decode(entry) {
+        Ok(args) => args,
         Err(error) => {
             refuse(s, ring, head, error);
-            false
+            return (false, None);
         }
+    };
+    let space = space(s, ring);
+    if args.deadline == NO_DEADLINE
+        && let Some(mine) = word::known(s, space, args.address)
+        && s.memory.machine.load_u32(mine.place.get()) == args.expected
+        && let Some(theirs) = word::known(s, space, args.wake)
+        && let (from, to) = (theirs.channel.get(), mine.channel.get())
+        && let Some(only) = channel::only(s, from, PLAIN_SWAP)
+    {
+        let woken = s.renew_op(only, PLAIN_SWAP, ring, head.tag());
+        channel::pass_on(s, from, to, only);
+        return (true, Some(woken));
     }
+    start_any_swap(s, ring, head, &args)
 }
 
-/// Starts a plain wake, as [`start`] does, without its completion. Who was woken is the caller's to [rouse].
-#[inline(always)]
-pub fn start_wake<'s>(s: &'s State, ring: &Ring, entry: &impl Words) -> Result<Woken<'s>, Errno> {
-    s.stats.start(Opcode::FutexWake as u8);
-    wake(s, ring, entry)
+#[cold]
+#[inline(never)]
+fn start_any_swap<'s>(s: &'s State, ring: &Ring, head: Head, args: &FutexSwap) -> (bool, Option<Owner<'s>>) {
+    let record = || Ok(s.start_op(ring, head.tag(), Opcode::FutexSwap)?.0);
+    let (waits, woken) = swap(s, ring, args, record).unwrap_or_else(|error| (Err(error), None));
+    if let Err(error) = waits {
+        refuse(s, ring, head, error);
+    }
+    (waits.is_ok(), woken)
 }
 
 /// Completes an operation that failed.
 #[cold]
 #[inline(never)]
-pub fn refuse(s: &State, ring: &Ring, head: Head, error: Errno) {
+fn refuse(s: &State, ring: &Ring, head: Head, error: Errno) {
     s.post(ring, Cqe::new(head.tag(), Err(error)));
 }
 
+/// A ring whose owner is to be roused, as [`channel::wake_quietly`] gives it.
+pub type Owner<'s> = (&'s Ring, u32);
+
 /// Lets the owner of a ring run that was woken, if there is one.
 #[inline(always)]
-pub fn rouse(s: &State, woken: Option<(&Ring, u32)>) {
+pub fn rouse(s: &State, woken: Option<Owner<'_>>) {
     if let Some((ring, position)) = woken {
         s.rouse_at(ring, position);
     }
@@ -102,25 +134,67 @@ pub fn rouse(s: &State, woken: Option<(&Ring, u32)>) {
 /// Waits for a word that has an expected value.
 #[inline(always)]
 fn wait(s: &State, ring: &Ring, tag: u32, entry: &impl Words) -> Result<(), Errno> {
-    let wait = Waiting::new(s, ring, entry)?;
+    let wait = Waiting::new(s, space(s, ring), FutexWait::decode(entry)?)?;
     wait.begin(s, s.start_op(ring, tag, Opcode::FutexWait)?.0);
     Ok(())
+}
+
+/// Wakes one and waits, where `record` starts the operation that does: who was woken, and whether it waits. Nobody was woken
+/// if there is nothing but an error.
+fn swap<'s>(
+    s: &'s State,
+    ring: &Ring,
+    args: &FutexSwap,
+    record: impl FnOnce() -> Result<u32, Errno>,
+) -> Result<(Result<(), Errno>, Option<Owner<'s>>), Errno> {
+    let &FutexSwap { address, expected, deadline, wake } = args;
+    let space = space(s, ring);
+    let waiting = Waiting::new(s, space, FutexWait { address, expected, deadline });
+    if let Err(error) = waiting
+        && !matches!(error, Errno::AGAIN | Errno::TIMEDOUT)
+    {
+        return Err(error);
+    }
+    let theirs = word::channel(s, space, wake)?;
+    let id = waiting.is_ok().then(record).transpose()?;
+    let woken = theirs.filter(|channel| channel::has_any(s, *channel)).and_then(|channel| {
+        let (_, owner) = channel::wake_quietly(s, channel, 1);
+        owner
+    });
+    Ok((waiting.map(|waiting| id.map_or((), |id| waiting.begin(s, id))), woken))
+}
+
+/// The address space of a ring's owner.
+#[inline(always)]
+fn space(s: &State, ring: &Ring) -> u32 {
+    s.contexts.at(ring.owner.get()).space.get()
 }
 
 /// Starts one that has flags, or was held.
 #[inline(never)]
 pub fn start_with(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
-    if opcode == Opcode::FutexWake {
-        let (number, woken) = wake(cx.s, cx.ring, entry)?;
-        rouse(cx.s, woken);
-        return Ok(Outcome::Done(number));
+    let s = cx.s;
+    match opcode {
+        Opcode::FutexWake => {
+            let (number, woken) = wake(s, cx.ring, entry)?;
+            rouse(s, woken);
+            Ok(Outcome::Done(number))
+        }
+        Opcode::FutexSwap => {
+            let (waits, woken) = swap(s, cx.ring, &FutexSwap::decode(entry)?, || cx.start_op(opcode))?;
+            rouse(s, woken);
+            waits.map(|()| Outcome::Parked)
+        }
+        _ => {
+            let wait = Waiting::new(s, space(s, cx.ring), FutexWait::decode(entry)?)?;
+            wait.begin(s, cx.start_op(opcode)?);
+            Ok(Outcome::Parked)
+        }
     }
-    let wait = Waiting::new(cx.s, cx.ring, entry)?;
-    wait.begin(cx.s, cx.start_op(opcode)?);
-    Ok(Outcome::Parked)
 }
 
 /// A wait that may begin: the word has the expected value, and there is memory for all but its record.
+#[derive(Clone, Copy)]
 struct Waiting {
     channel: u32,
     /// `NO_DEADLINE` if there is none.
@@ -130,9 +204,7 @@ struct Waiting {
 impl Waiting {
     /// Looks at the word.
     #[inline(always)]
-    fn new(s: &State, ring: &Ring, entry: &impl Words) -> Result<Waiting, Errno> {
-        let args = FutexWait::decode(entry)?;
-        let space = s.contexts.at(ring.owner.get()).space.get();
+    fn new(s: &State, space: u32, args: FutexWait) -> Result<Waiting, Errno> {
         let known = word::known(s, space, args.address);
         let place = match known {
             Some(seat) => seat.place.get(),
@@ -175,27 +247,12 @@ pub fn is_timed(s: &State, deadline: u64) -> Result<bool, Errno> {
     Ok(true)
 }
 
-/// How many were woken, and the ring whose owner is to be roused, as [`channel::wake_quietly`] gives it.
-pub type Woken<'s> = (u64, Option<(&'s Ring, u32)>);
-
-/// Wakes those who wait for a word, first come first served.
+/// Wakes those who wait for a word, first come first served: how many, and who is the caller's to [rouse].
 #[inline(always)]
-fn wake<'s>(s: &'s State, ring: &Ring, entry: &impl Words) -> Result<Woken<'s>, Errno> {
+fn wake<'s>(s: &'s State, ring: &Ring, entry: &impl Words) -> Result<(u64, Option<Owner<'s>>), Errno> {
     let args = FutexWake::decode(entry)?;
-    let space = s.contexts.at(ring.owner.get()).space.get();
-    match word::known(s, space, args.address) {
-        Some(seat) if channel::has_any(s, seat.channel.get()) => {
-            Ok(channel::wake_quietly(s, seat.channel.get(), args.count))
-        }
-        Some(_) => Ok((0, None)),
-        None => wake_unknown(s, space, args).map(|number| (number, None)),
+    match word::channel(s, space(s, ring), args.address)? {
+        Some(channel) if channel::has_any(s, channel) => Ok(channel::wake_quietly(s, channel, args.count)),
+        _ => Ok((0, None)),
     }
-}
-
-#[cold]
-#[inline(never)]
-fn wake_unknown(s: &State, space: u32, args: FutexWake) -> Result<u64, Errno> {
-    word::find(s, space, args.address)?;
-    let channel = channel::find(s, word::key(s, space, args.address));
-    Ok(channel.map_or(0, |channel| channel::wake(s, channel, args.count)))
 }

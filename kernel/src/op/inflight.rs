@@ -171,6 +171,10 @@ pub const PLAIN_READ: Shape =
 /// The same of an open.
 pub const PLAIN_OPEN: Shape = Shape { opcode: Opcode::OpenAt, ..PLAIN_READ };
 
+/// A swap that waits, and nothing special is about it: it is no part of a chain.
+pub const PLAIN_SWAP: Shape =
+    Shape { wait: Wait::Channel, opcode: Opcode::FutexSwap, notice: Notice::None, marks: 0 };
+
 impl Op {
     /// Argument `index`, 0 where there is none.
     #[inline(always)]

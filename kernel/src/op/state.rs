@@ -128,8 +128,6 @@ pub struct State {
     pub call: Cell<u64>,
     /// The same for a server's entry.
     pub serve: Cell<u64>,
-    /// The same for an entry of two submissions.
-    pub turn: Cell<u64>,
     /// Interrupts so far, by line.
     pub interrupts: [Cell<u64>; IRQ_LINES as usize],
     /// Time at which the kernel began, in ticks of the processor.
@@ -272,7 +270,6 @@ impl State {
         self.traced.set(pid);
         self.call.set(if pid == 0 { Control::CALL.0 } else { u64::MAX });
         self.serve.set(if pid == 0 { Control::SERVE.0 } else { u64::MAX });
-        self.turn.set(if pid == 0 { Control::TURN.0 } else { u64::MAX });
     }
 
     /// Notes an event in the log.
@@ -507,11 +504,26 @@ impl State {
         Some((ring, ring.show(1)))
     }
 
-    /// Notes that so many operations are over that started together.
+    /// Notes that so many operations are over that started together; what time it is.
     #[inline(always)]
-    pub fn note_latency(&self, opcode: Opcode, started: u32, number: u32) {
-        let ticks = (self.memory.machine.ticks() as u32).wrapping_sub(started);
-        self.stats.end(opcode.raw(), ticks, number);
+    pub fn note_latency(&self, opcode: Opcode, started: u32, number: u32) -> u32 {
+        let now = self.memory.machine.ticks() as u32;
+        self.stats.end(opcode.raw(), now.wrapping_sub(started), number);
+        now
+    }
+
+    /// Completes an operation of this shape, which holds nothing, with zero, and starts one like it of `ring` in its record:
+    /// what [`fill_op`](Self::fill_op) and [`start_op`](Self::start_op) do. The ring that was roused, as the former gives it.
+    #[inline(always)]
+    #[must_use = "an owner that waited for this must be woken"]
+    pub fn renew_op(&self, (id, op): (u32, &Op), shape: Shape, ring: &Ring, tag: u32) -> (&Ring, u32) {
+        let before = self.rings.at(op.ring.get());
+        flight::remove(self, &op.of_ring);
+        let now = self.note_latency(shape.opcode, op.started.get(), 1);
+        let answer = Cqe::new(op.tag.get(), Ok(0));
+        self.file_op(ring, tag, (id, op), shape, now);
+        before.cq.put_next(&before.memory.get().cq(), answer.to_words());
+        (before, before.show(1))
     }
 
     /// Frees the record of an operation that is filed nowhere, and lets go of its file.

@@ -68,6 +68,23 @@ pub fn known(s: &State, space: u32, address: u64) -> Option<&Seat> {
     (is_its && seat.mappings.get() == s.memory.mappings()).then_some(seat)
 }
 
+/// The channel of a word, if somebody may wait there. `EFAULT` if there is no such word, `EINVAL` if that is no address of
+/// one.
+#[inline(always)]
+pub fn channel(s: &State, space: u32, address: u64) -> Result<Option<u32>, Errno> {
+    match known(s, space, address) {
+        Some(seat) => Ok(Some(seat.channel.get())),
+        None => look_up(s, space, address),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn look_up(s: &State, space: u32, address: u64) -> Result<Option<u32>, Errno> {
+    find(s, space, address)?;
+    Ok(channel::find(s, key(s, space, address)))
+}
+
 /// Where a word lies that is not remembered.
 #[cold]
 #[inline(never)]

@@ -53,7 +53,7 @@ impl Game {
             0..=89 => self.ask(program),
             90..=119 => self.push(program),
             120..=137 => self.sleep(program),
-            138..=139 => self.turn(program),
+            138..=139 => self.swap(program),
             140..=179 => self.reap(program),
             180..=189 => self.remember(program),
             190..=196 => self.wait_for_timer(),
@@ -118,22 +118,25 @@ impl Game {
         self.world.feed();
     }
 
-    /// Wakes some at a word and waits at another, for both completions.
-    fn turn(&mut self, program: Program) {
+    /// Wakes one at a word and waits at another.
+    fn swap(&mut self, program: Program) {
         let ring = self.some_ring(program);
-        let [woken, waited] = [(); 2].map(|()| WORDS + self.dice.roll(4) * 4);
+        let swap = self.some_swap();
+        let _ = program.try_submit_on(&mut self.world, ring, swap);
+        self.starve_sometimes();
+        program.enter(&mut self.world, ring, enter::MOST, 1, enter::COMPLETIONS, enter::NO_DEADLINE);
+        self.world.feed();
+    }
+
+    /// A swap of any words.
+    fn some_swap(&mut self) -> Sqe {
+        let [wake, address] = [(); 2].map(|()| WORDS + self.dice.roll(4) * 4);
         let deadline = match self.dice.roll(8) {
             0 => self.world.machine().now() + self.dice.roll(4_000_000),
             _ => enter::NO_DEADLINE,
         };
-        let wake = args::FutexWake { address: woken, count: self.dice.roll(3) };
-        let wait = args::FutexWait { address: waited, expected: 0, deadline };
-        for sqe in [wake.encode(0), wait.encode(0)] {
-            let _ = program.try_submit_on(&mut self.world, ring, sqe);
-        }
-        self.starve_sometimes();
-        program.enter(&mut self.world, ring, enter::MOST, 2, enter::COMPLETIONS, enter::NO_DEADLINE);
-        self.world.feed();
+        let expected = u32::from(self.dice.one_in(8));
+        args::FutexSwap { address, expected, deadline, wake }.encode(0)
     }
 
     /// Touches its memory.
@@ -360,6 +363,7 @@ impl Game {
             20 => return (self.some_timer(program), Note::Nothing),
             21 if dice.one_in(2) => return (self.some_wait(program, soon), Note::Nothing),
             21 => args::FutexWait { address: word, expected: 0, deadline: soon }.encode(0),
+            22 if dice.one_in(2) => return (self.some_swap(), Note::Nothing),
             22..=23 => args::FutexWake { address: word, count: dice.roll(3) }.encode(0),
             24 => {
                 let poll = args::Poll { fd, mask: 1 + dice.roll(3) }.encode(0);

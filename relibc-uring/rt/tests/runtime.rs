@@ -326,6 +326,27 @@ fn one_of_several_words_ends_the_wait() {
 }
 
 #[test]
+fn a_swap_wakes_one_and_waits() {
+    stage::play(|| {
+        let [mine, theirs] = [(); 2].map(|()| AtomicU32::new(0));
+        let other = sync::futex_wait(&theirs, 0, u64::MAX).submit();
+        let swap = sync::futex_swap(&mine, 0, &theirs, u64::MAX).submit();
+        assert_eq!(block_on(other), Ok(()));
+        // And back, by the same.
+        let other = sync::futex_swap(&theirs, 0, &mine, stage::now() + MS).submit();
+        assert_eq!(block_on(swap), Ok(()));
+        assert_eq!(block_on(other), Err(Errno::TIMEDOUT));
+        let other = sync::futex_wait(&theirs, 0, u64::MAX).submit();
+        assert_eq!(sync::futex_swap(&mine, 1, &theirs, u64::MAX).wait(), Err(Errno::AGAIN));
+        assert_eq!(block_on(other), Ok(()), "it was woken all the same");
+        // One that is dropped waits no more.
+        let late = block_on(timeout(Duration::from_millis(1), sync::futex_swap(&mine, 0, &theirs, u64::MAX)));
+        assert!(late.is_err());
+        assert_eq!(sync::futex_wake(&mine, 9).wait(), Ok(0));
+    });
+}
+
+#[test]
 fn a_chain_goes_as_a_whole_and_ends_in_order() {
     stage::play(|| {
         // With the queue full of what waits, and without.

@@ -236,6 +236,7 @@ features! {
     "Processes, memory and messages" {
         "`FUTEX_WAIT`, `FUTEX_WAKE`" Has "[`FutexWait`], [`FutexWake`]; no bit sets, by address or by shared memory";
         "`FUTEX_WAITV`" Has "[`FutexWaitMany`], up to 16 words (128 there)";
+        "a wake and a wait in one: not in io_uring" Has "[`FutexSwap`]: the processor goes straight to who is woken";
         "`WAITID`" Has "[`ContextWait`], for one context; process groups are the process table's";
         "`MSG_RING` with data" Has
             "[`MessageSend`] through a handle to the ring ([`RingHandle`]); a full CQ holds the message back and loses nothing";

@@ -111,6 +111,7 @@ pub const fn page(opcode: Opcode) -> Page {
         Opcode::Poll => waits::POLL,
         Opcode::FutexWait => waits::FUTEX_WAIT,
         Opcode::FutexWake => waits::FUTEX_WAKE,
+        Opcode::FutexSwap => waits::FUTEX_SWAP,
         Opcode::Map => memory::MAP,
         Opcode::Unmap => memory::UNMAP,
         Opcode::Protect => memory::PROTECT,

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::page::{Page, describe};
-use crate::args::{FutexWait, FutexWaitMany, FutexWake, Poll, event};
+use crate::args::{FutexSwap, FutexWait, FutexWaitMany, FutexWake, Poll, event};
 use crate::enter::NO_DEADLINE;
 use crate::futex::Word;
 use crate::{Sqe, SqeFlags};
@@ -63,6 +63,29 @@ fn futex_wait_many() -> Sqe {
         Word { address: &raw const second as u64, expected: 2 }.to_bytes(),
     ];
     FutexWaitMany { words: words.as_ptr() as u64, count: 2, deadline: NO_DEADLINE }.encode(1)
+}
+
+pub(super) const FUTEX_SWAP: Page = describe!(
+    FutexSwap,
+    futex_swap,
+    "Zero: it was woken.",
+    [
+        INVAL: "an address is no multiple of four",
+        FAULT: "no readable page is at one of the addresses",
+        AGAIN: "the word to wait for has another value; the other one was woken",
+        TIMEDOUT: "the deadline came first, or had passed; the other one was woken",
+    ]
+);
+
+fn futex_swap() -> Sqe {
+    let (mine, theirs) = (1_u32, 2_u32);
+    FutexSwap {
+        address: &raw const mine as u64,
+        expected: 1,
+        deadline: NO_DEADLINE,
+        wake: &raw const theirs as u64,
+    }
+    .encode(1)
 }
 
 pub(super) const FUTEX_WAKE: Page = describe!(

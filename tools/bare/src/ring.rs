@@ -89,11 +89,11 @@ impl Ring {
         trap(self.number, u64::from(u32::MAX), min_complete, flags, enter::NO_DEADLINE)
     }
 
-    /// Shows two entries that were written, enters the kernel, and waits for both completions.
+    /// Shows what was written, enters the kernel as a blocking call does, and waits for one completion.
     #[inline(always)]
-    pub fn turn(&self) -> u64 {
+    pub fn enter_for_one(&self) -> u64 {
         self.sq.publish(&self.memory.sq());
-        enter_as(self.number, Control::TURN, enter::NO_DEADLINE)
+        enter_as(self.number, Control::CALL, enter::NO_DEADLINE)
     }
 
     /// Shows what was written, for a ring that is polled: whether the kernel must be entered for it.

@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_table_says_what_is_missed_and_what_changed() {
-        let rows = Rows { rows: vec![row("nop.1", 151.0), row("futex.rtt", 901.0), row("x", 3.0)] };
+        let rows = Rows { rows: vec![row("nop.1", 151.0), row("msg.rtt", 901.0), row("x", 3.0)] };
         let text = render(&rows, Some(&Rows { rows: vec![row("nop.1", 302.0)] }));
         let lines: Vec<&str> = text.lines().collect();
         assert!(
@@ -158,7 +158,7 @@ mod tests {
         assert!(lines[2].contains("missed") && lines[2].contains("new"));
         assert!(lines[3].contains(" - "));
         let said = misses(&rows);
-        assert_eq!(said, ["missed: nop.1 is 151, must be 125", "missed, not bound yet: futex.rtt"]);
+        assert_eq!(said, ["missed: nop.1 is 151, must be 125", "missed, not bound yet: msg.rtt"]);
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
         let mut rows =
             Rows { rows: names.iter().map(|name| row(name, budgets::of(name).unwrap().must)).collect() };
         assert!(gate(&rows).is_empty());
-        rows.rows.retain(|row| row.name != "mem.op" && row.name != "futex.rtt");
+        rows.rows.retain(|row| row.name != "mem.op" && row.name != "msg.rtt");
         rows.rows[0].median = 151.0;
         assert_eq!(gate(&rows), ["nop.1", "mem.op"]);
     }

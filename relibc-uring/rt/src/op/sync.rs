@@ -14,6 +14,7 @@ use ring_abi::{Errno, Opcode, Sqe, args};
 plain! {
     FutexWait -> () = done;
     FutexWake -> u64 = number;
+    FutexSwap -> () = done;
 }
 
 /// Waits until the word is woken; `AGAIN` at once if its value is not `expected`, `TIMEDOUT` at the deadline
@@ -27,6 +28,14 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, deadline: u64) -> Op<args::Fu
 /// Wakes up to `count` of those who wait for the word; how many it were.
 pub fn futex_wake(word: &AtomicU32, count: u64) -> Op<args::FutexWake> {
     Op::new(args::FutexWake { address: ptr::from_ref(word).addr() as u64, count })
+}
+
+/// Wakes the one that has waited longest for the word `theirs`, if there is one, and waits until `mine` is woken: a turn that
+/// is handed on and awaited, for which the processor goes straight to who was woken. `AGAIN` and `TIMEDOUT` as
+/// [`futex_wait`] has them; the other one was woken all the same.
+pub fn futex_swap(mine: &AtomicU32, expected: u32, theirs: &AtomicU32, deadline: u64) -> Op<args::FutexSwap> {
+    let [address, wake] = [mine, theirs].map(|word| ptr::from_ref(word).addr() as u64);
+    Op::new(args::FutexSwap { address, expected, deadline, wake })
 }
 
 /// A wait for one of several words.

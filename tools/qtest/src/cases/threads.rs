@@ -16,7 +16,7 @@ use ring_abi::Errno;
 use ring_abi::context::{End, Reason};
 use ring_abi::enter::NO_DEADLINE;
 use ring_abi::layout::Sizes;
-use uring::op::sync::{futex_wait, futex_wake};
+use uring::op::sync::{futex_swap, futex_wait, futex_wake};
 use uring::op::{context, time};
 use uring::{block_on, spawn, thread};
 
@@ -31,6 +31,7 @@ tests! {
     a_thread_ends_although_an_operation_was_forgotten,
     a_child_of_a_fork_makes_threads_too,
     a_stack_that_is_too_small_is_refused,
+    two_threads_hand_a_turn_to_each_other,
 }
 
 const STACK: u64 = 16 * 1024;
@@ -190,4 +191,56 @@ fn a_stack_that_is_too_small_is_refused(_: &Guest) -> Verdict {
     }
     let large = thread::spawn(STACK, || [0_u8; 16 * 1024]);
     ensure(matches!(large, Err(Errno::INVAL)), "its result has no room")
+}
+
+/// Rounds of a game of two.
+const ROUNDS: u32 = 1000;
+
+/// Waits until a word shows a number, after a first wait that is this.
+fn await_number(word: &AtomicU32, number: u32, first: Result<(), Errno>) -> Result<(), Errno> {
+    let mut waited = first;
+    while word.load(Acquire) != number {
+        // The word is woken, or shows the number before the wait begins.
+        match waited {
+            Ok(()) | Err(Errno::AGAIN) => {
+                waited = futex_wait(word, number.wrapping_sub(1), NO_DEADLINE).wait()
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Shows each round in the other's word, and hands the turn on.
+fn call_rounds(mine: &AtomicU32, theirs: &AtomicU32) -> Result<(), Errno> {
+    for round in 1..=ROUNDS {
+        theirs.store(round, Release);
+        let swapped = futex_swap(mine, round.wrapping_sub(1), theirs, NO_DEADLINE).wait();
+        await_number(mine, round, swapped)?;
+    }
+    Ok(())
+}
+
+/// Answers each round.
+fn answer_rounds(mine: &AtomicU32, theirs: &AtomicU32) -> Result<(), Errno> {
+    await_number(mine, 1, Ok(()))?;
+    for round in 1..ROUNDS {
+        theirs.store(round, Release);
+        let swapped = futex_swap(mine, round, theirs, NO_DEADLINE).wait();
+        await_number(mine, round.wrapping_add(1), swapped)?;
+    }
+    theirs.store(ROUNDS, Release);
+    futex_wake(theirs, 1).wait().map(|_| ())
+}
+
+fn two_threads_hand_a_turn_to_each_other(_: &Guest) -> Verdict {
+    let words = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+    let own = words.clone();
+    let other = thread::spawn(STACK, move || {
+        let [theirs, mine] = &*own;
+        answer_rounds(mine, theirs)
+    })?;
+    let [mine, theirs] = &*words;
+    equal(call_rounds(mine, theirs), Ok(()))?;
+    equal(other.join()?, Ok(Ok(())))
 }
