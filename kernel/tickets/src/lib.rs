@@ -1,7 +1,7 @@
 //! Tickets for a lock that many wait for: first come, first served, and who waits long may sleep.
 //!
 //! Who comes draws a ticket and waits until it is served. Who has the lock lets go of it by serving the next ticket: one
-//! increment of a word that nobody else writes, so that a few instructions of assembly can do it as the very last thing.
+//! store to a word that nobody else writes.
 //! Where CPUs are few and waits are long (the machine is a virtual one, and the host runs another of its CPUs), waiting
 //! costs those who could go on. So each ticket has a bed. Who waits long lies down in it and sleeps until called; who is
 //! about to let go calls the next ticket first, with one exchange, and wakes whoever lay there.
@@ -24,9 +24,8 @@ const SLEEPER: u32 = 2;
 
 /// The tickets of one lock. `BEDS` is a power of two, and no less than the number of those who may come.
 #[derive(Debug)]
-#[repr(C)]
 pub struct Tickets<const BEDS: usize> {
-    /// The ticket whose holder has the lock. Who lets go increments it, by whatever instruction.
+    /// The ticket whose holder has the lock.
     pub serving: AtomicU32,
     /// The ticket that the next one to come gets.
     pub next: AtomicU32,

@@ -12,7 +12,6 @@ use core::mem::offset_of;
 
 use ring_abi::enter::{RING_ENTER, RINGS};
 
-use super::lock::TICKETS;
 use super::percpu::Hot;
 use super::regs::Regs;
 use super::state::{FRAME, Frame, VECTORS};
@@ -53,15 +52,6 @@ macro_rules! to_top {
 }
 pub(super) use to_top;
 
-/// Lets go of the kernel's lock, without a register. It is `serving` of the [lock](super::lock). Where there is one CPU
-/// nobody looks at it.
-macro_rules! unlock {
-    () => {
-        "inc dword ptr [rip + {serving}]"
-    };
-}
-pub(super) use unlock;
-
 /// What a stub took for the top of the stack is none. Says so on a small stack, since there is no other to trust.
 #[unsafe(naked)]
 pub(super) extern "sysv64" fn wrong_top() {
@@ -81,9 +71,9 @@ pub(super) fn stub_address(vector: u8) -> u64 {
 }
 
 /// The `syscall` instruction leads here, with the program's stack and everything else but `rcx` and `r11`: to a function
-/// of the kernel, and back with instructions of the caller's own, which may not change a register.
+/// of the kernel, and back.
 macro_rules! system_call {
-    ($kernel_enter:path, [$($last:expr),*], $($operands:tt)*) => {
+    ($kernel_enter:path) => {
         naked_asm!(
             "swapgs",
             "sub rax, {ring_enter}",
@@ -108,7 +98,6 @@ macro_rules! system_call {
             "mov r11d, {flags}",
             "xor edi, edi; xor esi, esi; xor edx, edx",
             "xor r8d, r8d; xor r9d, r9d; xor r10d, r10d",
-            $($last,)*
             "swapgs",
             "sysretq",
             ring_enter = const RING_ENTER,
@@ -128,7 +117,6 @@ macro_rules! system_call {
             names = const offset_of!(Regs, rings),
             other = sym foreign_call,
             kernel_enter = sym $kernel_enter,
-            $($operands)*
         )
     };
 }
@@ -136,13 +124,13 @@ macro_rules! system_call {
 /// The stub on a machine with one CPU.
 #[unsafe(naked)]
 pub(super) extern "sysv64" fn system_call() {
-    system_call!(kernel_enter, [],)
+    system_call!(kernel_enter)
 }
 
-/// The stub on a machine with several: the kernel has taken the lock.
+/// The stub on a machine with several, where the lock is taken and let go of in between.
 #[unsafe(naked)]
 pub(super) extern "sysv64" fn system_call_of_many() {
-    system_call!(super::interrupt::entered, [unlock!()], serving = sym TICKETS,)
+    system_call!(super::interrupt::entered)
 }
 
 /// Saves the rest of a program's state below what is in the spare block already, and calls up with vector and error code.

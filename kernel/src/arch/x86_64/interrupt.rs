@@ -37,7 +37,7 @@ pub(super) extern "sysv64" fn entered(ring: u64, control: u64, deadline: u64) ->
     lock::take(cpu);
     // SAFETY: it is defined above this layer, with this signature, and these are what the stub made.
     let value = unsafe { kernel_enter_of_many(ring, control, deadline) };
-    lock::leaving(cpu);
+    lock::let_go(cpu);
     value
 }
 

@@ -1,16 +1,14 @@
 //! Every way out of the kernel: [`quick`] for a context that waits in `ring_enter`, [`fresh`] for one that has never
 //! run, [`full`] for one with a state block, [`wait`], [`breathe`] and [`poll`] for nobody.
 //!
-//! None of them can fault, since every value was checked when it was set. Each lets go of the kernel's lock at its very
-//! end, when it has loaded what another CPU could change; only [`quick`] and the stub of `ring_enter` exist without that,
-//! for machines with one CPU. The last thing that [`full`] reads is a frame in its state block after that, so the block
-//! stays this CPU's until it enters again.
+//! None of them can fault, since every value was checked when it was set. Where there are several CPUs the kernel's lock is
+//! free already: what they load is this CPU's while the context runs here, which was said under the lock. That is so for the
+//! state block that [`full`] reads, too, until this CPU enters again.
 
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
 
-use super::entry::{FLAGS, VECTOR_PARTS, to_top, unlock, wrong_top};
-use super::lock::TICKETS;
+use super::entry::{FLAGS, VECTOR_PARTS, to_top, wrong_top};
 use super::percpu::{self, Hot};
 use super::regs::Regs;
 use super::start::BootInfo;
@@ -38,9 +36,9 @@ pub(super) fn keep_control_words() {
     }
 }
 
-/// The way back into `ring_enter`, with instructions of the caller's own, the first of which makes the result.
+/// The way back into `ring_enter`, with an instruction of the caller's own that makes the result.
 macro_rules! return_quickly {
-    ($regs:expr, $result:literal, [$($last:expr),*], $($operands:tt)*) => {
+    ($regs:expr, $result:literal, $($operands:tt)*) => {
         asm!(
             "mov gs:[{current}], rdi",
             // Scrub: every vector register becomes zero, then this context's two control words.
@@ -65,7 +63,6 @@ macro_rules! return_quickly {
             "mov r11d, {flags}",
             "xor edi, edi; xor esi, esi; xor edx, edx",
             "xor r8d, r8d; xor r9d, r9d; xor r10d, r10d",
-            $($last,)*
             "swapgs",
             "sysretq",
             current = const offset_of!(Hot, current),
@@ -99,18 +96,7 @@ macro_rules! return_quickly {
 #[inline(always)]
 pub(super) unsafe fn quick(regs: &Regs) -> ! {
     // SAFETY: our caller's promise; the stack is abandoned, and nothing on it is needed again.
-    unsafe { return_quickly!(regs, "xor eax, eax", [],) }
-}
-
-/// The same on a machine with several CPUs.
-///
-/// # Safety
-///
-/// As [`quick`], and this CPU must have the lock.
-#[inline(always)]
-pub(super) unsafe fn quick_of_many(regs: &Regs) -> ! {
-    // SAFETY: our caller's promise; the stack is abandoned, and nothing on it is needed again.
-    unsafe { return_quickly!(regs, "xor eax, eax", [unlock!()], serving = sym TICKETS,) }
+    unsafe { return_quickly!(regs, "xor eax, eax",) }
 }
 
 /// Returns the result that was set to a context that waits in `ring_enter`.
@@ -125,9 +111,7 @@ pub(super) unsafe fn quick_with_result(regs: &Regs) -> ! {
         return_quickly!(
             regs,
             "movsxd rax, dword ptr [rdi + {result}]",
-            [unlock!()],
             result = const offset_of!(Regs, result),
-            serving = sym TICKETS,
         )
     }
 }
@@ -154,10 +138,8 @@ pub(super) unsafe fn back(value: u64) -> ! {
             "mov r11d, {flags}",
             "xor edi, edi; xor esi, esi; xor edx, edx",
             "xor r8d, r8d; xor r9d, r9d; xor r10d, r10d",
-            unlock!(),
             "swapgs",
             "sysretq",
-            serving = sym TICKETS,
             current = const offset_of!(Hot, current),
             flags = const FLAGS,
             rsp = const offset_of!(Regs, rsp),
@@ -201,10 +183,8 @@ pub(super) unsafe fn fresh(regs: &Regs) -> ! {
             "xor eax, eax; xor ebx, ebx; xor ebp, ebp",
             "xor r8d, r8d; xor r9d, r9d; xor r10d, r10d",
             "xor r12d, r12d; xor r13d, r13d; xor r14d, r14d; xor r15d, r15d",
-            unlock!(),
             "swapgs",
             "sysretq",
-            serving = sym TICKETS,
             current = const offset_of!(Hot, current),
             parts = const VECTOR_PARTS,
             initial = sym INITIAL_VECTORS,
@@ -258,10 +238,8 @@ pub(super) unsafe fn full(regs: &Regs, block: &StateBlock) -> ! {
             "pop rbx",
             "pop rax",
             "add rsp, 16",
-            unlock!(),
             "swapgs",
             "iretq",
-            serving = sym TICKETS,
             current = const offset_of!(Hot, current),
             parts = const VECTOR_PARTS,
             fs_msr = const FS_BASE,
@@ -280,14 +258,12 @@ pub(super) unsafe fn full(regs: &Regs, block: &StateBlock) -> ! {
 pub(super) extern "sysv64" fn wait() -> ! {
     naked_asm!(
         to_top!(),
-        unlock!(),
         "2:",
         "sti",
         "wait_first:",
         "hlt",
         "wait_last:",
         "jmp 2b",
-        serving = sym TICKETS,
         stack_top = const offset_of!(Hot, stack_top),
         wrong_top = sym wrong_top,
     )
@@ -298,14 +274,12 @@ pub(super) extern "sysv64" fn wait() -> ! {
 pub(super) extern "sysv64" fn breathe() -> ! {
     naked_asm!(
         to_top!(),
-        unlock!(),
         "sti",
         "nop",
         "breathe_last:",
         "cli",
         "call {breathed}",
         "ud2",
-        serving = sym TICKETS,
         stack_top = const offset_of!(Hot, stack_top),
         wrong_top = sym wrong_top,
         breathed = sym super::interrupt::breathed,
@@ -318,7 +292,6 @@ pub(super) extern "sysv64" fn breathe() -> ! {
 pub(super) extern "sysv64" fn poll() -> ! {
     naked_asm!(
         to_top!(),
-        unlock!(),
         "2:",
         "pause",
         "sti",
@@ -331,7 +304,6 @@ pub(super) extern "sysv64" fn poll() -> ! {
         "jz 2b",
         "call {breathed}",
         "ud2",
-        serving = sym TICKETS,
         stack_top = const offset_of!(Hot, stack_top),
         wrong_top = sym wrong_top,
         glance = sym super::interrupt::glance,

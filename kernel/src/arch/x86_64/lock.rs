@@ -1,10 +1,9 @@
 //! The one lock around the kernel's state, on machines with several CPUs.
 //!
-//! Every entry takes it before it looks at anything that is not the CPU's own, and the last instruction but two of every
-//! way out lets go of it. It is a [ticket lock](tickets): first come, first served, so a CPU waits for at most one step of
-//! each other. While the kernel runs interrupts are off, so a CPU never asks twice. The owner alone writes the word that is
-//! served, hence an ordinary increment lets go; the stubs of [`leave`](super::leave) have it as one instruction that needs no
-//! register.
+//! Every entry takes it before it looks at anything that is not the CPU's own, and lets go of it before it loads the space and
+//! the registers of whoever runs next: these are the CPU's own while that context runs here. It is a
+//! [ticket lock](tickets): first come, first served, so a CPU waits for at most one step of each other. While the kernel runs
+//! interrupts are off, so a CPU never asks twice. The owner alone writes the word that is served, hence an ordinary store lets go.
 //!
 //! A CPU that has waited for longer than steps take halts, and is woken by the one whose step ends before its turn. On the
 //! bare machine that is rare. Under a host with fewer CPUs it is what lets the kernel go on: one that spins would keep the
@@ -14,7 +13,6 @@
 
 use core::cell::Cell;
 use core::hint::{cold_path, spin_loop};
-use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tickets::Tickets;
@@ -24,13 +22,12 @@ use crate::arch::{LockUse, MOST_CPUS};
 use super::percpu::{PerCpu, this_cpu};
 use super::{apic, timer};
 
-/// The lock. Its first word is what the stubs increment.
-pub(super) static TICKETS: Tickets<MOST_CPUS> = Tickets {
+/// The lock.
+static TICKETS: Tickets<MOST_CPUS> = Tickets {
     serving: AtomicU32::new(0),
     next: AtomicU32::new(0),
     beds: [const { AtomicU32::new(0) }; MOST_CPUS],
 };
-const _: () = assert!(offset_of!(Tickets<MOST_CPUS>, serving) == 0);
 
 /// Whether other CPUs than the first have started.
 static MANY: AtomicBool = AtomicBool::new(false);
@@ -71,18 +68,17 @@ pub(super) fn enter() -> bool {
 }
 
 /// Waits for the lock.
+#[inline(always)]
 pub(super) fn take(cpu: &PerCpu) {
-    let began = timer::ticks();
     let ticket = TICKETS.draw();
-    let waits = !TICKETS.serves(ticket);
-    let slept = waits && wait(cpu, ticket, began);
+    let waited = if TICKETS.serves(ticket) { None } else { Some(wait(cpu, ticket)) };
     TICKETS.begin(ticket);
     cpu.answer();
     let now = timer::ticks();
     cpu.locked_at().set(now);
     let mut counts = COUNTS.0.get();
     counts.taken = counts.taken.wrapping_add(1);
-    if waits {
+    if let Some(Waited { began, slept }) = waited {
         let waited = now.wrapping_sub(began);
         counts.waits = counts.waits.wrapping_add(1);
         counts.waited = counts.waited.wrapping_add(waited);
@@ -92,10 +88,18 @@ pub(super) fn take(cpu: &PerCpu) {
     COUNTS.0.set(counts);
 }
 
-/// Waits until a ticket is served: spins, and sleeps if that takes long. Gives whether it slept.
+/// A wait for the lock.
+struct Waited {
+    /// When it began, in ticks.
+    began: u64,
+    slept: bool,
+}
+
+/// Waits until a ticket is served: spins, and sleeps if that takes long.
 #[cold]
-fn wait(cpu: &PerCpu, ticket: u32, began: u64) -> bool {
+fn wait(cpu: &PerCpu, ticket: u32) -> Waited {
     let second = timer::ticks_per_second();
+    let began = timer::ticks();
     let mut slept = false;
     let mut called = false;
     while !TICKETS.serves(ticket) {
@@ -107,7 +111,7 @@ fn wait(cpu: &PerCpu, ticket: u32, began: u64) -> bool {
         }
         spin_loop();
     }
-    slept
+    Waited { began, slept }
 }
 
 /// Halts until a ticket is about to be served. `false`: it is already.
@@ -123,8 +127,8 @@ fn sleep(cpu: &PerCpu, ticket: u32) -> bool {
     }
 }
 
-/// The lock is about to be let go of by a stub: counts how long it was held, and wakes the next one if it sleeps.
-pub(super) fn leaving(cpu: &PerCpu) {
+/// Lets go of the lock: counts how long it was held, and wakes the next one if it sleeps.
+pub(super) fn let_go(cpu: &PerCpu) {
     let held = timer::ticks().wrapping_sub(cpu.locked_at().get());
     let mut counts = COUNTS.0.get();
     counts.held = counts.held.wrapping_add(held);
@@ -134,6 +138,7 @@ pub(super) fn leaving(cpu: &PerCpu) {
         cold_path();
         apic::wake(sleeper);
     }
+    TICKETS.serve_next();
 }
 
 /// How the lock was used so far. Nothing, if there is one CPU.

@@ -208,9 +208,8 @@ impl Machine {
     /// that have it loaded.
     pub fn holders(&self, root: Frame) -> u16 {
         let own = this_cpu().number();
-        let others = all_cpus()
-            .take(smp::count())
-            .filter(|cpu| cpu.number() != own && cpu.root() == root.start().raw());
+        let others =
+            all_cpus().take(smp::count()).filter(|cpu| cpu.number() != own && cpu.holds(root.start().raw()));
         others.fold(0, |mask, cpu| mask | 1_u16.wrapping_shl(cpu.number() as u32))
     }
 
@@ -321,16 +320,15 @@ fn word<'m>(at: UserPtr) -> &'m AtomicU32 {
 /// in the block of that number if it has one.
 #[inline(always)]
 pub fn resume<'b, W: Which>(
-    _machine: &Machine,
-    _which: W,
+    machine: &Machine,
+    which: W,
     regs: &Regs,
     block: impl FnOnce(u32) -> &'b StateBlock,
 ) -> ! {
-    switch_to::<W>(regs);
     if regs.is_quick() {
-        return_zero::<W>(regs)
+        resume_waiter(machine, which, regs)
     }
-    resume_other(regs, block)
+    resume_other::<W>(regs, block)
 }
 
 /// The same for one that waits in `ring_enter`, which returns zero. Of any other context less would come back than it had.
@@ -338,43 +336,40 @@ pub fn resume<'b, W: Which>(
 pub fn resume_waiter<W: Which>(_machine: &Machine, _which: W, regs: &Regs) -> ! {
     debug_assert!(regs.is_quick(), "it waits in ring_enter");
     switch_to::<W>(regs);
-    return_zero::<W>(regs)
+    // SAFETY: `Regs` keeps only values that cannot fault, the space was just made active, and the context waits in
+    // `ring_enter`, as our callers say; registers of any other would be no less valid.
+    unsafe { leave::quick(regs) }
 }
 
-/// Another context is to run: keeps what the CPU has of the one before, and makes the other's space active.
+/// Another context is to run: keeps what the CPU has of the one before, and makes the other's space active. Where there are
+/// several CPUs it lets go of the lock between these two: what follows is long for a CPU, and touches nothing of others.
 #[inline(always)]
 fn switch_to<W: Which>(regs: &Regs) {
     leave::keep_control_words();
     let cpu = if W::MANY { this_cpu() } else { first_cpu() };
     let root = regs.root();
-    if cpu.root() != root {
-        cpu.set_root(root);
-        memory::activate(root);
-        if W::MANY {
-            cpu.has_loaded();
+    let loads = cpu.root() != root;
+    if !W::MANY {
+        if loads {
+            cpu.set_root(root);
+            memory::activate(root);
         }
+        return;
     }
-    if W::MANY {
-        lock::leaving(cpu);
+    if loads {
+        cpu.will_load(root);
     }
-}
-
-#[inline(always)]
-fn return_zero<W: Which>(regs: &Regs) -> ! {
-    if W::MANY {
-        // SAFETY: as below, and every entry takes the lock.
-        unsafe { leave::quick_of_many(regs) }
+    lock::let_go(cpu);
+    if loads {
+        cpu.load(|| memory::activate(root));
     }
-    // SAFETY: `Regs` keeps only values that cannot fault, the space was just made active, and the context waits in
-    // `ring_enter`, as our callers say; registers of any other would be no less valid.
-    unsafe { leave::quick(regs) }
 }
 
 /// Leaves the kernel for the context that entered it with `ring_enter`, which returns `value`.
 #[inline(always)]
 pub fn back<W: Which>(_machine: &Machine, _which: W, value: u64) -> ! {
     if W::MANY {
-        lock::leaving(this_cpu());
+        lock::let_go(this_cpu());
     }
     // SAFETY: the context that entered is the one whose registers the stub has stored, and its space is active.
     unsafe { leave::back(value) }
@@ -382,15 +377,18 @@ pub fn back<W: Which>(_machine: &Machine, _which: W, value: u64) -> ! {
 
 #[cold]
 #[inline(never)]
-fn resume_other<'b>(regs: &Regs, block: impl FnOnce(u32) -> &'b StateBlock) -> ! {
+fn resume_other<'b, W: Which>(regs: &Regs, block: impl FnOnce(u32) -> &'b StateBlock) -> ! {
     if regs.take_result() {
-        // SAFETY: as in `resume`.
+        switch_to::<W>(regs);
+        // SAFETY: as in `resume_waiter`.
         unsafe { leave::quick_with_result(regs) }
     }
-    match regs.detach() {
-        // SAFETY: as in `resume`, for `StateBlock` too.
-        Some(number) => unsafe { leave::full(regs, block(number)) },
-        // SAFETY: as in `resume`, and `Regs::start` made the context fresh.
+    let block = regs.detach().map(block);
+    switch_to::<W>(regs);
+    match block {
+        // SAFETY: as in `resume_waiter`, for `StateBlock` too.
+        Some(block) => unsafe { leave::full(regs, block) },
+        // SAFETY: as in `resume_waiter`, and `Regs::start` made the context fresh.
         None => unsafe { leave::fresh(regs) },
     }
 }
@@ -436,6 +434,6 @@ fn let_all_go<W: Which>() {
         leave::keep_control_words();
         cpu.forget_all();
         leave_space(cpu);
-        lock::leaving(cpu);
+        lock::let_go(cpu);
     }
 }

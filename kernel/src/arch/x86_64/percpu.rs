@@ -3,7 +3,7 @@
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::arch::{MOST_CPUS, Which};
 
@@ -25,6 +25,8 @@ const HOLE: usize = 128;
 /// Bytes of each of the small stacks, and how many there are.
 const SMALL_STACK_BYTES: usize = 4096;
 const SMALL_STACKS: usize = 4;
+/// The address of no root: it is not the beginning of a page.
+const NO_ROOT: u64 = 1;
 /// What unused stack is painted with.
 pub(super) const PAINT: u64 = 0x5a5a_a5a5_0f0f_f0f0;
 
@@ -88,6 +90,8 @@ pub(super) struct PerCpu {
     asked: AtomicU32,
     /// The last of these that it has answered.
     answered: AtomicU32,
+    /// The root that it has loaded still, while it is about to load another one without the lock; otherwise [`NO_ROOT`].
+    leaving: AtomicU64,
     /// What it looks at while it polls.
     watch: Watch,
     /// The most bytes of the stack that the boot used.
@@ -144,6 +148,7 @@ impl PerCpu {
             locked_at: Cell::new(0),
             asked: AtomicU32::new(0),
             answered: AtomicU32::new(0),
+            leaving: AtomicU64::new(NO_ROOT),
             watch: Watch::new(),
             stack_of_boot: Cell::new(0),
             deepest: Cell::new(0),
@@ -210,6 +215,28 @@ impl PerCpu {
         &self.watch
     }
 
+    /// It has the lock, and is about to load another root when it has let go of it.
+    #[inline(always)]
+    pub(super) fn will_load(&self, root: u64) {
+        self.leaving.store(self.root(), Ordering::Relaxed);
+        self.set_root(root);
+    }
+
+    /// Loads the root that it [was to](Self::will_load), and so forgets everything.
+    #[inline(always)]
+    pub(super) fn load(&self, load: impl FnOnce()) {
+        // What others ask from here on may be about what it learns after that.
+        let asked = self.asked.load(Ordering::Acquire);
+        load();
+        self.answered.store(asked, Ordering::Release);
+        self.leaving.store(NO_ROOT, Ordering::Release);
+    }
+
+    /// Whether it may hold translations of the space with this root.
+    pub(super) fn holds(&self, root: u64) -> bool {
+        self.root() == root || self.leaving.load(Ordering::Acquire) == root
+    }
+
     /// It has just loaded another root, and so forgotten everything. It has the lock, so nobody asks meanwhile.
     pub(super) fn has_loaded(&self) {
         self.answered.store(self.asked.load(Ordering::Relaxed), Ordering::Release);
@@ -266,7 +293,7 @@ impl PerCpu {
         tss.set_interrupt_stack(block.push_address());
     }
 
-    /// The address of the root that is active.
+    /// The address of the root that is active, or will be when it leaves the kernel.
     #[inline(always)]
     pub(super) fn root(&self) -> u64 {
         self.hot.root.get()

@@ -212,6 +212,5 @@ extern "sysv64" fn arrived(number: usize) -> ! {
     tables::load(cpu);
     apic::start_local();
     ARRIVED.store(number.wrapping_add(1), Ordering::Release);
-    lock::take(cpu);
     leave::wait()
 }
