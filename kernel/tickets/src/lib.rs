@@ -12,6 +12,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod debt;
+
+pub use debt::Debt;
+
 use ring_abi::sync::AtomicU32;
 use ring_abi::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 

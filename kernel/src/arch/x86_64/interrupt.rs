@@ -81,7 +81,7 @@ pub(super) extern "sysv64" fn lost_top(begun: u64) -> ! {
 /// knows of programs.
 pub(super) extern "sysv64" fn glance() -> u32 {
     let cpu = this_cpu();
-    u32::from(cpu.watch().sees_news() || cpu.is_asked())
+    u32::from(cpu.watch().sees_news() || cpu.debt().is_asked())
 }
 
 /// No interrupt came while they were let in, or this CPU polls and has seen something.

@@ -228,13 +228,13 @@ impl Machine {
     /// Asks another CPU to forget all translations of programs, as soon as it enters the kernel or waits for the lock.
     pub fn ask_to_forget(&self, cpu: usize) {
         if let Some(cpu) = cpu_of(cpu) {
-            cpu.ask_to_forget();
+            cpu.debt().ask();
         }
     }
 
     /// Whether it has done so since it was asked last.
     pub fn has_forgotten(&self, cpu: usize) -> bool {
-        cpu_of(cpu).is_none_or(PerCpu::has_forgotten)
+        cpu_of(cpu).is_none_or(|cpu| cpu.debt().has_answered())
     }
 
     /// How the lock around the kernel's state was used.
@@ -357,11 +357,12 @@ fn switch_to<W: Which>(regs: &Regs) {
         return;
     }
     if loads {
-        cpu.will_load(root);
+        cpu.debt().will_leave(cpu.root());
+        cpu.set_root(root);
     }
     lock::let_go(cpu);
     if loads {
-        cpu.load(|| memory::activate(root));
+        cpu.debt().leave(|| memory::activate(root));
     }
 }
 
@@ -404,7 +405,7 @@ fn leave_space(cpu: &PerCpu) {
     let own = memory::kernel_root().start().raw();
     cpu.set_root(own);
     memory::activate(own);
-    cpu.has_loaded();
+    cpu.debt().has_forgotten();
 }
 
 /// Waits for an interrupt, which comes in as an event.

@@ -3,7 +3,9 @@
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+use tickets::Debt;
 
 use crate::arch::{MOST_CPUS, Which};
 
@@ -25,8 +27,6 @@ const HOLE: usize = 128;
 /// Bytes of each of the small stacks, and how many there are.
 const SMALL_STACK_BYTES: usize = 4096;
 const SMALL_STACKS: usize = 4;
-/// The address of no root: it is not the beginning of a page.
-const NO_ROOT: u64 = 1;
 /// What unused stack is painted with.
 pub(super) const PAINT: u64 = 0x5a5a_a5a5_0f0f_f0f0;
 
@@ -86,12 +86,8 @@ pub(super) struct PerCpu {
     controller: Cell<u8>,
     /// When it took the kernel's lock, in ticks.
     locked_at: Cell<u64>,
-    /// How often others asked it to forget all translations. Only who has the lock asks.
-    asked: AtomicU32,
-    /// The last of these that it has answered.
-    answered: AtomicU32,
-    /// The root that it has loaded still, while it is about to load another one without the lock; otherwise [`NO_ROOT`].
-    leaving: AtomicU64,
+    /// What it owes to those who take translations away.
+    debt: Debt,
     /// What it looks at while it polls.
     watch: Watch,
     /// The most bytes of the stack that the boot used.
@@ -118,7 +114,8 @@ impl Stacks {
 }
 
 // SAFETY: every cell is touched only by the CPU that the block belongs to, which runs the kernel with interrupts off; but for
-// the root and the marks of the stack, which others look at while they have the lock, when no owner changes them.
+// the root and how deep the stack was, which others look at while they have the lock, when no owner changes them. The stack's
+// words may change while others look whether they were ever written: these read them as volatile, one by one.
 unsafe impl Sync for PerCpu {}
 
 impl PerCpu {
@@ -146,9 +143,11 @@ impl PerCpu {
             number: Cell::new(0),
             controller: Cell::new(0),
             locked_at: Cell::new(0),
-            asked: AtomicU32::new(0),
-            answered: AtomicU32::new(0),
-            leaving: AtomicU64::new(NO_ROOT),
+            debt: Debt {
+                asked: AtomicU32::new(0),
+                answered: AtomicU32::new(0),
+                leaving: AtomicU64::new(Debt::NOTHING),
+            },
             watch: Watch::new(),
             stack_of_boot: Cell::new(0),
             deepest: Cell::new(0),
@@ -186,28 +185,15 @@ impl PerCpu {
         &self.locked_at
     }
 
-    /// Asks it to forget all translations of programs, as soon as it enters the kernel or waits for the lock.
-    pub(super) fn ask_to_forget(&self) {
-        self.asked.store(self.asked.load(Ordering::Relaxed).wrapping_add(1), Ordering::SeqCst);
-    }
-
-    /// Whether it has done what it was asked for last.
-    pub(super) fn has_forgotten(&self) -> bool {
-        self.answered.load(Ordering::Acquire) == self.asked.load(Ordering::Relaxed)
+    /// What it owes to those who take translations away.
+    #[inline(always)]
+    pub(super) fn debt(&self) -> &Debt {
+        &self.debt
     }
 
     /// Forgets all translations of programs if others have asked for that.
     pub(super) fn answer(&self) {
-        let asked = self.asked.load(Ordering::Acquire);
-        if asked != self.answered.load(Ordering::Relaxed) {
-            tlb::forget_all();
-            self.answered.store(asked, Ordering::Release);
-        }
-    }
-
-    /// Whether it was asked to forget, and has not.
-    pub(super) fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Acquire) != self.answered.load(Ordering::Relaxed)
+        self.debt.answer(tlb::forget_all);
     }
 
     /// What it looks at while it polls.
@@ -215,31 +201,9 @@ impl PerCpu {
         &self.watch
     }
 
-    /// It has the lock, and is about to load another root when it has let go of it.
-    #[inline(always)]
-    pub(super) fn will_load(&self, root: u64) {
-        self.leaving.store(self.root(), Ordering::Relaxed);
-        self.set_root(root);
-    }
-
-    /// Loads the root that it [was to](Self::will_load), and so forgets everything.
-    #[inline(always)]
-    pub(super) fn load(&self, load: impl FnOnce()) {
-        // What others ask from here on may be about what it learns after that.
-        let asked = self.asked.load(Ordering::Acquire);
-        load();
-        self.answered.store(asked, Ordering::Release);
-        self.leaving.store(NO_ROOT, Ordering::Release);
-    }
-
     /// Whether it may hold translations of the space with this root.
     pub(super) fn holds(&self, root: u64) -> bool {
-        self.root() == root || self.leaving.load(Ordering::Acquire) == root
-    }
-
-    /// It has just loaded another root, and so forgotten everything. It has the lock, so nobody asks meanwhile.
-    pub(super) fn has_loaded(&self) {
-        self.answered.store(self.asked.load(Ordering::Relaxed), Ordering::Release);
+        self.root() == root || self.debt.is_leaving(root)
     }
 
     /// Whether an address lies in its one stack.

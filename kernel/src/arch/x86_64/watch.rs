@@ -2,7 +2,7 @@
 //!
 //! It looks without the kernel's lock, so others go on meanwhile. What it looks at may be taken away from its program, but not
 //! become anything else before this CPU has entered the kernel: whoever takes memory away asks it to forget, as one that may
-//! have translations of it ([`PerCpu::ask_to_forget`](super::percpu::PerCpu::ask_to_forget)), and that it enters for.
+//! have translations of it ([`Debt::ask`](tickets::Debt::ask)), and that it enters for.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
