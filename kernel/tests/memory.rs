@@ -393,13 +393,14 @@ fn another_space_can_be_filled_before_it_runs() {
 fn more_than_there_is_is_refused_and_the_system_goes_on() {
     let mut world = World::with_memory(8 << 20);
     let app = world.program();
+    let at_once = READ_WRITE | map::PRIVATE | map::POPULATE;
     for length in [64 << 20, 1 << 40] {
-        assert_eq!(app.call(&mut world, map_at(0, length, READ_WRITE | map::PRIVATE)), Err(Errno::NOMEM));
+        assert_eq!(app.call(&mut world, map_at(0, length, at_once)), Err(Errno::NOMEM));
         world.run_until_idle();
     }
     let mut maps = Vec::new();
     loop {
-        match app.call(&mut world, map_at(0, 64 * PAGE, READ_WRITE | map::PRIVATE)) {
+        match app.call(&mut world, map_at(0, 64 * PAGE, at_once)) {
             Ok(at) => maps.push(at),
             Err(error) => break assert_eq!(error, Errno::NOMEM),
         }

@@ -31,7 +31,7 @@ struct Scene {
 }
 
 fn map_at(address: u64, pages: u64, flags: u64) -> Sqe {
-    let flags = map::READ | map::WRITE | map::PRIVATE | flags;
+    let flags = map::READ | map::WRITE | map::PRIVATE | map::POPULATE | flags;
     args::Map { space: CURRENT, address, length: pages * PAGE, flags }.encode(0)
 }
 
@@ -57,7 +57,7 @@ const LARGES: &[Large] = &[
         (0, args::Map { space: CURRENT, address: 0, length: PAGES * PAGE, flags }.encode(0))
     }),
     ("map elsewhere", |scene| {
-        let flags = map::READ | map::WRITE | map::PRIVATE | map::FIXED_NOREPLACE;
+        let flags = map::READ | map::WRITE | map::PRIVATE | map::FIXED_NOREPLACE | map::POPULATE;
         (0, args::Map { space: scene.space, address: 0x20_0000, length: PAGES * PAGE, flags }.encode(0))
     }),
     ("map over", |_| (0, map_at(LARGE + 5 * PAGE, PAGES, map::FIXED))),

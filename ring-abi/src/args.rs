@@ -893,6 +893,8 @@ pub mod map {
     pub const FIXED_NOREPLACE: u64 = 0xc;
     /// Anywhere, and the page below stays empty: a guard below a stack.
     pub const GUARD: u64 = 0x10;
+    /// Every page is there when the operation completes, instead of from its first use on.
+    pub const POPULATE: u64 = 0x20;
 }
 
 /// Flags of [`ContextCreate`], above the 32 bits of the ring's sizes.

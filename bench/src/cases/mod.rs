@@ -54,10 +54,6 @@ const fn long(case: Case) -> Case {
     Case { is_long: true, ..case }
 }
 
-/// Rows whose mechanism this version does not have, and why.
-pub(crate) const LEFT_OUT: &[(&str, &str)] =
-    &[("fault.anon, fault.cow", "memory is mapped and copied when it is asked for, so no access faults")];
-
 /// Every case.
 pub(crate) const CASES: &[Case] = &[
     case("nop.1", "an operation that does nothing, submitted and reaped, one per trap", nop::one),
@@ -120,6 +116,8 @@ pub(crate) const CASES: &[Case] = &[
     case("accept.multishot", "a handle that comes in at a daemon's file, and its close", repeat::accept),
     case("cancel.all", "one of 32 timeouts that one operation cancels", repeat::cancel),
     case("irq.wait", "an interrupt to its waiter running", irq::run),
+    case("fault.anon", "first touch of a page, a write", pages::first_touch),
+    case("fault.cow", "write to a page that a fork shares", pages::copy_on_write),
     case("page.map_unmap", "map and unmap one page", pages::one),
     case("page.map_unmap.16", "map and unmap 16 pages", pages::sixteen),
     case("page.protect", "take and give back the right to write one page", pages::protect),

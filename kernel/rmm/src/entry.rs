@@ -58,14 +58,26 @@ pub enum Tenure {
     Shared,
     /// A ring or an arena: never copy-on-write, never inherited.
     Wired,
+    /// The space's own, but the frame may be others' too: whoever wants to write gets a copy of it. Never writable, whatever
+    /// rights it is given.
+    CopyOnWrite,
 }
 
 impl Tenure {
+    /// What of these rights the processor allows.
+    const fn bits_of(self, rights: PageRights) -> u64 {
+        match self {
+            Self::CopyOnWrite => rights.bits() & !WRITE,
+            Self::Private | Self::Shared | Self::Wired => rights.bits(),
+        }
+    }
+
     const fn bits(self) -> u64 {
         match self {
             Self::Private => 0,
             Self::Shared => 1 << 9,
             Self::Wired => 2 << 9,
+            Self::CopyOnWrite => 3 << 9,
         }
     }
 }
@@ -89,7 +101,7 @@ impl Entry {
 
     #[inline]
     pub(crate) const fn user(frame: UserFrame, rights: PageRights, tenure: Tenure) -> Self {
-        Self(frame.frame().start().raw() | PRESENT | USER | rights.bits() | tenure.bits())
+        Self(frame.frame().start().raw() | PRESENT | USER | tenure.bits_of(rights) | tenure.bits())
     }
 
     #[inline]
@@ -139,7 +151,13 @@ impl Entry {
 
     #[inline]
     pub(crate) const fn with_rights(self, rights: PageRights) -> Self {
-        Self(self.0 & !(WRITE | NO_EXECUTE) | rights.bits())
+        Self(self.0 & !(WRITE | NO_EXECUTE) | self.tenure().bits_of(rights))
+    }
+
+    /// The same frame on other terms.
+    #[inline]
+    pub(crate) const fn with_tenure(self, tenure: Tenure, rights: PageRights) -> Self {
+        Self(self.0 & !TENURE | tenure.bits()).with_rights(rights)
     }
 
     #[inline]
@@ -147,7 +165,8 @@ impl Entry {
         match (self.0 & TENURE) >> 9 {
             0 => Tenure::Private,
             1 => Tenure::Shared,
-            _ => Tenure::Wired,
+            2 => Tenure::Wired,
+            _ => Tenure::CopyOnWrite,
         }
     }
 
@@ -197,6 +216,22 @@ mod tests {
             let bits = Entry::user(UserFrame::of(Frame::new(1)), rights, Tenure::Private).bits();
             assert!(bits & WRITE == 0 || bits & NO_EXECUTE != 0);
             assert_eq!(bits & (PRESENT | USER), PRESENT | USER);
+        }
+    }
+
+    #[test]
+    fn what_is_copied_on_a_write_is_never_writable() {
+        let frame = UserFrame::of(Frame::new(7));
+        let narrow = |rights| if rights == PageRights::ReadWrite { PageRights::Read } else { rights };
+        for rights in ALL {
+            let entry = Entry::user(frame, rights, Tenure::CopyOnWrite);
+            assert_eq!((entry.tenure(), entry.rights()), (Tenure::CopyOnWrite, narrow(rights)));
+            for other in ALL {
+                assert_eq!(entry.with_rights(other).rights(), narrow(other));
+                let own = entry.with_tenure(Tenure::Private, other);
+                assert_eq!(own, Entry::user(frame, other, Tenure::Private));
+                assert_eq!(own.with_tenure(Tenure::CopyOnWrite, rights), entry);
+            }
         }
     }
 

@@ -186,18 +186,39 @@ impl PageTable {
 
     /// Changes what the program may do with `page`.
     pub fn protect<M: Machine>(&self, memory: &Memory<'_, M>, page: Page, rights: PageRights) -> Protected {
+        self.change(memory, page, |entry| entry.with_rights(rights))
+    }
+
+    /// Lets `page` have its frame on other terms.
+    pub fn hold<M: Machine>(
+        &self,
+        memory: &Memory<'_, M>,
+        page: Page,
+        tenure: Tenure,
+        rights: PageRights,
+    ) -> Protected {
+        self.change(memory, page, |entry| entry.with_tenure(tenure, rights))
+    }
+
+    #[inline]
+    fn change<M: Machine>(
+        &self,
+        memory: &Memory<'_, M>,
+        page: Page,
+        change: impl FnOnce(Entry) -> Entry,
+    ) -> Protected {
         let machine = &memory.machine;
         let Some(table) = self.leaf_table(machine, page) else { return Protected::NotMapped };
         let old = read(machine, table, page, 0);
         if !old.is_present() {
             return Protected::NotMapped;
         }
-        let new = old.with_rights(rights);
+        let new = change(old);
         let seen = Entry::from_bits(machine.swap_entry(table, page.index(0), new.bits()));
         if new.with_use_of(seen) != new {
             machine.swap_entry(table, page.index(0), new.with_use_of(seen).bits());
         }
-        if rights.covers(old.rights()) {
+        if new.rights().covers(old.rights()) {
             return Protected::Widened;
         }
         Protected::Narrowed(Stale::page((), page, &memory.frames))

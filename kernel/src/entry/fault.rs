@@ -7,21 +7,48 @@ use crate::base::name::number_of;
 use crate::base::trace::What;
 use crate::context::context::Context;
 use crate::context::cpu::Cpu;
+use crate::mem::user::Access;
 use crate::op::state::State;
 use crate::op::stats::count;
+use ring_abi::Errno;
 use ring_abi::context::{End, Reason};
+use rmm::Page;
 
 const INVALID_OPCODE: u8 = 6;
 const PAGE_FAULT: u8 = 14;
 
-/// An exception in user mode: the context dies alone, with a line on the console.
+/// Bits of a page fault's code (Intel SDM volume 3, 4.7): it was a write; a bit of an entry was set that must not be; it was
+/// an instruction.
+const WRITE: u64 = 1 << 1;
+const RESERVED: u64 = 1 << 3;
+const INSTRUCTION: u64 = 1 << 4;
+
+/// A page was touched: gets it what it needs. `EFAULT`: the program may not.
+fn touch(s: &State, context: &Context, fault: Fault) -> Result<(), Errno> {
+    let access = match fault.code & (WRITE | RESERVED | INSTRUCTION) {
+        0 => Access::Read,
+        WRITE => Access::Write,
+        INSTRUCTION => Access::Execute,
+        _ => return Err(Errno::FAULT),
+    };
+    let page = Page::containing(fault.address).ok_or(Errno::FAULT)?;
+    s.memory.space(context.space.get()).touch(&s.memory, page, access)?;
+    Ok(())
+}
+
+/// An exception in user mode: a page that was touched is made ready, otherwise the context dies alone, with a line on the
+/// console.
 pub fn fault(s: &State, cpu: &Cpu, fault: Fault) {
     let id = cpu.held.get();
     if id == NONE {
         crate::bug!("fault {fault:?} while nobody ran");
     }
     let reason = match fault.vector {
-        PAGE_FAULT => Reason::PageFault,
+        PAGE_FAULT => match touch(s, s.contexts.at(id), fault) {
+            Ok(()) => return count(&s.stats.touches),
+            Err(Errno::NOMEM) => Reason::OutOfMemory,
+            Err(_) => Reason::PageFault,
+        },
         INVALID_OPCODE => Reason::InvalidOpcode,
         _ => Reason::Exception,
     };

@@ -1,4 +1,4 @@
-//! Taking mappings away, region by region and page by page.
+//! Taking mappings away, region by region; what costs is the pages that are there.
 //!
 //! The pages that a slice takes leave regions and page table together, so stopping after any slice leaves
 //! the space in order.
@@ -13,7 +13,7 @@ use crate::base::budget::Budget;
 use ring_abi::Errno;
 
 /// What taking a page away is reckoned to cost.
-const UNMAP: u32 = 250;
+const UNMAP: u32 = 400;
 /// What changing a region is reckoned to cost.
 const REGION: u32 = 400;
 
@@ -46,21 +46,18 @@ impl Clear {
             if region.kind.get() == Kind::Wired {
                 return self.stop(memory, Errno::ACCES);
             }
-            let from = self.cursor.max(region.first());
-            let wanted = self.end.min(region.end()).wrapping_sub(from);
+            let (from, end) = (self.cursor.max(region.first()), self.end.min(region.end()));
             if region.busy.get() || !budget.spend(REGION) {
-                return Run::More;
-            }
-            let pages = (0..wanted).take_while(|_| budget.spend(UNMAP)).count() as u64;
-            if pages == 0 {
                 return Run::More;
             }
             if self.spare == NONE && self.needs_record(memory).is_err() {
                 return self.stop(memory, Errno::NOMEM);
             }
-            let to = from.wrapping_add(pages);
+            let to = space.unmap_pages(memory, (from, end), (budget, UNMAP));
+            if to == from {
+                return Run::More;
+            }
             space.cut(memory, id, from, to, &mut self.spare);
-            space.unmap_pages(memory, from, to);
             self.cursor = to;
         }
         self.give_spare(memory);

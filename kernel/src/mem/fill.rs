@@ -1,13 +1,16 @@
-//! Mapping fresh zeroed memory, page by page.
+//! Mapping anonymous memory.
 //!
-//! Everything that can fail is done by [`Fill::start`]: records are taken and frames are reserved. From then
-//! on the region belongs to this change (it is `busy`). If it is to replace what is there, it grows over it
-//! page by page, so no page of the range is ever free in between.
+//! Everything that can fail is done by [`Fill::start`]: records are taken, and frames are reserved if pages are to be there at
+//! once. From then on the region belongs to this change (it is `busy`). If it is to replace what is there, it grows over it
+//! bit by bit, so no page of the range is ever free in between.
+//!
+//! Pages of a program's own memory come with their first use; a mapping of them is done when its region is in. Pages of
+//! shared memory, and those that are asked for at once, are mapped one by one.
 #![forbid(unsafe_code)]
 
 use super::frames::{Memory, Use};
 use super::region::Kind;
-use super::space::{END, Space, private};
+use super::space::{END, Space};
 use super::{Run, halves, join};
 use crate::base::NONE;
 use crate::base::budget::{Budget, PAGE};
@@ -15,8 +18,10 @@ use crate::bug;
 use ring_abi::Errno;
 use rmm::{Leaf, Page, PageRange, PageRights, Tenure};
 
-/// What taking a page out again is reckoned to cost.
-const UNDO: u32 = 250;
+/// Greatest number of pages of a region.
+const MOST_PAGES: u32 = u32::MAX - 1;
+/// What taking a page out is reckoned to cost.
+const UNDO: u32 = 400;
 /// What looking at a region is reckoned to cost.
 const LOOK: u32 = 100;
 
@@ -45,6 +50,15 @@ pub struct Wanted {
     pub rights: PageRights,
     /// Whether a fork shares it.
     pub shared: bool,
+    /// Whether its pages are to be there at once.
+    pub populated: bool,
+}
+
+impl Wanted {
+    /// Whether pages are mapped before anybody touches them.
+    const fn fills(&self) -> bool {
+        self.shared || self.populated
+    }
 }
 
 /// How far a mapping is.
@@ -52,22 +66,12 @@ pub struct Wanted {
 enum Phase {
     /// It looks whether it may replace what is there, up to the cursor.
     Looking = 0,
-    /// It maps in a region that has its final extent.
+    /// Its region has its final extent, and it maps pages.
     Filling = 1,
-    /// It maps and lengthens its region, over what is there.
+    /// It lengthens its region, over what is there.
     Replacing = 2,
-    /// It takes out what it mapped, down from the cursor.
+    /// It takes out what is in its region, from the first page on.
     Undoing = 3,
-}
-
-/// Whether a page can be replaced.
-enum Way {
-    /// It is free now.
-    Free,
-    /// Somebody changes the region that has it.
-    Busy,
-    /// Somebody put a ring or an arena there since this change looked.
-    Wired,
 }
 
 /// A mapping on its way.
@@ -86,6 +90,8 @@ pub struct Fill {
     /// Frames that are still reserved.
     reserved: u32,
     phase: Phase,
+    /// Whether pages are mapped before anybody touches them.
+    fills: bool,
 }
 
 impl Fill {
@@ -94,7 +100,8 @@ impl Fill {
         if wanted.pages == 0 {
             return Err(Errno::INVAL);
         }
-        if wanted.pages > u64::from(memory.available()) {
+        let most = if wanted.fills() { memory.available_to_many() } else { MOST_PAGES };
+        if wanted.pages > u64::from(most) {
             return Err(Errno::NOMEM);
         }
         let (first, guard) = find(memory, space, wanted)?;
@@ -107,10 +114,19 @@ impl Fill {
         }
         let range =
             Page::new(first).and_then(|page| PageRange::new(page, wanted.pages)).ok_or(Errno::INVAL)?;
-        let reserved = (wanted.pages as u32).saturating_add(range.tables_needed());
+        let reserved =
+            if wanted.fills() { (wanted.pages as u32).saturating_add(range.tables_needed()) } else { 0 };
         let region = take_region(memory, wanted, first.wrapping_sub(u64::from(guard)), end, guard)?;
-        let mut fill =
-            Fill { region, spare: NONE, first, cursor: first, end, reserved: 0, phase: Phase::Filling };
+        let mut fill = Fill {
+            region,
+            spare: NONE,
+            first,
+            cursor: first,
+            end,
+            reserved: 0,
+            phase: Phase::Filling,
+            fills: wanted.fills(),
+        };
         if let Err(error) = fill.take_rest(memory, reserved, !is_free) {
             fill.drop_region(memory);
             return Err(error);
@@ -127,7 +143,9 @@ impl Fill {
     }
 
     fn take_rest(&mut self, memory: &Memory, reserved: u32, replaces: bool) -> Result<(), Errno> {
-        memory.reserve(reserved)?;
+        if reserved > 0 {
+            memory.reserve(reserved)?;
+        }
         if replaces {
             match memory.regions.take(memory) {
                 Ok(spare) => self.spare = spare,
@@ -157,23 +175,24 @@ impl Fill {
                 Run::More => return Run::More,
             }
         }
-        let region = memory.regions.at(self.region);
-        let (rights, kind) = (region.rights.get(), region.kind.get());
-        while self.cursor < self.end {
+        if self.phase == Phase::Replacing {
+            match self.replace(memory, space, budget) {
+                Run::Done(Ok(_)) => {
+                    self.phase = Phase::Filling;
+                    self.cursor = self.first;
+                }
+                Run::Done(Err(_)) => {
+                    self.abandon();
+                    return self.undo(memory, space, budget);
+                }
+                Run::More => return Run::More,
+            }
+        }
+        while self.fills && self.cursor < self.end {
             if !budget.spend(PAGE) {
                 return Run::More;
             }
-            if self.phase == Phase::Replacing {
-                match self.make_way(memory, space) {
-                    Way::Free => {}
-                    Way::Busy => return Run::More,
-                    Way::Wired => {
-                        self.abandon();
-                        return self.undo(memory, space, budget);
-                    }
-                }
-            }
-            self.map_next(memory, space, rights, kind);
+            self.map_next(memory, space);
         }
         self.finish(memory, space);
         Run::Done(Ok(self.first.wrapping_mul(super::space::PAGE_BYTES)))
@@ -181,23 +200,27 @@ impl Fill {
 
     /// The asker is gone: from now on what was mapped is taken out again. What was replaced stays gone.
     pub fn abandon(&mut self) {
-        if self.phase == Phase::Looking {
-            self.cursor = self.first;
-        }
+        self.cursor = self.first;
         self.phase = Phase::Undoing;
     }
 
     fn undo(&mut self, memory: &Memory, space: &Space, budget: &Budget) -> Run {
         // A region that is in is busy as long as it is ours.
-        if !memory.regions.at(self.region).busy.get() {
+        let region = memory.regions.at(self.region);
+        if !region.busy.get() {
             return self.refuse(memory, Errno::ACCES);
         }
-        while self.cursor > self.first {
-            if !budget.spend(UNDO) {
+        loop {
+            let (from, end) = (region.body(), region.end());
+            let to = space.unmap_pages(memory, (from, end), (budget, UNDO));
+            if to == end {
+                break;
+            }
+            if to == from {
                 return Run::More;
             }
-            self.cursor = self.cursor.wrapping_sub(1);
-            space.unmap_pages(memory, self.cursor, self.cursor.wrapping_add(1));
+            // Nobody touches what is no part of it any more.
+            space.regions.resize(&memory.regions, self.region, to, end);
         }
         space.remove(memory, self.region);
         self.give_rest(memory);
@@ -224,53 +247,83 @@ impl Fill {
         Run::Done(Ok(0))
     }
 
-    /// Takes the next page out of the region that has it, and lengthens ours over it.
-    fn make_way(&mut self, memory: &Memory, space: &Space) -> Way {
-        let (page, next) = (self.cursor, self.cursor.wrapping_add(1));
-        if let Some(id) = space.regions.find(&memory.regions, page) {
-            let region = memory.regions.at(id);
-            if region.kind.get() == Kind::Wired {
-                return Way::Wired;
+    /// Lengthens our region from the cursor to the end, over what is there.
+    fn replace(&mut self, memory: &Memory, space: &Space, budget: &Budget) -> Run {
+        while self.cursor < self.end {
+            if !budget.spend(LOOK) {
+                return Run::More;
             }
-            if region.busy.get() {
-                return Way::Busy;
-            }
-            if self.spare == NONE {
-                // Only if somebody maps into the range meanwhile.
-                match memory.regions.take(memory) {
-                    Ok(spare) => self.spare = spare,
-                    Err(_) => return Way::Busy,
+            let to = match space.regions.first_from(&memory.regions, self.cursor) {
+                Some(id) if memory.regions.at(id).first() <= self.cursor => {
+                    match self.make_way(memory, space, id, budget) {
+                        Run::Done(Ok(to)) => to,
+                        other => return other,
+                    }
                 }
-            }
-            space.cut(memory, id, page, next, &mut self.spare);
+                next => next.map_or(self.end, |id| memory.regions.at(id).first().min(self.end)),
+            };
+            self.lengthen(memory, space, to);
         }
-        if page == self.first {
+        Run::Done(Ok(0))
+    }
+
+    /// Takes pages from the cursor on out of the region that has them: up to which one.
+    fn make_way(&mut self, memory: &Memory, space: &Space, id: u32, budget: &Budget) -> Run {
+        let region = memory.regions.at(id);
+        if region.kind.get() == Kind::Wired {
+            // Somebody put a ring or an arena there since this change looked.
+            return Run::Done(Err(Errno::ACCES));
+        }
+        if region.busy.get() {
+            return Run::More;
+        }
+        if self.spare == NONE {
+            // Only if somebody maps into the range meanwhile.
+            match memory.regions.take(memory) {
+                Ok(spare) => self.spare = spare,
+                Err(_) => return Run::More,
+            }
+        }
+        let end = region.end().min(self.end);
+        let to = space.unmap_pages(memory, (self.cursor, end), (budget, UNDO));
+        if to == self.cursor {
+            return Run::More;
+        }
+        space.cut(memory, id, self.cursor, to, &mut self.spare);
+        Run::Done(Ok(to))
+    }
+
+    /// Makes the free pages from the cursor up to `to` part of our region.
+    fn lengthen(&mut self, memory: &Memory, space: &Space, to: u64) {
+        if self.cursor == self.first {
             let region = memory.regions.at(self.region);
             let object = region.object.get();
-            region.open(page, next, false);
+            region.open(self.first, to, false);
             region.object.set(object);
             region.busy.set(true);
             space.insert(memory, self.region);
         } else {
-            space.regions.resize(&memory.regions, self.region, self.first, next);
+            space.regions.resize(&memory.regions, self.region, self.first, to);
         }
-        Way::Free
+        self.cursor = to;
     }
 
-    fn map_next(&mut self, memory: &Memory, space: &Space, rights: PageRights, kind: Kind) {
+    /// Maps the next page, unless somebody has touched it meanwhile.
+    fn map_next(&mut self, memory: &Memory, space: &Space) {
         let Some(page) = Page::new(self.cursor) else { bug!("a page above the lower half") };
+        self.cursor = self.cursor.wrapping_add(1);
+        if space.leaf(memory, page.number()).is_some() {
+            return;
+        }
+        let region = memory.regions.at(self.region);
         let frame = memory.take_reserved(Use::Program);
         memory.zero(frame);
         let missing = space.tables_missing(memory, page);
         let stock = memory.take_reserved_tables(missing);
-        let leaf = match kind {
-            Kind::Shared => Leaf { frame, rights, tenure: Tenure::Shared },
-            _ => private(frame, rights),
-        };
-        space.map_page(memory, page, leaf, &stock);
+        let tenure = if region.kind.get() == Kind::Shared { Tenure::Shared } else { Tenure::Private };
+        space.map_page(memory, page, Leaf { frame, rights: region.rights.get(), tenure }, &stock);
         memory.stocked(&stock);
         self.reserved = self.reserved.wrapping_sub(missing).wrapping_sub(1);
-        self.cursor = self.cursor.wrapping_add(1);
     }
 
     fn finish(&mut self, memory: &Memory, space: &Space) {
@@ -346,7 +399,7 @@ impl Fill {
         let pages = self.end.wrapping_sub(self.first);
         [
             join(self.region, self.spare),
-            self.first | (self.phase as u64) << 56,
+            self.first | (self.phase as u64) << 56 | u64::from(self.fills) << 60,
             join(done as u32, pages as u32),
             u64::from(self.reserved),
         ]
@@ -358,7 +411,7 @@ impl Fill {
         let (region, spare) = halves(records);
         let (done, pages) = halves(extent);
         let first = place << 8 >> 8;
-        let phase = match place >> 56 {
+        let phase = match place >> 56 & 3 {
             0 => Phase::Looking,
             1 => Phase::Filling,
             2 => Phase::Replacing,
@@ -372,6 +425,7 @@ impl Fill {
             end: first.wrapping_add(u64::from(pages)),
             reserved: reserved as u32,
             phase,
+            fills: place >> 60 & 1 != 0,
         }
     }
 }

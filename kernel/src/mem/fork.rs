@@ -1,5 +1,5 @@
-//! Copying an address space: anonymous memory is copied, shared memory and the boot image are shared, what
-//! is wired is left out.
+//! Copying an address space: pages of its own become copy-on-write on both sides, but for those that are pinned, which are
+//! copied; shared memory and the boot image are shared, what is wired is left out.
 //!
 //! Nobody knows the copy before it is complete, so its regions simply grow with its pages, and giving up
 //! halfway means to end it.
@@ -7,16 +7,17 @@
 
 use super::frames::{Memory, Use};
 use super::region::{Kind, Region};
+use super::space::Space;
 use super::{Run, halves, join};
 use crate::arch::UserPtr;
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use ring_abi::Errno;
-use rmm::{FRAME_SIZE, Leaf};
+use rmm::{FRAME_SIZE, Leaf, Tenure};
 
-/// What copying a page is reckoned to cost, and what sharing one is.
-const COPY: u32 = 900;
-const SHARE: u32 = 250;
+/// What sharing a page is reckoned to cost, and copying one on top.
+const SHARE: u32 = 700;
+const COPY: u32 = 700;
 /// What passing a region is reckoned to cost.
 const REGION: u32 = 300;
 
@@ -63,18 +64,29 @@ impl Fork {
 
     /// Copies pages of a region from the cursor on; `false` if the budget ran out.
     fn copy_region(&mut self, memory: &Memory, region: &Region, budget: &Budget) -> Result<bool, Errno> {
-        let cost = if region.kind.get() == Kind::Private { COPY } else { SHARE };
-        let next = (self.cursor..region.end()).take_while(|_| budget.spend(cost)).last();
-        let Some(next) = next.map(|last| last.wrapping_add(1)) else { return Ok(false) };
-        self.extend(memory, region, next)?;
         let (parent, child) = (memory.space(self.parent), memory.space(self.child));
-        while self.cursor < next {
-            if let Some(leaf) = parent.leaf(memory, self.cursor) {
-                let leaf = copy_page(memory, leaf, region.kind.get())?;
-                child.add_page(memory, self.cursor, leaf)?;
-            }
-            self.cursor = self.cursor.wrapping_add(1);
+        let is_own = region.kind.get() == Kind::Private;
+        let next =
+            parent.each_mapped(memory, (self.cursor, region.end()), (budget, SHARE), |page, leaf| {
+                let copy = if !is_own {
+                    share(memory, leaf)?
+                } else if memory.may_share() && !is_pinned(memory, leaf) {
+                    Leaf { tenure: Tenure::CopyOnWrite, ..share(memory, leaf)? }
+                } else {
+                    budget.charge(COPY);
+                    copy(memory, child, leaf)?
+                };
+                child.add_page(memory, page.number(), copy)?;
+                if leaf.tenure != copy.tenure {
+                    parent.hold_page(memory, page, copy.tenure, leaf.rights);
+                }
+                Ok(())
+            })?;
+        if next == self.cursor {
+            return Ok(false);
         }
+        self.extend(memory, region, next)?;
+        self.cursor = next;
         Ok(next == region.end())
     }
 
@@ -118,13 +130,23 @@ impl Fork {
     }
 }
 
-/// The page that the copy gets: a copy, or another share of the same frame.
-fn copy_page(memory: &Memory, leaf: Leaf, kind: Kind) -> Result<Leaf, Errno> {
-    if kind == Kind::Private {
-        let frame = memory.take_user(Use::Program)?;
-        memory.machine.copy(UserPtr::new(frame, 0), UserPtr::new(leaf.frame, 0), FRAME_SIZE as usize);
-        return Ok(Leaf { frame, ..leaf });
-    }
+/// Whether the kernel holds on to a page of a space's own: its frame has a share that is no mapping.
+fn is_pinned(memory: &Memory, leaf: Leaf) -> bool {
+    leaf.tenure == Tenure::Private && memory.frames.shares(leaf.frame) > 1
+}
+
+/// Another share of the same frame.
+fn share(memory: &Memory, leaf: Leaf) -> Result<Leaf, Errno> {
     memory.frames.share(leaf.frame).map_err(|_| Errno::NOMEM)?;
     Ok(leaf)
+}
+
+/// A copy for the child.
+fn copy(memory: &Memory, child: &Space, leaf: Leaf) -> Result<Leaf, Errno> {
+    if memory.is_refused(child.pages.get()) {
+        return Err(Errno::NOMEM);
+    }
+    let frame = memory.take_user(Use::Program)?;
+    memory.machine.copy(UserPtr::new(frame, 0), UserPtr::new(leaf.frame, 0), FRAME_SIZE as usize);
+    Ok(Leaf { frame, ..leaf })
 }

@@ -36,11 +36,16 @@ const MOST_PINS: u32 = 1 << 20;
 /// Greatest number of pinned pages.
 const MOST_PINNED: u32 = 1 << 22;
 
+/// One in so many frames is not for spaces that have more than one in [`MANY`]: who takes all of the memory is refused before
+/// others, who only touch what they have.
+const LAST: u32 = 32;
+const MANY: u32 = 8;
+
 /// What a frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Use {
-    /// Records of the kernel.
+    /// Records of the kernel, and the page of zeros.
     Records = 0,
     /// Page tables of address spaces.
     Tables = 1,
@@ -89,6 +94,8 @@ pub struct Memory {
     /// What the running step may still do.
     pub budget: Budget,
     half: OnceCell<KernelHalf>,
+    /// The one page of zeros, which is mapped where memory is read that was never written.
+    zeros: UserFrame,
     used: [Cell<u32>; Use::ALL.len()],
     reserved: Cell<u32>,
     #[cfg(any(test, not(target_os = "none")))]
@@ -121,6 +128,10 @@ impl Memory {
             // Debtors are named from now on.
             frames.stop_cpu(0);
         }
+        let zeros = frames.allocate_user(Use::Records.owner()).ok_or(Misuse::NotOurs)?;
+        rmm::Machine::zero_frame(&machine, zeros.frame());
+        let used = [const { Cell::new(0) }; Use::ALL.len()];
+        used.iter().take(1).for_each(|records| records.set(1));
         Ok(Memory {
             spaces: Arena::on(&machine, MOST_SPACES),
             regions: Arena::on(&machine, MOST_REGIONS),
@@ -134,7 +145,8 @@ impl Memory {
             dying_pins: List::new(),
             budget: Budget::of(STEP),
             half: OnceCell::new(),
-            used: [const { Cell::new(0) }; Use::ALL.len()],
+            zeros,
+            used,
             reserved: Cell::new(0),
             #[cfg(any(test, not(target_os = "none")))]
             fails_at: Cell::new(None),
@@ -174,6 +186,18 @@ impl Memory {
     /// Frames that anybody can have now.
     pub fn available(&self) -> u32 {
         self.frames.free_count().saturating_sub(self.reserved.get())
+    }
+
+    /// Frames that anybody can have who wants many at once, or has many.
+    pub(super) fn available_to_many(&self) -> u32 {
+        self.available().saturating_sub(self.total() / LAST)
+    }
+
+    /// Whether a space with so many pages is refused another one: it has many, and the last frames are for those who have
+    /// few.
+    #[inline]
+    pub(super) fn is_refused(&self, pages: u32) -> bool {
+        pages > self.total() / MANY && self.available_to_many() == 0
     }
 
     /// Frames that are neither used nor on their way back.
@@ -229,6 +253,27 @@ impl Memory {
     /// Fills a frame with zeros.
     pub(super) fn zero(&self, frame: UserFrame) {
         rmm::Machine::zero_frame(&self.machine, frame.frame());
+    }
+
+    /// Whether several mappings that are written may have one frame until they are.
+    ///
+    /// With several processors they may not yet: whoever gets a frame of its own would have to wait until the others that run
+    /// the space have forgotten the one before, or they would go on reading it.
+    pub(super) fn may_share(&self) -> bool {
+        self.machine.cpus() == 1
+    }
+
+    /// A share of the page of zeros. `None` if it is not to be had.
+    pub(super) fn zeros(&self) -> Option<UserFrame> {
+        if !self.may_share() {
+            return None;
+        }
+        self.frames.share(self.zeros).ok().map(|()| self.zeros)
+    }
+
+    /// Whether it is that page.
+    pub(super) fn is_zeros(&self, frame: UserFrame) -> bool {
+        frame == self.zeros
     }
 
     /// A frame out of a reservation.

@@ -8,6 +8,7 @@
 //! - [`footprint`]: how much memory everything takes.
 //! - [`image`]: the boot image in the first space.
 //! - [`pin`]: memory of a program that the kernel holds on to.
+//! - [`touch`]: what a page becomes when it is used for the first time, or written while others have it too.
 //! - [`user`]: reaching a program's memory through its page table.
 //! - [`wired`]: memory that kernel and programs share for good: rings and arenas of schemes.
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@ pub mod shoot;
 pub mod space;
 #[cfg(test)]
 mod tests;
+pub mod touch;
 pub mod user;
 pub mod wired;
 

@@ -1,8 +1,8 @@
 //! Memory of a program that the kernel holds on to: its pages are looked up once, and each frame gets one share more.
 //!
 //! What was pinned stays what it is while it is pinned. The program may unmap it, protect it or end: the frames are the
-//! pin's too, and come back with whoever lets go last. A fork copies private memory eagerly, so the parent's pages stay
-//! those that are pinned.
+//! pin's too, and come back with whoever lets go last. A fork copies pages that are pinned at once, so the parent's stay
+//! those that are: a page of its own whose frame has another share is pinned.
 #![forbid(unsafe_code)]
 
 use super::Run;
@@ -10,7 +10,7 @@ use super::arena::{Arena, Record};
 use super::frames::Memory;
 use super::runs::Cellular;
 use super::space::{PAGE_BYTES, Space};
-use super::user::{Fixed, UserRange, charge, each_page};
+use super::user::{Access, Fixed, UserRange, charge, each_page};
 use crate::arch::UserPtr;
 use crate::base::NONE;
 use crate::base::budget::Budget;
@@ -20,10 +20,10 @@ use crate::bug;
 use core::cell::Cell;
 use ring_abi::Errno;
 use ring_abi::registered::MOST_PAGES;
-use rmm::{Frame, PageRights, Tenure};
+use rmm::{Frame, Tenure};
 
 /// What pinning a page is reckoned to cost, and what letting go of it is.
-const PIN: u32 = 200;
+const PIN: u32 = 900;
 const GIVE: u32 = 100;
 /// So many pages are let go at once.
 const AT_ONCE: u32 = 4;
@@ -142,15 +142,13 @@ impl Memory {
 
     /// Takes a share of the frame of a page that a program may write.
     fn pin_page(&self, space: &Space, page: u64) -> Result<u32, Errno> {
-        let leaf = space.leaf(self, page).ok_or(Errno::FAULT)?;
-        if leaf.tenure == Tenure::Wired {
+        if space.leaf(self, page).is_some_and(|leaf| leaf.tenure == Tenure::Wired) {
             return Err(Errno::ACCES);
         }
-        if leaf.rights != PageRights::ReadWrite {
-            return Err(Errno::FAULT);
-        }
-        self.frames.share(leaf.frame).map_err(|_| Errno::NOMEM)?;
-        Ok(leaf.frame.frame().number())
+        let page = rmm::Page::new(page).ok_or(Errno::FAULT)?;
+        let frame = space.touch(self, page, Access::Write)?;
+        self.frames.share(frame).map_err(|_| Errno::NOMEM)?;
+        Ok(frame.frame().number())
     }
 
     /// Lets go of pinned memory: at once if it is little, otherwise in slices.

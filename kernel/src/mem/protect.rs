@@ -11,11 +11,12 @@ use super::space::Space;
 use super::{Run, halves, join};
 use crate::base::NONE;
 use crate::base::budget::Budget;
+use core::convert::Infallible;
 use ring_abi::Errno;
 use rmm::PageRights;
 
 /// What changing a page is reckoned to cost.
-const PROTECT: u32 = 150;
+const PROTECT: u32 = 300;
 /// What looking at a region is reckoned to cost, and what changing one is.
 const LOOK: u32 = 100;
 const REGION: u32 = 400;
@@ -140,12 +141,15 @@ impl Protect {
     /// Changes pages of our region; `false` if the budget ran out.
     fn change(&mut self, memory: &Memory, space: &Space, budget: &Budget) -> bool {
         let Some(region) = memory.regions.get(self.region) else { return true };
-        while self.cursor < region.end() {
-            if !budget.spend(PROTECT) {
-                return false;
-            }
-            space.protect_page(memory, self.cursor, self.rights);
-            self.cursor = self.cursor.wrapping_add(1);
+        let protect = |page, _| -> Result<(), Infallible> {
+            space.protect_page(memory, page, self.rights);
+            Ok(())
+        };
+        let range = (self.cursor, region.end());
+        let Ok(done) = space.each_mapped(memory, range, (budget, PROTECT), protect);
+        self.cursor = done;
+        if done < region.end() {
+            return false;
         }
         region.busy.set(false);
         space.merge(memory, core::mem::replace(&mut self.region, NONE));

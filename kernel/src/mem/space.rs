@@ -6,7 +6,10 @@
 //!
 //! Invariants:
 //!
-//! - a page is mapped exactly if it lies in the body of a region, except in regions that are `busy`;
+//! - a page is mapped only if it lies in the body of a region, and no program can do with it what the region does not allow,
+//!   except in regions that are `busy`;
+//! - a page of the program's own memory is mapped from its first use on ([`super::touch`]), all others always; one that is
+//!   mapped copy-on-write, as the page of zeros is, is not written before it is the space's own;
 //! - `refs` counts contexts, files, operations and wired blocks; at zero the space ends.
 #![forbid(unsafe_code)]
 
@@ -16,14 +19,18 @@ use super::region::{Kind, Regions};
 use super::user::Access;
 use crate::arch::UserPtr;
 use crate::base::NONE;
+use crate::base::budget::Budget;
 use crate::base::list::{Link, List};
 use crate::base::name::Named;
 use crate::bug;
 use core::cell::{Cell, RefCell};
+use core::convert::Infallible;
 use ring_abi::Errno;
 use ring_abi::boot::USER_END;
 use ring_abi::context::End;
-use rmm::{Frame, Leaf, Page, PageRights, PageTable, Protected, Teardown, Tenure, UserFrame};
+use rmm::{
+    Frame, Leaf, Next, Page, PageRange, PageRights, PageTable, Protected, Teardown, Tenure, UserFrame,
+};
 
 /// Bytes of a page.
 pub const PAGE_BYTES: u64 = rmm::FRAME_SIZE;
@@ -33,6 +40,11 @@ pub const END: u64 = USER_END / PAGE_BYTES;
 const LOW: u64 = 0x1_0000 / PAGE_BYTES;
 /// Where memory goes that may be anywhere, if no program image lies below.
 const ANYWHERE: u64 = 0x1000_0000 / PAGE_BYTES;
+
+/// Entries of page tables that a search looks at in one go, what one is reckoned to cost, and all of them.
+const STEPS: u32 = 64;
+const STEP: u32 = 6;
+const SEARCH: u32 = STEPS * STEP;
 
 /// Bit of a futex key's object that says it is a shared object, not a space.
 pub const SHARED_KEY: u32 = 1 << 31;
@@ -185,10 +197,26 @@ impl Space {
         let table = self.table.borrow();
         let Table::Live(table) = &*table else { return None };
         let (frame, rights) = table.walk(&memory.machine, page)?;
-        if access == Access::Write && rights != PageRights::ReadWrite {
+        let is_known = match access {
+            Access::Read => true,
+            Access::Write => rights == PageRights::ReadWrite,
+            Access::Execute => rights == PageRights::ReadExecute,
+            // The region decides.
+            Access::Own => false,
+        };
+        if !is_known {
             return None;
         }
         Some(UserPtr::new(frame, (address & 0xfff) as usize))
+    }
+
+    /// The same for a page that may not be there yet, or not allow the access yet: it is [touched](super::touch) then.
+    #[inline]
+    pub fn reach(&self, memory: &Memory, address: u64, access: Access) -> Result<UserPtr, Errno> {
+        match self.place(memory, address, access) {
+            Some(place) => Ok(place),
+            None => self.touch_at(memory, address, access),
+        }
     }
 
     /// Where an address of it lies, for a holder of the space, who may write whatever the program itself may
@@ -197,14 +225,15 @@ impl Space {
         if memory.machine.linear(self.root()) {
             return Ok(memory.machine.linear_pointer(address));
         }
+        self.reach(memory, address, Access::Own)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn touch_at(&self, memory: &Memory, address: u64, access: Access) -> Result<UserPtr, Errno> {
         let page = Page::containing(address).ok_or(Errno::FAULT)?;
-        let id = self.regions.find(&memory.regions, page.number()).ok_or(Errno::FAULT)?;
-        match memory.regions.at(id).kind.get() {
-            Kind::Private | Kind::Shared => {}
-            Kind::Wired | Kind::Image => return Err(Errno::ACCES),
-        }
-        let leaf = self.with_table(|table| table.leaf(&memory.machine, page)).ok_or(Errno::FAULT)?;
-        Ok(UserPtr::new(leaf.frame, (address & 0xfff) as usize))
+        let frame = self.touch(memory, page, access)?;
+        Ok(UserPtr::new(frame, (address & 0xfff) as usize))
     }
 
     /// The name of a word for those who wait for it: its space and address, or its shared object and offset
@@ -323,21 +352,72 @@ impl Space {
         }
     }
 
-    /// Takes the pages from `from` up to `to` out of the page table, those that are there.
-    pub(super) fn unmap_pages(&self, memory: &Memory, from: u64, to: u64) {
-        for number in from..to {
-            let Some(page) = Page::new(number) else { return };
-            if let Some(stale) = self.with_table(|table| table.unmap(memory, page)) {
-                memory.discard(self.root(), stale);
-                self.pages.set(self.pages.get().wrapping_sub(1));
-            }
+    /// Takes the pages from `from` up to `to` out of the page table, those that are there: as many as the budget allows, at
+    /// `cost` units each. Gives the page up to which none is there any more.
+    pub(super) fn unmap_pages(
+        &self,
+        memory: &Memory,
+        (from, to): (u64, u64),
+        (budget, cost): (&Budget, u32),
+    ) -> u64 {
+        let unmap = |page, _| -> Result<(), Infallible> {
+            self.unmap_page(memory, page);
+            Ok(())
+        };
+        let Ok(done) = self.each_mapped(memory, (from, to), (budget, cost), unmap);
+        done
+    }
+
+    /// Takes a page out of the page table, if it is there.
+    pub(super) fn unmap_page(&self, memory: &Memory, page: Page) {
+        if let Some(stale) = self.with_table(|table| table.unmap(memory, page)) {
+            memory.discard(self.root(), stale);
+            self.pages.set(self.pages.get().wrapping_sub(1));
         }
     }
 
+    /// Calls `act` for each page from `from` up to `to` that is there, at `cost` units each beside the search. Gives the page
+    /// up to which it came with the budget.
+    pub(super) fn each_mapped<E>(
+        &self,
+        memory: &Memory,
+        (from, to): (u64, u64),
+        (budget, cost): (&Budget, u32),
+        mut act: impl FnMut(Page, Leaf) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let mut at = from;
+        while at < to && budget.has(SEARCH.saturating_add(cost)) {
+            let range = Page::new(at).and_then(|page| PageRange::new(page, to.wrapping_sub(at)));
+            let Some(range) = range else { bug!("a page above the lower half") };
+            let mut steps = STEPS;
+            let next = self.with_table(|table| table.next_mapped(&memory.machine, range, &mut steps));
+            budget.spend(STEPS.wrapping_sub(steps).wrapping_mul(STEP));
+            match next {
+                Next::User(page, leaf) => {
+                    budget.spend(cost);
+                    act(page, leaf)?;
+                    at = page.number().wrapping_add(1);
+                }
+                Next::Device(_) => bug!("a device in a region of memory"),
+                Next::Paused(page) => at = page.number(),
+                Next::End => at = to,
+            }
+        }
+        Ok(at)
+    }
+
     /// Changes the rights of a page that is there.
-    pub(super) fn protect_page(&self, memory: &Memory, page: u64, rights: PageRights) {
-        let Some(page) = Page::new(page) else { return };
-        if let Protected::Narrowed(stale) = self.with_table(|table| table.protect(memory, page, rights)) {
+    pub(super) fn protect_page(&self, memory: &Memory, page: Page, rights: PageRights) {
+        self.flush_narrowed(memory, self.with_table(|table| table.protect(memory, page, rights)));
+    }
+
+    /// Lets a page that is there have its frame on other terms.
+    pub(super) fn hold_page(&self, memory: &Memory, page: Page, tenure: Tenure, rights: PageRights) {
+        self.flush_narrowed(memory, self.with_table(|table| table.hold(memory, page, tenure, rights)));
+    }
+
+    fn flush_narrowed(&self, memory: &Memory, done: Protected) {
+        if let Protected::Narrowed(stale) = done {
             memory.flush(self.root(), stale);
         }
     }

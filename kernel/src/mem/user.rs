@@ -7,24 +7,32 @@
 
 use super::frames::Memory;
 use super::space::Space;
+use super::touch::Purse;
 use crate::arch::UserPtr;
 use core::cell::Cell;
 use ring_abi::Errno;
 use ring_abi::boot::USER_END;
+use rmm::Page;
 
 const PAGE: u64 = 4096;
 /// A copy of more bytes than this is charged to the step.
 const SMALL: usize = 256;
+/// Touching a page is charged as a copy of so many bytes is.
+const TOUCH: usize = 4096;
 /// A copy of at most so many bytes is worth a straight line.
 const TINY: usize = 16;
 
 /// What an access needs of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// The kernel reads.
+    /// Reading.
     Read,
-    /// The kernel writes.
+    /// Writing.
     Write,
+    /// Executing.
+    Execute,
+    /// Writing for somebody who holds the space, whatever the program itself may do.
+    Own,
 }
 
 /// The last writable page that a ring's operations touched, so that a walk is saved.
@@ -146,10 +154,40 @@ impl UserRange {
 /// One side of a copy: a place in contiguous memory that never faults (an arena slot, a kernel buffer's frame).
 pub type Fixed = UserPtr;
 
-/// Looks up one page of a space.
+/// Looks up one page of a space, which is touched.
 #[inline]
 pub fn page_place(memory: &Memory, space: &Space, address: u64, access: Access) -> Result<UserPtr, Errno> {
-    space.place(memory, address, access).ok_or(Errno::FAULT)
+    space.reach(memory, address, access)
+}
+
+/// Makes sure that every page of a range can be written, and sets aside what those that are not there will need.
+fn prepare<'m>(memory: &'m Memory, space: &Space, range: UserRange) -> Result<Purse<'m>, Errno> {
+    let frames = Cell::new(0_u32);
+    each_page(range, |at, _, _| {
+        if space.place(memory, at, Access::Write).is_none() {
+            let page = Page::containing(at).ok_or(Errno::FAULT)?;
+            frames.set(frames.get().saturating_add(space.need(memory, page, Access::Write)?));
+        }
+        Ok(())
+    })?;
+    Purse::new(memory, frames.get())
+}
+
+/// Where an address lies of which so many bytes are about to be written, in a page that was [prepared](prepare).
+fn prepared(
+    purse: &Purse<'_>,
+    memory: &Memory,
+    space: &Space,
+    address: u64,
+    count: usize,
+) -> Result<UserPtr, Errno> {
+    if let Some(place) = space.place(memory, address, Access::Write) {
+        return Ok(place);
+    }
+    let page = Page::containing(address).ok_or(Errno::FAULT)?;
+    charge(memory, TOUCH);
+    let frame = space.touch_with(purse, page, Access::Write, count as u64 == PAGE)?;
+    Ok(UserPtr::new(frame, (address & PAGE.wrapping_sub(1)) as usize))
 }
 
 /// Where a range of a program's bytes lies, if that is in one page which is there.
@@ -207,9 +245,9 @@ fn copy_out_slowly(
         return Ok(());
     }
     let range = UserRange::new(address, length as u64)?;
-    each_page(range, |at, _, _| page_place(memory, space, at, Access::Write).map(|_| ()))?;
+    let purse = prepare(memory, space, range)?;
     each_page(range, |at, done, count| {
-        let place = page_place(memory, space, at, Access::Write)?;
+        let place = prepared(&purse, memory, space, at, count)?;
         let offset = at & PAGE.wrapping_sub(1);
         if !memory.machine.linear(space.root()) {
             cache.keep(memory, at ^ offset, place.sub(offset as usize));
@@ -276,9 +314,9 @@ pub fn read_bytes(memory: &Memory, space: &Space, address: u64, bytes: &mut [u8]
 pub fn write_bytes(memory: &Memory, space: &Space, address: u64, bytes: &[u8]) -> Result<(), Errno> {
     charge(memory, bytes.len());
     let range = UserRange::new(address, bytes.len() as u64)?;
-    each_page(range, |at, _, _| page_place(memory, space, at, Access::Write).map(|_| ()))?;
+    let purse = prepare(memory, space, range)?;
     each_page(range, |at, done, count| {
-        let place = page_place(memory, space, at, Access::Write)?;
+        let place = prepared(&purse, memory, space, at, count)?;
         let part = bytes.get(done..done.wrapping_add(count)).ok_or(Errno::FAULT)?;
         memory.machine.write_user(place, part);
         Ok(())

@@ -307,8 +307,9 @@ pub(super) fn slice_ending(memory: &Memory, budget: &Budget) -> bool {
 fn give_page(memory: &Memory, block: &Block) {
     let left = block.pages.get().wrapping_sub(1);
     block.pages.set(left);
-    let page = block.page.get().wrapping_add(u64::from(left));
-    memory.space(block.space.get()).unmap_pages(memory, page, page.wrapping_add(1));
+    if let Some(page) = Page::new(block.page.get().wrapping_add(u64::from(left))) {
+        memory.space(block.space.get()).unmap_page(memory, page);
+    }
     if let Some(frame) = block.run.get().and_then(|run| run.get(left)) {
         memory.release(frame);
     }

@@ -41,7 +41,7 @@ pub fn map(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
 }
 
 fn wanted(args: &Map) -> Result<Wanted, Errno> {
-    if args.flags & !(RIGHTS | PLACE | map::SHARED | map::PRIVATE) != 0 {
+    if args.flags & !(RIGHTS | PLACE | map::SHARED | map::PRIVATE | map::POPULATE) != 0 {
         return Err(Errno::INVAL);
     }
     let shared = match args.flags & (map::SHARED | map::PRIVATE) {
@@ -59,7 +59,8 @@ fn wanted(args: &Map) -> Result<Wanted, Errno> {
         _ => return Err(Errno::INVAL),
     };
     let pages = args.length.div_ceil(PAGE_BYTES);
-    Ok(Wanted { at, pages, rights: rights(args.flags & RIGHTS)?, shared })
+    let populated = args.flags & map::POPULATE != 0;
+    Ok(Wanted { at, pages, rights: rights(args.flags & RIGHTS)?, shared, populated })
 }
 
 /// Takes mappings away.

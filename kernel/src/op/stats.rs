@@ -43,6 +43,8 @@ pub struct Stats {
     pub longest_kind: Cell<u8>,
     /// Contexts ended by the kernel for a mistake.
     pub killed: Cell<u64>,
+    /// Pages that programs touched and that were made ready for them.
+    pub touches: Cell<u64>,
 }
 
 /// Operations of one kind that waited and completed, by class of latency.
@@ -77,6 +79,7 @@ impl Stats {
             longest_step: Cell::new(0),
             longest_kind: Cell::new(0),
             killed: Cell::new(0),
+            touches: Cell::new(0),
         })
     }
 }

@@ -117,6 +117,7 @@ fn counters(s: &State, out: &mut impl Rows) -> fmt::Result {
     out.row(format_args!("stale_tags {}", stats.stale_tags.get()))?;
     out.row(format_args!("refused {}", stats.refused.get()))?;
     out.row(format_args!("killed {}", stats.killed.get()))?;
+    out.row(format_args!("touches {}", stats.touches.get()))?;
     for opcode in Opcode::ALL {
         let count = stats.all_started(*opcode);
         if count != 0 {

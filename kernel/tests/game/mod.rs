@@ -117,6 +117,7 @@ impl Game {
 
     fn on(seed: u64, mut world: World) -> Game {
         world.audit_every = 257;
+        world.is_lazy = true;
         let mut game = Game {
             world,
             dice: Dice::new(seed),

@@ -557,7 +557,10 @@ impl Game {
         let flags =
             map::READ | map::WRITE | map::FIXED | if dice.one_in(3) { map::SHARED } else { map::PRIVATE };
         let sqe = match dice.roll(23) {
-            0..=3 => args::Map { space: CURRENT, address, length, flags }.encode(0),
+            0..=3 => {
+                let flags = flags | (dice.roll(2) * map::POPULATE);
+                args::Map { space: CURRENT, address, length, flags }.encode(0)
+            }
             4..=5 => args::Unmap { space: CURRENT, address, length }.encode(0),
             6 => args::Protect { space: CURRENT, address, length, rights: map::READ }.encode(0),
             // Memory is not to run out by itself: the first program could make nobody any more.

@@ -66,6 +66,8 @@ pub struct World {
     longest: u64,
     /// Steps between two looks at the kernel's accounts.
     pub audit_every: u64,
+    /// Memory that programs get is not there before they touch it.
+    pub is_lazy: bool,
 }
 
 /// Making worlds.
@@ -101,6 +103,7 @@ impl World {
             steps: 0,
             longest: 0,
             audit_every: 1,
+            is_lazy: false,
         };
         world.step(Event::Again);
         world.run_until_placed(FIRST);
@@ -122,7 +125,11 @@ impl World {
             let dup = args::HandleDup { fd, table, target: fd, flags: 0 };
             FIRST.call(self, dup.encode(0)).expect("there is memory");
         }
-        FIRST.call(self, map_data(space)).expect("there is memory");
+        let mut data = map_data(space);
+        if self.is_lazy {
+            data.args[3] &= !args::map::POPULATE;
+        }
+        FIRST.call(self, data).expect("there is memory");
         let program = self.context(FIRST, space, table, sizes);
         self.state(program).home = Some([space, table]);
         program
@@ -463,9 +470,10 @@ fn entry(program: Program) -> u64 {
     ENTRY + 16 * program.0 as u64
 }
 
-/// Maps what every program has at [`DATA`].
+/// Maps what every program has at [`DATA`]. It is there at once, so that accounts do not depend on who touches it when.
 pub fn map_data(space: u64) -> ring_abi::Sqe {
-    let flags = args::map::READ | args::map::WRITE | args::map::PRIVATE | args::map::FIXED;
+    let flags =
+        args::map::READ | args::map::WRITE | args::map::PRIVATE | args::map::FIXED | args::map::POPULATE;
     args::Map { space, address: DATA, length: DATA_BYTES, flags }.encode(0)
 }
 

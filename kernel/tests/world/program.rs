@@ -435,7 +435,7 @@ impl Program {
 
     /// Maps fresh memory somewhere.
     pub fn map(self, world: &mut World, length: u64) -> u64 {
-        let flags = args::map::READ | args::map::WRITE | args::map::PRIVATE;
+        let flags = args::map::READ | args::map::WRITE | args::map::PRIVATE | args::map::POPULATE;
         let map = args::Map { space: CURRENT, address: 0, length, flags };
         self.call(world, map.encode(0)).expect("there is memory")
     }

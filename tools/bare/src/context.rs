@@ -4,7 +4,7 @@
 use crate::Ring;
 use core::ptr;
 use ring_abi::Errno;
-use ring_abi::args::map::{GUARD, PRIVATE, READ, WRITE};
+use ring_abi::args::map::{GUARD, POPULATE, PRIVATE, READ, WRITE};
 use ring_abi::args::{self, CURRENT};
 use ring_abi::context::End;
 use ring_abi::layout::Sizes;
@@ -35,6 +35,7 @@ unsafe fn call<T: 'static>(ring: &Ring, birth: &Birth) -> u8 {
     body(ring, unsafe { &*birth.argument.cast::<T>() })
 }
 
+const PAGE: u64 = 4096;
 /// Bytes of a stack that are not the body's: what it starts with, and the return address of a call.
 const TOP: u64 = size_of::<Birth>() as u64 + 16;
 const _: () = assert!(TOP.is_multiple_of(16));
@@ -58,10 +59,30 @@ pub struct Stack {
 impl Stack {
     /// Maps a stack with an empty page below it.
     pub fn map(length: u64) -> Result<Stack, Errno> {
-        let flags = READ | WRITE | PRIVATE | GUARD;
+        Stack::map_with(length, 0)
+    }
+
+    /// The same, with all of its pages there at once.
+    pub fn map_at_once(length: u64) -> Result<Stack, Errno> {
+        Stack::map_with(length, POPULATE)
+    }
+
+    fn map_with(length: u64, flags: u64) -> Result<Stack, Errno> {
+        let flags = READ | WRITE | PRIVATE | GUARD | flags;
         // SAFETY: it may lie anywhere, so it takes nothing away.
         let address = unsafe { memory::map_in(Fd::CURRENT, 0, length, flags) }.wait()?;
         Ok(Stack { address, length })
+    }
+
+    /// Writes to one of its pages, from the lowest on; nothing beyond the last.
+    #[inline]
+    pub fn touch(&self, page: u64) {
+        let offset = page.wrapping_mul(PAGE);
+        if offset < self.length {
+            let place = ptr::with_exposed_provenance_mut::<u8>(self.address.wrapping_add(offset) as usize);
+            // SAFETY: it lies in this memory, in which nobody has anything yet.
+            unsafe { place.write_volatile(1) };
+        }
     }
 
     /// Takes it away again.
@@ -124,7 +145,8 @@ pub fn start_with<T: Sync + 'static>(
     sizes: Sizes,
     flags: u64,
 ) -> Result<Bare, Errno> {
-    let stack = Stack::map(stack)?;
+    // At once, so that too little memory is an error here and not the end of somebody.
+    let stack = Stack::map_at_once(stack)?;
     match create(&stack, body, argument, sizes, flags) {
         Ok(fd) => Ok(Bare { fd, stack }),
         Err(error) => stack.unmap().and(Err(error)),

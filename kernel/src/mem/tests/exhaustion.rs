@@ -1,8 +1,9 @@
 //! Running out of memory at every allocation: an error, nothing lost, nothing changed.
 
-use super::{ANYWHERE, Bed, LARGE, SMALL, private};
+use super::{ANYWHERE, Bed, LARGE, SMALL, populated, private};
 use crate::mem::arena::Arena;
 use crate::mem::fill::{Wanted, Where};
+use crate::mem::user::Access;
 use crate::mem::wired;
 use crate::ring::duplex::Ring;
 use crate::ring::place;
@@ -50,12 +51,18 @@ fn no_change_of_a_space_loses_anything() {
         let shared = Wanted { shared: true, ..private(Where::Free(AT + 3), 9) };
         let (_, failures) = until_it_succeeds(&bed, &[id], |bed| bed.map(id, &shared, units));
         assert!(failures >= 2, "records and frames can fail: {failures}");
-        until_it_succeeds(&bed, &[id], |bed| bed.map(id, &private(ANYWHERE, 2), units));
-        until_it_succeeds(&bed, &[id], |bed| bed.map(id, &private(Where::Replacing(AT + 5), 3), units));
+        let (at, _) = until_it_succeeds(&bed, &[id], |bed| bed.map(id, &private(ANYWHERE, 2), units));
+        until_it_succeeds(&bed, &[id], |bed| bed.map(id, &populated(Where::Replacing(AT + 5), 3), units));
+        for access in [Access::Read, Access::Write] {
+            until_it_succeeds(&bed, &[id], |bed| bed.space(id).reach(&bed.memory, at, access));
+        }
         until_it_succeeds(&bed, &[id], |bed| bed.protect(id, AT + 6, 3, PageRights::Read, units));
         let (child, failures) = until_it_succeeds(&bed, &[id], |bed| bed.fork(id, units));
-        assert!(failures >= 7, "every copied page can fail: {failures}");
+        assert!(failures >= 2, "records and page tables can fail: {failures}");
         bed.check(&[id, child]);
+        let written =
+            until_it_succeeds(&bed, &[id], |bed| bed.space(id).reach(&bed.memory, at, Access::Write));
+        assert_eq!(written.1, 1, "the copy of a page can fail");
         bed.memory.fail_after(Some(0));
         bed.end(child, units);
         assert!(bed.memory.will_fail(), "an end takes no memory");
@@ -95,13 +102,13 @@ fn a_mapping_given_up_halfway_is_taken_out_again() {
     let id = bed.memory.create_space().unwrap();
     let before = bed.accounts();
     for slices in 0..7 {
-        for wanted in [private(ANYWHERE, 15), Wanted { shared: true, ..private(ANYWHERE, 15) }] {
+        for wanted in [populated(ANYWHERE, 15), Wanted { shared: true, ..private(ANYWHERE, 15) }] {
             assert_eq!(bed.map_and_give_up(id, &wanted, slices), Err(Errno::ACCES), "{slices} slices");
             assert_eq!(bed.accounts(), before);
             bed.check(&[id]);
         }
         bed.map(id, &private(Where::Free(AT), 25), LARGE).unwrap();
-        let result = bed.map_and_give_up(id, &private(Where::Replacing(AT + 5), 15), slices);
+        let result = bed.map_and_give_up(id, &populated(Where::Replacing(AT + 5), 15), slices);
         assert_eq!(result, Err(Errno::ACCES), "{slices} slices");
         bed.check(&[id]);
         bed.unmap(id, AT, 25, SMALL).unwrap();
@@ -115,12 +122,28 @@ fn more_than_there_is_is_refused_at_once() {
     let id = bed.memory.create_space().unwrap();
     let before = bed.accounts();
     for pages in [1 << 34, u64::MAX >> 12, 1100, 1024] {
-        assert_eq!(bed.map(id, &private(ANYWHERE, pages), SMALL), Err(Errno::NOMEM));
+        assert_eq!(bed.map(id, &populated(ANYWHERE, pages), SMALL), Err(Errno::NOMEM));
         assert_eq!(bed.accounts(), before);
     }
-    let most = u64::from(bed.memory.available()) - 16;
-    bed.map(id, &private(ANYWHERE, most), SMALL).unwrap();
-    assert!(bed.fork(id, SMALL).is_err());
+    let most = u64::from(bed.memory.available_to_many());
+    assert_eq!(
+        bed.map(id, &populated(ANYWHERE, most + 1), SMALL),
+        Err(Errno::NOMEM),
+        "some is left for others"
+    );
+    bed.map(id, &populated(ANYWHERE, most - 30), SMALL).unwrap();
+    let at = bed.map(id, &private(ANYWHERE, 2 * most), SMALL).unwrap() / 4096;
+    let touched = (at..).take_while(|page| bed.store(id, *page, 1, Access::Write).is_ok()).count();
+    assert!((20..30).contains(&touched), "who has much gets none of the last frames: {touched}");
+    let few = bed.memory.create_space().unwrap();
+    bed.map(few, &private(Where::Free(AT), 1), SMALL).unwrap();
+    assert_eq!(bed.store(few, AT, 1, Access::Write), Ok(()), "who has little does");
+    let rest = bed.memory.available() - 2;
+    bed.memory.reserve(rest).unwrap();
+    assert_eq!(bed.fork(few, SMALL), Err(Errno::NOMEM), "a copy needs page tables");
+    assert_eq!(bed.store(few, AT, 2, Access::Write), Ok(()), "its own again");
+    bed.memory.unreserve(rest);
+    bed.end(few, SMALL);
     bed.tidy(SMALL);
     bed.check(&[id]);
     bed.end(id, SMALL);

@@ -7,6 +7,7 @@ use crate::mem::clear::Clear;
 use crate::mem::fill::{Fill, Wanted, Where};
 use crate::mem::fork::Fork;
 use crate::mem::protect::Protect;
+use crate::mem::user::Access;
 use crate::mem::wired::{self, Mapped};
 use ring_abi::Errno;
 
@@ -29,14 +30,22 @@ fn begin(bed: &Bed, id: u32, random: &mut Random) -> Result<Change, Errno> {
             let at =
                 [ANYWHERE, Where::Free(first), Where::Anywhere { guard: true }][random.below(3) as usize];
             let wanted =
-                Wanted { rights: random.rights(), shared: random.below(3) == 0, ..private(at, count) };
+                Wanted { rights: random.rights(), shared: random.below(3) == 0, ..some(random, at, count) };
             Fill::start(memory, space, &wanted).map(Change::Map)
         }
-        2 | 3 => Fill::start(memory, space, &private(Where::Replacing(first), count)).map(Change::Map),
+        2 | 3 => {
+            let wanted = some(random, Where::Replacing(first), count);
+            Fill::start(memory, space, &wanted).map(Change::Map)
+        }
         4 | 5 => Clear::start(memory, space, first, first + count).map(Change::Unmap),
         6 => Fork::start(memory, id).map(Change::Fork),
         _ => Protect::start(memory, space, (first, first + count), random.rights()).map(Change::Protect),
     }
+}
+
+/// Memory that is there at once, or is not.
+fn some(random: &mut Random, at: Where, pages: u64) -> Wanted {
+    Wanted { populated: random.below(2) == 0, ..private(at, pages) }
 }
 
 /// Runs one slice, through the words in which a change waits. `false`: it has ended.
@@ -85,6 +94,11 @@ fn changes_that_meet_leave_the_space_in_order() {
                 _ => {}
             }
             changes.retain_mut(|change| slice(&bed, id, change, random.below(40) == 0));
+            for _ in 0..random.below(6) {
+                let page = BASE + random.below(SPAN + 20);
+                let access = [Access::Read, Access::Write, Access::Own][random.below(3) as usize];
+                let _ = bed.space(id).reach(&bed.memory, page * 4096, access);
+            }
             bed.memory.slice_ending(&Budget::of(SMALL));
             bed.memory.audit().unwrap();
         }

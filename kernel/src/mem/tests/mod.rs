@@ -20,7 +20,7 @@ use super::wired::{Making, Mapped};
 use crate::arch::Machine;
 use crate::base::budget::Budget;
 use ring_abi::Errno;
-use rmm::{FrameInfo, PageRights, Tenure};
+use rmm::{FrameInfo, Leaf, PageRights, Tenure};
 
 const PAGE: u64 = 4096;
 /// A budget that ends a slice after a page or two, but lets the dearest piece of work be done; and one that
@@ -163,14 +163,11 @@ impl Bed {
                 assert_eq!(space.leaf(memory, region.first()), None, "a guard page is empty");
             }
             for page in region.body()..region.end() {
-                let leaf = space.leaf(memory, page).expect("a page of a region is there");
-                assert_eq!(leaf.rights, region.rights.get());
-                let tenure = match region.kind.get() {
-                    Kind::Private => Tenure::Private,
-                    Kind::Shared | Kind::Image => Tenure::Shared,
-                    Kind::Wired => Tenure::Wired,
+                let Some(leaf) = space.leaf(memory, page) else {
+                    assert_eq!(region.kind.get(), Kind::Private, "a page of a region is there");
+                    continue;
                 };
-                assert_eq!(leaf.tenure, tenure);
+                check_leaf(memory, leaf, region.kind.get(), region.rights.get());
                 pages += 1;
             }
             count += 1;
@@ -198,25 +195,45 @@ impl Bed {
         (first + pages <= END).then_some(first)
     }
 
-    /// The first word of a page.
-    pub(super) fn load(&self, id: u32, page: u64) -> Option<u32> {
-        let place = self.space(id).place(&self.memory, page * PAGE, Access::Read)?;
-        Some(self.memory.machine.load_u32(place))
+    /// The first word of a page, which is touched.
+    pub(super) fn load(&self, id: u32, page: u64) -> Result<u32, Errno> {
+        let place = self.space(id).reach(&self.memory, page * PAGE, Access::Read)?;
+        Ok(self.memory.machine.load_u32(place))
     }
 
-    /// Sets the first word of a page, if the program may write there.
-    pub(super) fn store(&self, id: u32, page: u64, value: u32) -> bool {
-        let place = self.space(id).place(&self.memory, page * PAGE, Access::Write);
-        if let Some(place) = place {
-            self.memory.machine.store_u32(place, value);
-        }
-        place.is_some()
+    /// The same without touching it: one that is not there is zero.
+    pub(super) fn peek(&self, id: u32, page: u64) -> u32 {
+        let place = self.space(id).place(&self.memory, page * PAGE, Access::Read);
+        place.map_or(0, |place| self.memory.machine.load_u32(place))
     }
+
+    /// Sets the first word of a page.
+    pub(super) fn store(&self, id: u32, page: u64, value: u32, access: Access) -> Result<(), Errno> {
+        let place = self.space(id).reach(&self.memory, page * PAGE, access)?;
+        self.memory.machine.store_u32(place, value);
+        Ok(())
+    }
+}
+
+fn check_leaf(memory: &Memory, leaf: Leaf, kind: Kind, rights: PageRights) {
+    let narrow = if rights == PageRights::ReadWrite { PageRights::Read } else { rights };
+    match (kind, leaf.tenure) {
+        (Kind::Private, Tenure::CopyOnWrite) => return assert_eq!(leaf.rights, narrow),
+        (Kind::Private, Tenure::Private) => assert!(!memory.is_zeros(leaf.frame), "all others would see it"),
+        (Kind::Shared | Kind::Image, Tenure::Shared) | (Kind::Wired, Tenure::Wired) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(leaf.rights, rights);
 }
 
 /// Private memory that can be written.
 pub(super) fn private(at: Where, pages: u64) -> Wanted {
-    Wanted { at, pages, rights: PageRights::ReadWrite, shared: false }
+    Wanted { at, pages, rights: PageRights::ReadWrite, shared: false, populated: false }
+}
+
+/// The same, there at once.
+pub(super) fn populated(at: Where, pages: u64) -> Wanted {
+    Wanted { populated: true, ..private(at, pages) }
 }
 
 /// An arena, made a slice at a time.

@@ -2,6 +2,7 @@
 
 use super::{ANYWHERE, Bed, LARGE, Random, private};
 use crate::mem::fill::{Wanted, Where};
+use crate::mem::user::Access;
 use ring_abi::Errno;
 use rmm::PageRights;
 use std::collections::BTreeMap;
@@ -52,7 +53,7 @@ fn map(bed: &Bed, model: &mut Model, random: &mut Random, at: usize) {
         _ => ANYWHERE,
     };
     let taken = pages.range(first..first + count).next().is_some();
-    let wanted = Wanted { at: place, pages: count, rights, shared };
+    let wanted = Wanted { at: place, pages: count, rights, shared, populated: random.below(4) == 0 };
     match bed.map(id, &wanted, random.units()) {
         Ok(address) => {
             let got = address / 4096;
@@ -61,8 +62,7 @@ fn map(bed: &Bed, model: &mut Model, random: &mut Random, at: usize) {
                 Where::Replacing(_) => assert_eq!(got, first),
                 Where::Anywhere { .. } => assert!(pages.range(got..got + count).next().is_none()),
             }
-            (got..got + count)
-                .for_each(|page| assert_eq!(bed.load(id, page), Some(0), "fresh memory is zero"));
+            (got..got + count).for_each(|page| assert_eq!(bed.peek(id, page), 0, "fresh memory is zero"));
             model.fresh(at, got, count, rights, shared);
         }
         // A guard page counts as taken, which the model does not know.
@@ -96,19 +96,28 @@ fn write(bed: &Bed, model: &mut Model, random: &mut Random, at: usize) {
         return;
     };
     let value = random.below(1 << 30) as u32;
-    assert_eq!(bed.store(*id, *page, value), *rights == PageRights::ReadWrite);
-    if *rights == PageRights::ReadWrite {
+    let access = if random.below(4) == 0 { Access::Own } else { Access::Write };
+    let may = access == Access::Own || *rights == PageRights::ReadWrite;
+    assert_eq!(bed.store(*id, *page, value, access), if may { Ok(()) } else { Err(Errno::FAULT) });
+    if may {
         model.cells[*cell] = value;
     }
+}
+
+fn read(bed: &Bed, model: &Model, random: &mut Random, at: usize) {
+    let (id, pages) = &model.spaces[at];
+    let page = BASE - 3 + random.below(SPAN + 6);
+    let expected = pages.get(&page).map(|(cell, ..)| model.cells[*cell]).ok_or(Errno::FAULT);
+    assert_eq!(bed.load(*id, page), expected);
 }
 
 fn compare(bed: &Bed, model: &Model) {
     let ids: Vec<u32> = model.spaces.iter().map(|(id, _)| *id).collect();
     bed.check(&ids);
     for (id, pages) in &model.spaces {
-        assert_eq!(bed.space(*id).pages.get() as usize, pages.len());
+        assert!(bed.space(*id).pages.get() as usize <= pages.len());
         for (page, (cell, _, _)) in pages {
-            assert_eq!(bed.load(*id, *page), Some(model.cells[*cell]), "space {id}, page {page:#x}");
+            assert_eq!(bed.peek(*id, *page), model.cells[*cell], "space {id}, page {page:#x}");
         }
     }
 }
@@ -126,7 +135,8 @@ fn spaces_behave_like_their_model() {
                 0..6 => map(&bed, &mut model, &mut random, at),
                 6..10 => unmap(&bed, &mut model, &mut random, at),
                 10..14 => protect(&bed, &mut model, &mut random, at),
-                14..18 => write(&bed, &mut model, &mut random, at),
+                14..17 => write(&bed, &mut model, &mut random, at),
+                17 => read(&bed, &model, &mut random, at),
                 18 if model.spaces.len() < 4 => {
                     let child = bed.fork(model.spaces[at].0, random.units()).unwrap();
                     model.fork(at, child);

@@ -1,6 +1,6 @@
 //! Where memory goes that may be anywhere.
 
-use super::{ANYWHERE, Bed, LARGE, private};
+use super::{ANYWHERE, Bed, LARGE, populated, private};
 use crate::mem::fill::Where;
 use ring_abi::Errno;
 use rmm::PageRights;
@@ -14,8 +14,8 @@ fn memory_goes_above_a_low_image_and_shares_its_page_tables() {
     let id = bed.memory.create_space().unwrap();
     assert_eq!(bed.map(id, &private(ANYWHERE, 1), LARGE), Ok(HIGH * 4096), "no image yet");
     bed.unmap(id, HIGH, 1, LARGE).unwrap();
-    bed.map(id, &private(Where::Free(TEXT), 10), LARGE).unwrap();
-    assert_eq!(bed.map(id, &private(ANYWHERE, 3), LARGE), Ok((TEXT + 10) * 4096));
+    bed.map(id, &populated(Where::Free(TEXT), 10), LARGE).unwrap();
+    assert_eq!(bed.map(id, &populated(ANYWHERE, 3), LARGE), Ok((TEXT + 10) * 4096));
     assert_eq!(bed.memory.used(crate::mem::frames::Use::Tables), 4, "root and one table of each level");
     bed.check(&[id]);
 }
@@ -44,7 +44,7 @@ fn a_guard_page_stays_empty_and_goes_with_its_stack() {
     let stacks: Vec<u64> = (0..3).map(|_| bed.map(id, &guarded, LARGE).unwrap() / 4096).collect();
     assert_eq!(stacks, [HIGH + 1, HIGH + 4, HIGH + 7]);
     assert_eq!(bed.map(id, &private(ANYWHERE, 1), LARGE), Ok((HIGH + 9) * 4096), "no guard is filled");
-    assert!(bed.load(id, HIGH + 3).is_none());
+    assert!(bed.load(id, HIGH + 3).is_err());
     bed.check(&[id]);
     // A part of a stack goes: the guard stays below what is left, and goes when the page above it goes.
     bed.unmap(id, HIGH + 5, 1, LARGE).unwrap();

@@ -16,7 +16,7 @@ use posix::flags::O_RDONLY;
 use posix::open::open;
 use ring_abi::Errno;
 use ring_abi::args::{FutexWait, FutexWake, Nop};
-use ring_abi::context::End;
+use ring_abi::context::{End, Reason};
 use ring_abi::layout::{Sizes, flags, word};
 use uring::op::batch::wait_all;
 use uring::op::file::{At, read as read_op};
@@ -24,6 +24,7 @@ use uring::op::file::{At, read as read_op};
 tests! {
     handles_run_out_and_come_back,
     memory_runs_out_and_comes_back: 180,
+    who_touches_more_memory_than_there_is_ends_alone: 180,
     a_full_completion_queue_delays_and_loses_nothing,
     a_full_daemon_makes_its_clients_wait,
     many_clients_share_a_daemon,
@@ -60,7 +61,7 @@ fn memory_runs_out_and_comes_back(guest: &Guest) -> Verdict {
     let end = guest.in_child(|| {
         let mut pieces = Vec::with_capacity(100_000);
         let error = loop {
-            match Stack::map(PIECE) {
+            match Stack::map_at_once(PIECE) {
                 Ok(piece) => pieces.push(piece),
                 Err(error) => break error,
             }
@@ -69,11 +70,24 @@ fn memory_runs_out_and_comes_back(guest: &Guest) -> Verdict {
         ensure(pieces.len() > 4, "only a little could be mapped")?;
         let rest = pieces.split_off(pieces.len() / 2);
         rest.into_iter().try_for_each(Stack::unmap)?;
-        pieces.push(Stack::map(PIECE)?);
+        pieces.push(Stack::map_at_once(PIECE)?);
         pieces.into_iter().try_for_each(Stack::unmap)?;
         Ok(0)
     })?;
     equal(end, End::Exited(0))?;
+    guest.until("the frames come back", || free().is_ok_and(|now| now.saturating_add(256) >= before))?;
+    equal(guest.in_child(|| Ok(0))?, End::Exited(0))
+}
+
+fn who_touches_more_memory_than_there_is_ends_alone(guest: &Guest) -> Verdict {
+    let free = || super::kernel::footprint("frames.free");
+    let before = free()?;
+    let end = guest.in_child(|| {
+        loop {
+            core::mem::forget(core::hint::black_box(vec![1_u8; 1 << 20]));
+        }
+    })?;
+    equal(end, End::Ended(Reason::OutOfMemory))?;
     guest.until("the frames come back", || free().is_ok_and(|now| now.saturating_add(256) >= before))?;
     equal(guest.in_child(|| Ok(0))?, End::Exited(0))
 }

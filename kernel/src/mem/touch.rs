@@ -1,0 +1,204 @@
+//! What a page becomes when it is touched.
+//!
+//! A page of a program's own memory is there from its first use on: read first, it is the one page of zeros; written, a
+//! frame of its own. One whose frame others may have too is copied when it is written, but for the last who has it.
+//!
+//! A touch looks, sets frames aside, then changes something: so one that fails has changed nothing, and of several pages
+//! all are ready or none is changed.
+#![forbid(unsafe_code)]
+
+use super::frames::{Memory, Use};
+use super::region::{Kind, Region};
+use super::space::{PAGE_BYTES, Space};
+use super::user::Access;
+use crate::arch::UserPtr;
+use core::cell::Cell;
+use ring_abi::Errno;
+use rmm::{Leaf, Page, PageRights, TableStock, Tenure, UserFrame};
+
+/// Frames that are set aside for pages about to be touched. What is left of them comes back with it.
+pub struct Purse<'m> {
+    memory: &'m Memory,
+    left: Cell<u32>,
+}
+
+impl<'m> Purse<'m> {
+    /// Sets frames aside. All of them, or `ENOMEM`.
+    pub fn new(memory: &'m Memory, frames: u32) -> Result<Purse<'m>, Errno> {
+        if frames > 0 {
+            memory.reserve(frames)?;
+        }
+        Ok(Purse { memory, left: Cell::new(frames) })
+    }
+
+    fn frame(&self) -> UserFrame {
+        self.left.set(self.left.get().wrapping_sub(1));
+        self.memory.take_reserved(Use::Program)
+    }
+
+    fn tables(&self, count: u32) -> TableStock<'m, 'static> {
+        self.left.set(self.left.get().wrapping_sub(count));
+        self.memory.take_reserved_tables(count)
+    }
+}
+
+impl Drop for Purse<'_> {
+    fn drop(&mut self) {
+        self.memory.unreserve(self.left.get());
+    }
+}
+
+/// How a page gets what an access needs.
+#[derive(Clone, Copy)]
+enum Way {
+    /// It has it.
+    There(UserFrame),
+    /// Its rights are about to be changed, and have not been yet.
+    Adjust(UserFrame),
+    /// It is the last that has its frame.
+    Keep(UserFrame),
+    /// It is mapped to the page of zeros.
+    Zeros,
+    /// It gets a frame.
+    Fresh,
+    /// It gets a frame with what is in this one.
+    Copy(UserFrame),
+}
+
+impl Access {
+    /// Rights that a mapping must have for it.
+    const fn needs(self) -> PageRights {
+        match self {
+            Access::Read | Access::Own => PageRights::Read,
+            Access::Write => PageRights::ReadWrite,
+            Access::Execute => PageRights::ReadExecute,
+        }
+    }
+
+    /// Whether it writes.
+    pub const fn writes(self) -> bool {
+        matches!(self, Access::Write | Access::Own)
+    }
+}
+
+/// Touching.
+impl Space {
+    /// Makes a page ready for an access: its frame. `EFAULT` if the program may not, `EACCES` if nobody may who is no
+    /// program, `ENOMEM` if there is no frame.
+    pub fn touch(&self, memory: &Memory, page: Page, access: Access) -> Result<UserFrame, Errno> {
+        let (way, rights) = self.way(memory, page, access)?;
+        let purse = Purse::new(memory, self.cost(memory, page, way)?)?;
+        Ok(self.go(memory, page, (way, rights), &purse, false))
+    }
+
+    /// How many frames a touch can need. The errors are those of [`touch`](Self::touch).
+    pub fn need(&self, memory: &Memory, page: Page, access: Access) -> Result<u32, Errno> {
+        let (way, _) = self.way(memory, page, access)?;
+        self.cost(memory, page, way)
+    }
+
+    /// Makes a page ready out of what was set aside for it. If it is about to be overwritten as a `whole`, what was in it is
+    /// not kept.
+    pub fn touch_with(
+        &self,
+        purse: &Purse<'_>,
+        page: Page,
+        access: Access,
+        whole: bool,
+    ) -> Result<UserFrame, Errno> {
+        let memory = purse.memory;
+        self.way(memory, page, access).map(|way| self.go(memory, page, way, purse, whole))
+    }
+
+    /// What an access to a page takes, and the rights that the page has by its region.
+    fn way(&self, memory: &Memory, page: Page, access: Access) -> Result<(Way, PageRights), Errno> {
+        let id = self.regions.find(&memory.regions, page.number()).ok_or(Errno::FAULT)?;
+        let region = memory.regions.at(id);
+        let rights = region.rights.get();
+        if page.number() < region.body() || !rights.covers(access.needs()) {
+            return Err(Errno::FAULT);
+        }
+        let leaf = self.with_table(|table| table.leaf(&memory.machine, page));
+        let way = match leaf {
+            None => absent(region, access)?,
+            Some(_) if access == Access::Own && !is_of_programs(region) => return Err(Errno::ACCES),
+            Some(leaf) if leaf.tenure == Tenure::CopyOnWrite && access.writes() => {
+                match memory.frames.shares(leaf.frame) {
+                    1 => Way::Keep(leaf.frame),
+                    _ => Way::Copy(leaf.frame),
+                }
+            }
+            Some(leaf) if leaf.rights.covers(access.needs()) => Way::There(leaf.frame),
+            Some(leaf) => Way::Adjust(leaf.frame),
+        };
+        Ok((way, rights))
+    }
+
+    /// How many frames that can need. `ENOMEM` if the space has too many to get more now.
+    fn cost(&self, memory: &Memory, page: Page, way: Way) -> Result<u32, Errno> {
+        let frames = match way {
+            Way::There(_) | Way::Adjust(_) | Way::Keep(_) => return Ok(0),
+            Way::Copy(_) => 1,
+            Way::Zeros | Way::Fresh => self.tables_missing(memory, page).wrapping_add(1),
+        };
+        if memory.is_refused(self.pages.get()) { Err(Errno::NOMEM) } else { Ok(frames) }
+    }
+
+    fn go(
+        &self,
+        memory: &Memory,
+        page: Page,
+        (way, rights): (Way, PageRights),
+        purse: &Purse<'_>,
+        whole: bool,
+    ) -> UserFrame {
+        let (frame, tenure) = match way {
+            Way::There(frame) => return frame,
+            Way::Adjust(frame) => {
+                self.protect_page(memory, page, rights);
+                return frame;
+            }
+            Way::Keep(frame) => {
+                self.hold_page(memory, page, Tenure::Private, rights);
+                return frame;
+            }
+            Way::Zeros => match memory.zeros() {
+                Some(zeros) => (zeros, Tenure::CopyOnWrite),
+                None => (fresh(purse, false), Tenure::Private),
+            },
+            Way::Fresh => (fresh(purse, whole), Tenure::Private),
+            Way::Copy(from) if whole || memory.is_zeros(from) => (fresh(purse, whole), Tenure::Private),
+            Way::Copy(from) => {
+                let frame = purse.frame();
+                memory.machine.copy(UserPtr::new(frame, 0), UserPtr::new(from, 0), PAGE_BYTES as usize);
+                (frame, Tenure::Private)
+            }
+        };
+        let stock = purse.tables(self.tables_missing(memory, page));
+        self.map_page(memory, page, Leaf { frame, rights, tenure }, &stock);
+        memory.stocked(&stock);
+        frame
+    }
+}
+
+fn fresh(purse: &Purse<'_>, whole: bool) -> UserFrame {
+    let frame = purse.frame();
+    if !whole {
+        purse.memory.zero(frame);
+    }
+    frame
+}
+
+/// What an access to a page takes that is not mapped.
+fn absent(region: &Region, access: Access) -> Result<Way, Errno> {
+    match region.kind.get() {
+        Kind::Private if access.writes() => Ok(Way::Fresh),
+        Kind::Private => Ok(Way::Zeros),
+        Kind::Shared | Kind::Wired | Kind::Image => Err(Errno::FAULT),
+    }
+}
+
+/// Whether it is programs that decide what is in a region.
+fn is_of_programs(region: &Region) -> bool {
+    matches!(region.kind.get(), Kind::Private | Kind::Shared)
+}
