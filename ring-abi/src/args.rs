@@ -380,6 +380,10 @@ arguments! {
         count: u64 = 1,
     }
     /// Maps anonymous zeroed memory. Result: its address.
+    ///
+    /// Private memory takes its pages when they are touched, by the program or by an operation that it names them to; an
+    /// operation that finds no memory for that fails with `ENOMEM`, a program ends (`OutOfMemory`). Shared memory is there at
+    /// once.
     Map {
         /// Address space, or [`CURRENT`].
         space: u64 = 0,
@@ -413,6 +417,8 @@ arguments! {
     /// Makes an empty address space. Result: a handle.
     SpaceCreate {}
     /// Copies the caller's address space, rings left out. Result: a handle.
+    ///
+    /// Pages of private memory are the same for both until one of them writes, but for those that are registered.
     SpaceFork {}
     /// Copies bytes of the caller into another address space, whatever the rights of the pages there.
     SpaceWrite {

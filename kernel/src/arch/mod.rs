@@ -19,5 +19,5 @@ pub mod x86_64;
 #[cfg(target_os = "none")]
 pub use x86_64::{
     FrameSource, IRQ_LINES, IRQ_SERIAL, IRQ_TEST, Machine, NoMemory, Regs, Road, Slab, Start, StateBlock,
-    UserPtr, Wired, again, back, exit, idle, leap, near_link, poll, resume, resume_waiter,
+    UserPtr, Wired, again, back, exit, go_on, idle, leap, near_link, poll, resume, resume_waiter,
 };

@@ -47,6 +47,8 @@ pub struct Fault {
 pub enum Resume {
     /// The context that entered goes on; its `ring_enter` returns this: zero, or the negative of an error number.
     Same(i32),
+    /// The context that was stopped goes on as it was: a page that it touched is ready.
+    Touched,
     /// This context goes on.
     Context(u32),
     /// This context goes on, which waits in `ring_enter`: that returns zero.

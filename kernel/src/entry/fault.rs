@@ -23,8 +23,12 @@ const WRITE: u64 = 1 << 1;
 const RESERVED: u64 = 1 << 3;
 const INSTRUCTION: u64 = 1 << 4;
 
-/// A page was touched: gets it what it needs. `EFAULT`: the program may not.
-fn touch(s: &State, context: &Context, fault: Fault) -> Result<(), Errno> {
+/// If a page was touched, gets it what that needs. `EFAULT`: the program may not, or did something else.
+#[inline(always)]
+pub fn touch(s: &State, context: &Context, fault: Fault) -> Result<(), Errno> {
+    if fault.vector != PAGE_FAULT {
+        return Err(Errno::FAULT);
+    }
     let access = match fault.code & (WRITE | RESERVED | INSTRUCTION) {
         0 => Access::Read,
         WRITE => Access::Write,
@@ -32,24 +36,22 @@ fn touch(s: &State, context: &Context, fault: Fault) -> Result<(), Errno> {
         _ => return Err(Errno::FAULT),
     };
     let page = Page::containing(fault.address).ok_or(Errno::FAULT)?;
-    s.memory.space(context.space.get()).touch(&s.memory, page, access)?;
+    s.memory.space(context.space.get()).touch(&s.memory, page, access, false)?;
     Ok(())
 }
 
-/// An exception in user mode: a page that was touched is made ready, otherwise the context dies alone, with a line on the
-/// console.
-pub fn fault(s: &State, cpu: &Cpu, fault: Fault) {
+/// An exception in user mode that was no [touch](touch) of a page, and why: the context dies alone, with a line on the console.
+/// `EAGAIN`: it goes on, and does it again.
+pub fn fault(s: &State, cpu: &Cpu, fault: Fault, error: Errno) {
     let id = cpu.held.get();
     if id == NONE {
         crate::bug!("fault {fault:?} while nobody ran");
     }
-    let reason = match fault.vector {
-        PAGE_FAULT => match touch(s, s.contexts.at(id), fault) {
-            Ok(()) => return count(&s.stats.touches),
-            Err(Errno::NOMEM) => Reason::OutOfMemory,
-            Err(_) => Reason::PageFault,
-        },
-        INVALID_OPCODE => Reason::InvalidOpcode,
+    let reason = match (fault.vector, error) {
+        (_, Errno::AGAIN) => return,
+        (_, Errno::NOMEM) => Reason::OutOfMemory,
+        (PAGE_FAULT, _) => Reason::PageFault,
+        (INVALID_OPCODE, _) => Reason::InvalidOpcode,
         _ => Reason::Exception,
     };
     s.note(What::Fault, [u64::from(id), u64::from(fault.vector)]);

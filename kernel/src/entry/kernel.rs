@@ -3,7 +3,7 @@
 
 use super::choose;
 use super::enter::{self, Left, Road, Single, Then, Wait};
-use super::event::{Enter, Event, Resume};
+use super::event::{Enter, Event, Fault, Resume};
 use super::swap;
 use crate::arch::Which;
 use crate::base::{NONE, is_none};
@@ -55,8 +55,40 @@ impl Kernel {
         match event {
             Event::Enter(enter) => self.enter(cpu, enter),
             Event::Interrupt(line) => self.interrupt(cpu, line, Told),
+            Event::Fault(fault) => match self.touch(cpu, fault) {
+                Ok(()) => Resume::Touched,
+                Err(error) => self.mistake(cpu, fault, error),
+            },
             other => self.other(cpu, other),
         }
+    }
+
+    /// The running context was stopped by a fault. If it only touched a page, which is ready now, it stays where it is, and its
+    /// registers where the processor has put them. Otherwise nothing has changed, and the error says why; `EAGAIN`: it is to
+    /// stop or to end first.
+    #[inline(always)]
+    fn touch<W: Which>(&self, which: W, fault: Fault) -> Result<(), Errno> {
+        let s = &self.state;
+        let cpu = self.begin(which);
+        if W::MANY && cpu.summoned.get() {
+            return Err(Errno::AGAIN);
+        }
+        super::fault::touch(s, s.contexts.at(cpu.current.get()), fault)?;
+        count(&s.stats.events);
+        count(&s.stats.touches);
+        Ok(())
+    }
+
+    /// The same fault, which was no touch of a page.
+    #[cold]
+    fn mistake(&self, which: impl Which, fault: Fault, error: Errno) -> Resume {
+        self.slowly(which, |s, cpu, is_gone| {
+            // What was to be its end is nobody's now.
+            if !is_gone {
+                super::fault::fault(s, cpu, fault, error);
+            }
+            4
+        })
     }
 
     /// The running context entered a ring: [`step`](Self::step) for that event.
@@ -268,7 +300,29 @@ impl Kernel {
 
     /// Anything else.
     #[inline(never)]
-    fn other<W: Which>(&self, which: W, event: Event) -> Resume {
+    fn other(&self, which: impl Which, event: Event) -> Resume {
+        self.slowly(which, |s, cpu, is_gone| match event {
+            Event::Interrupt(line) => {
+                super::interrupt::line(s, line, s.memory.machine.now());
+                3
+            }
+            Event::Timer => {
+                super::interrupt::timer(s, cpu, &s.memory.budget);
+                2
+            }
+            // What was to be its call is nobody's now.
+            Event::Call if !is_gone => {
+                super::fault::call(s, cpu);
+                5
+            }
+            Event::Enter(_) | Event::Again | Event::Call | Event::Fault(_) => 1,
+        })
+    }
+
+    /// A step that stops whoever runs, handles something, of which it gives the kind, and chooses who runs next. What handles it
+    /// hears whether the one that ran has ended or was stopped meanwhile.
+    #[inline(always)]
+    fn slowly<W: Which>(&self, which: W, handle: impl FnOnce(&State, &Cpu, bool) -> u8) -> Resume {
         let s = &self.state;
         let cpu = self.begin(which);
         s.step.measure(&s.memory.machine);
@@ -279,27 +333,7 @@ impl Kernel {
         }
         let is_summoned = W::MANY && cpu.summoned.get();
         let is_gone = is_summoned && summon::answer(s, cpu, current);
-        let kind = match event {
-            // What was to be its end or its call is nobody's now.
-            Event::Fault(_) | Event::Call if is_gone => 1,
-            Event::Enter(_) | Event::Again => 1,
-            Event::Interrupt(line) => {
-                super::interrupt::line(s, line, s.memory.machine.now());
-                3
-            }
-            Event::Timer => {
-                super::interrupt::timer(s, cpu, &s.memory.budget);
-                2
-            }
-            Event::Fault(fault) => {
-                super::fault::fault(s, cpu, fault);
-                4
-            }
-            Event::Call => {
-                super::fault::call(s, cpu);
-                5
-            }
-        };
+        let kind = handle(s, cpu, is_gone);
         if is_summoned && !is_gone {
             summon::stop_now(s, current);
         }

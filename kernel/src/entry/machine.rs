@@ -231,6 +231,7 @@ fn leave<W: Which>(kernel: Running, cpu: W, resume: Resume) -> ! {
     match resume {
         Resume::Waiter(id) => return_to(kernel, cpu, id),
         Resume::Context(id) => go_to(kernel, cpu, id),
+        Resume::Touched => arch::go_on(machine, cpu),
         Resume::Same(_) => crate::bug!("nobody to return to"),
         Resume::Again => arch::again(machine, cpu),
         Resume::Poll => arch::poll(machine, cpu, poller::places(s)),

@@ -146,7 +146,7 @@ impl Memory {
             return Err(Errno::ACCES);
         }
         let page = rmm::Page::new(page).ok_or(Errno::FAULT)?;
-        let frame = space.touch(self, page, Access::Write)?;
+        let frame = space.touch(self, page, Access::Write, false)?;
         self.frames.share(frame).map_err(|_| Errno::NOMEM)?;
         Ok(frame.frame().number())
     }

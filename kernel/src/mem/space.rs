@@ -219,20 +219,22 @@ impl Space {
         }
     }
 
-    /// Where an address of it lies, for a holder of the space, who may write whatever the program itself may
-    /// do; but not in rings, arenas and the boot image.
-    pub fn place_for_owner(&self, memory: &Memory, address: u64) -> Result<UserPtr, Errno> {
+    /// Where an address of it lies from which on so many bytes are about to be written, all in one page, by a holder of the
+    /// space, who may write whatever the program itself may do; but not in rings, arenas and the boot image.
+    pub fn place_for_owner(&self, memory: &Memory, address: u64, length: u64) -> Result<UserPtr, Errno> {
         if memory.machine.linear(self.root()) {
             return Ok(memory.machine.linear_pointer(address));
         }
-        self.reach(memory, address, Access::Own)
+        let page = Page::containing(address).ok_or(Errno::FAULT)?;
+        let frame = self.touch(memory, page, Access::Own, length == PAGE_BYTES)?;
+        Ok(UserPtr::new(frame, (address & 0xfff) as usize))
     }
 
     #[cold]
     #[inline(never)]
     fn touch_at(&self, memory: &Memory, address: u64, access: Access) -> Result<UserPtr, Errno> {
         let page = Page::containing(address).ok_or(Errno::FAULT)?;
-        let frame = self.touch(memory, page, access)?;
+        let frame = self.touch(memory, page, access, false)?;
         Ok(UserPtr::new(frame, (address & 0xfff) as usize))
     }
 

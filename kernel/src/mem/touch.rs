@@ -48,6 +48,16 @@ impl Drop for Purse<'_> {
     }
 }
 
+/// What an access to a page takes.
+#[derive(Clone, Copy)]
+struct Plan {
+    way: Way,
+    /// The rights that the page has by its region.
+    rights: PageRights,
+    /// Page tables that are not there.
+    tables: u32,
+}
+
 /// How a page gets what an access needs.
 #[derive(Clone, Copy)]
 enum Way {
@@ -83,22 +93,26 @@ impl Access {
 
 /// Touching.
 impl Space {
-    /// Makes a page ready for an access: its frame. `EFAULT` if the program may not, `EACCES` if nobody may who is no
-    /// program, `ENOMEM` if there is no frame.
-    pub fn touch(&self, memory: &Memory, page: Page, access: Access) -> Result<UserFrame, Errno> {
-        let (way, rights) = self.way(memory, page, access)?;
-        let purse = Purse::new(memory, self.cost(memory, page, way)?)?;
-        Ok(self.go(memory, page, (way, rights), &purse, false))
+    /// Makes a page ready for an access: its frame. If it is about to be overwritten as a `whole`, what was in it is not kept.
+    /// `EFAULT` if the program may not, `EACCES` if nobody may who is no program, `ENOMEM` if there is no frame.
+    pub fn touch(
+        &self,
+        memory: &Memory,
+        page: Page,
+        access: Access,
+        whole: bool,
+    ) -> Result<UserFrame, Errno> {
+        let plan = self.plan(memory, page, access)?;
+        let purse = Purse::new(memory, self.cost(memory, plan)?)?;
+        Ok(self.go(memory, page, plan, &purse, whole))
     }
 
     /// How many frames a touch can need. The errors are those of [`touch`](Self::touch).
     pub fn need(&self, memory: &Memory, page: Page, access: Access) -> Result<u32, Errno> {
-        let (way, _) = self.way(memory, page, access)?;
-        self.cost(memory, page, way)
+        self.cost(memory, self.plan(memory, page, access)?)
     }
 
-    /// Makes a page ready out of what was set aside for it. If it is about to be overwritten as a `whole`, what was in it is
-    /// not kept.
+    /// The same out of what was set aside for it.
     pub fn touch_with(
         &self,
         purse: &Purse<'_>,
@@ -107,11 +121,11 @@ impl Space {
         whole: bool,
     ) -> Result<UserFrame, Errno> {
         let memory = purse.memory;
-        self.way(memory, page, access).map(|way| self.go(memory, page, way, purse, whole))
+        self.plan(memory, page, access).map(|plan| self.go(memory, page, plan, purse, whole))
     }
 
-    /// What an access to a page takes, and the rights that the page has by its region.
-    fn way(&self, memory: &Memory, page: Page, access: Access) -> Result<(Way, PageRights), Errno> {
+    #[inline(always)]
+    fn plan(&self, memory: &Memory, page: Page, access: Access) -> Result<Plan, Errno> {
         let id = self.regions.find(&memory.regions, page.number()).ok_or(Errno::FAULT)?;
         let region = memory.regions.at(id);
         let rights = region.rights.get();
@@ -131,24 +145,29 @@ impl Space {
             Some(leaf) if leaf.rights.covers(access.needs()) => Way::There(leaf.frame),
             Some(leaf) => Way::Adjust(leaf.frame),
         };
-        Ok((way, rights))
+        let tables = match way {
+            Way::Zeros | Way::Fresh => self.tables_missing(memory, page),
+            _ => 0,
+        };
+        Ok(Plan { way, rights, tables })
     }
 
     /// How many frames that can need. `ENOMEM` if the space has too many to get more now.
-    fn cost(&self, memory: &Memory, page: Page, way: Way) -> Result<u32, Errno> {
-        let frames = match way {
-            Way::There(_) | Way::Adjust(_) | Way::Keep(_) => return Ok(0),
-            Way::Copy(_) => 1,
-            Way::Zeros | Way::Fresh => self.tables_missing(memory, page).wrapping_add(1),
-        };
-        if memory.is_refused(self.pages.get()) { Err(Errno::NOMEM) } else { Ok(frames) }
+    #[inline(always)]
+    fn cost(&self, memory: &Memory, plan: Plan) -> Result<u32, Errno> {
+        match plan.way {
+            Way::There(_) | Way::Adjust(_) | Way::Keep(_) => Ok(0),
+            _ if memory.is_refused(self.pages.get()) => Err(Errno::NOMEM),
+            Way::Copy(_) | Way::Zeros | Way::Fresh => Ok(plan.tables.wrapping_add(1)),
+        }
     }
 
+    #[inline(always)]
     fn go(
         &self,
         memory: &Memory,
         page: Page,
-        (way, rights): (Way, PageRights),
+        Plan { way, rights, tables }: Plan,
         purse: &Purse<'_>,
         whole: bool,
     ) -> UserFrame {
@@ -174,7 +193,7 @@ impl Space {
                 (frame, Tenure::Private)
             }
         };
-        let stock = purse.tables(self.tables_missing(memory, page));
+        let stock = purse.tables(tables);
         self.map_page(memory, page, Leaf { frame, rights, tenure }, &stock);
         memory.stocked(&stock);
         frame

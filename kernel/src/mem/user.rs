@@ -95,6 +95,14 @@ impl PageCache {
         self.mappings.set(NEVER);
     }
 
+    /// Remembers the writable page of an address that lies at a place.
+    fn learn(&self, memory: &Memory, space: &Space, address: u64, place: UserPtr) {
+        let offset = address & PAGE.wrapping_sub(1);
+        if !memory.machine.linear(space.root()) {
+            self.keep(memory, address ^ offset, place.sub(offset as usize));
+        }
+    }
+
     fn keep(&self, memory: &Memory, page: u64, place: UserPtr) {
         self.page.set(page);
         self.place.set(place);
@@ -190,14 +198,20 @@ fn prepared(
     Ok(UserPtr::new(frame, (address & PAGE.wrapping_sub(1)) as usize))
 }
 
-/// Where a range of a program's bytes lies, if that is in one page which is there.
+/// Where a range of a program's bytes lies, if that is in one page which is there and allows the access.
 #[inline(always)]
-pub fn stretch(memory: &Memory, space: &Space, address: u64, length: usize) -> Option<UserPtr> {
+pub fn stretch(
+    memory: &Memory,
+    space: &Space,
+    address: u64,
+    length: usize,
+    access: Access,
+) -> Option<UserPtr> {
     let offset = address & PAGE.wrapping_sub(1);
     if length as u64 > PAGE.wrapping_sub(offset) {
         return None;
     }
-    space.place(memory, address, Access::Read)
+    space.place(memory, address, access)
 }
 
 /// Copies from fixed memory to a program, if that is at most 16 bytes in a page that the cache knows. `false`: it is not,
@@ -245,13 +259,15 @@ fn copy_out_slowly(
         return Ok(());
     }
     let range = UserRange::new(address, length as u64)?;
+    if let Some(place) = stretch(memory, space, address, length, Access::Write) {
+        cache.learn(memory, space, address, place);
+        memory.machine.copy(place, from, length);
+        return Ok(());
+    }
     let purse = prepare(memory, space, range)?;
     each_page(range, |at, done, count| {
         let place = prepared(&purse, memory, space, at, count)?;
-        let offset = at & PAGE.wrapping_sub(1);
-        if !memory.machine.linear(space.root()) {
-            cache.keep(memory, at ^ offset, place.sub(offset as usize));
-        }
+        cache.learn(memory, space, at, place);
         memory.machine.copy(place, from.add(done), count);
         Ok(())
     })
@@ -314,6 +330,10 @@ pub fn read_bytes(memory: &Memory, space: &Space, address: u64, bytes: &mut [u8]
 pub fn write_bytes(memory: &Memory, space: &Space, address: u64, bytes: &[u8]) -> Result<(), Errno> {
     charge(memory, bytes.len());
     let range = UserRange::new(address, bytes.len() as u64)?;
+    if let Some(place) = stretch(memory, space, address, bytes.len(), Access::Write) {
+        memory.machine.write_user(place, bytes);
+        return Ok(());
+    }
     let purse = prepare(memory, space, range)?;
     each_page(range, |at, done, count| {
         let place = prepared(&purse, memory, space, at, count)?;
@@ -349,11 +369,8 @@ fn write_word_slowly(
     word: u64,
 ) -> Result<(), Errno> {
     write_bytes(memory, space, address, &word.to_le_bytes())?;
-    let page = address & !PAGE.wrapping_sub(1);
-    if !memory.machine.linear(space.root())
-        && let Ok(place) = page_place(memory, space, page, Access::Write)
-    {
-        cache.keep(memory, page, place);
+    if let Some(place) = space.place(memory, address, Access::Write) {
+        cache.learn(memory, space, address, place);
     }
     Ok(())
 }

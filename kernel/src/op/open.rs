@@ -11,7 +11,7 @@ use super::{OpResult, Outcome, dispatch, forward, kernel_scheme};
 use crate::base::list::Chain;
 use crate::base::{NONE, is_none};
 use crate::context::file::Kind;
-use crate::mem::user;
+use crate::mem::user::{self, Access};
 use crate::op::state::ByName;
 use crate::ring::duplex::Ring;
 use crate::scheme::names::{BEGINNING, Beginning, Target, Text};
@@ -98,7 +98,7 @@ fn ask(s: &State, ring: &Ring, tag: u32, args: [u64; 5]) -> Option<u32> {
         return None;
     }
     let length = length as usize;
-    let place = user::stretch(&s.memory, s.memory.space(ring.space.get()), buffer, length)?;
+    let place = user::stretch(&s.memory, s.memory.space(ring.space.get()), buffer, length, Access::Read)?;
     let mut bytes = [0; BEGINNING];
     let read = length.min(BEGINNING);
     s.memory.machine.read_user(place, bytes.get_mut(..read)?);

@@ -17,8 +17,8 @@ use crate::mem::user::{self, Access, UserRange};
 use ring_abi::args::SpaceWrite;
 use ring_abi::{Errno, Opcode, Words};
 
-/// What a piece of a copy costs beside its bytes.
-const PIECE: u32 = 200;
+/// What a piece of a copy costs beside its bytes, its page being made ready.
+const PIECE: u32 = 400;
 
 /// Makes an empty address space. Result: a handle.
 pub fn create(cx: &Cx<'_>) -> OpResult {
@@ -110,7 +110,7 @@ impl Copy {
                 Ok(place) => place,
                 Err(error) => return Run::Done(Err(error)),
             };
-            match target.place_for_owner(&s.memory, self.to) {
+            match target.place_for_owner(&s.memory, self.to, count) {
                 Ok(to) => s.memory.machine.copy(to, from, count as usize),
                 Err(error) => return Run::Done(Err(error)),
             }

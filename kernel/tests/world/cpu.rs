@@ -208,6 +208,7 @@ impl World {
                     self.came_back(program, Some(value as i64 as u64));
                     return;
                 }
+                Resume::Touched => return self.stayed(),
                 Resume::Waiter(id) => return self.resume_waiter(id),
                 Resume::Context(id) => return self.resume(id),
                 Resume::Again if self.cpus() > 1 => {
@@ -317,6 +318,12 @@ impl World {
     fn end_stranger(&mut self, registers: &Registers) {
         self.machine().save_at_event(registers);
         self.step(Event::Fault(Fault { vector: 6, code: 0, address: 0 }));
+    }
+
+    /// The program that runs touched a page and goes on as it was.
+    fn stayed(&mut self) {
+        let program = self.on_cpu().expect("somebody touched a page");
+        self.came_back(program, None);
     }
 
     fn came_back(&mut self, program: Program, value: Option<u64>) {

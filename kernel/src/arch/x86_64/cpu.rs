@@ -62,7 +62,7 @@ pub(super) fn set_control_registers() {
         | Cr0Flags::WRITE_PROTECT
         | Cr0Flags::ALIGNMENT_MASK
         | Cr0Flags::PAGING;
-    // SAFETY: protection and paging stay on, and the kernel neither writes read-only pages nor runs vector code.
+    // SAFETY: protection and paging stay on, and the kernel neither writes read-only pages nor runs vector code but for moves.
     unsafe { Cr0::write(cr0) };
 
     // FSGSBASE stays off, so the kernel always knows the bases that a program runs with.
@@ -87,6 +87,9 @@ pub(super) fn set_control_registers() {
     }
     // SAFETY: the parts named here are present and OSXSAVE is on.
     unsafe { XCr0::write(state) };
+    if has_avx() {
+        super::copy::widen();
+    }
 }
 
 /// The size of the vector state that is switched on now.

@@ -202,26 +202,11 @@ pub(super) unsafe fn fresh(regs: &Regs) -> ! {
     }
 }
 
-/// Returns to a context that was stopped at an arbitrary instruction.
-///
-/// # Safety
-///
-/// `block` must hold such a context's state, valid as [`StateBlock`] keeps it, `regs` must be the registers of the same
-/// context, and its space must be active.
-pub(super) unsafe fn full(regs: &Regs, block: &StateBlock) -> ! {
-    // SAFETY: our caller's promise; the stack is abandoned. The block serves as stack until `iretq`, and only the
-    // events with stacks of their own can come in between.
-    unsafe {
+/// The registers of a frame, from `r15` at the stack pointer on, and back to where the frame says.
+macro_rules! pop_frame {
+    ([$($first:expr),*], $($operands:tt)*) => {
         asm!(
-            "mov gs:[{current}], rdi",
-            "mov eax, {parts}",
-            "xor edx, edx",
-            "xrstor64 [rsi + {vectors}]",
-            "mov ecx, {fs_msr}",
-            "mov eax, [rdi + {fs_base}]",
-            "mov edx, [rdi + {fs_base} + 4]",
-            "wrmsr",
-            "lea rsp, [rsi + {frame}]",
+            $($first,)*
             "pop r15",
             "pop r14",
             "pop r13",
@@ -240,15 +225,65 @@ pub(super) unsafe fn full(regs: &Regs, block: &StateBlock) -> ! {
             "add rsp, 16",
             "swapgs",
             "iretq",
-            current = const offset_of!(Hot, current),
             parts = const VECTOR_PARTS,
+            $($operands)*
+            options(noreturn),
+        )
+    };
+}
+
+/// Returns to a context that was stopped at an arbitrary instruction.
+///
+/// # Safety
+///
+/// `block` must hold such a context's state, valid as [`StateBlock`] keeps it, `regs` must be the registers of the same
+/// context, and its space must be active.
+pub(super) unsafe fn full(regs: &Regs, block: &StateBlock) -> ! {
+    // SAFETY: our caller's promise; the stack is abandoned. The block serves as stack until `iretq`, and only the
+    // events with stacks of their own can come in between.
+    unsafe {
+        pop_frame!(
+            [
+                "mov gs:[{current}], rdi",
+                "mov eax, {parts}",
+                "xor edx, edx",
+                "xrstor64 [rsi + {vectors}]",
+                "mov ecx, {fs_msr}",
+                "mov eax, [rdi + {fs_base}]",
+                "mov edx, [rdi + {fs_base} + 4]",
+                "wrmsr",
+                "lea rsp, [rsi + {frame}]"
+            ],
+            current = const offset_of!(Hot, current),
             fs_msr = const FS_BASE,
             fs_base = const offset_of!(Regs, fs_base),
             vectors = const VECTORS,
             frame = const FRAME,
             in("rdi") regs,
             in("rsi") block,
-            options(noreturn),
+        )
+    }
+}
+
+/// Returns to the context that was stopped last, whose state the stub has put into the spare block.
+///
+/// # Safety
+///
+/// Nobody may have changed that block, or the registers that no block keeps.
+pub(super) unsafe fn stopped() -> ! {
+    // SAFETY: our caller's promise, and as for `full`.
+    unsafe {
+        pop_frame!(
+            [
+                "mov rsp, gs:[{spare}]",
+                "mov eax, {parts}",
+                "xor edx, edx",
+                "xrstor64 [rsp + {vectors}]",
+                "add rsp, {frame}"
+            ],
+            spare = const offset_of!(Hot, spare),
+            vectors = const VECTORS,
+            frame = const FRAME,
         )
     }
 }

@@ -376,6 +376,16 @@ pub fn back<W: Which>(_machine: &Machine, _which: W, value: u64) -> ! {
     unsafe { leave::back(value) }
 }
 
+/// Goes on with the context that was stopped last, as it was.
+#[inline(always)]
+pub fn go_on<W: Which>(_machine: &Machine, _which: W) -> ! {
+    if W::MANY {
+        lock::let_go(this_cpu());
+    }
+    // SAFETY: the stub has filled the spare block with the state of the context that runs, and its space is active.
+    unsafe { leave::stopped() }
+}
+
 #[cold]
 #[inline(never)]
 fn resume_other<'b, W: Which>(regs: &Regs, block: impl FnOnce(u32) -> &'b StateBlock) -> ! {

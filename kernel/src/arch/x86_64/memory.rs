@@ -143,8 +143,8 @@ pub(super) fn swap_entry(table: u64, index: u64, value: u64) -> u64 {
 #[inline(always)]
 pub(super) fn zero_frame(frame: Frame) {
     let place = direct::<u64>(frame.start().raw());
-    // SAFETY: the caller owns the frame, and a frame is 512 words.
-    unsafe { super::copy::zero(place, 512) }
+    // SAFETY: the caller owns the frame, which is a page.
+    unsafe { super::copy::zero_page(place) }
 }
 
 /// The root that the CPU uses.

@@ -45,7 +45,7 @@ pub use apic::{IRQ_LINES, IRQ_SERIAL, IRQ_TEST};
 pub use exit::exit;
 pub use interrupt::ignored_events;
 pub use leap::{Road, leap};
-pub use machine::{Machine, again, back, idle, poll, resume, resume_waiter};
+pub use machine::{Machine, again, back, go_on, idle, poll, resume, resume_waiter};
 pub use panic::EXIT_PANIC;
 pub use percpu::ThisOne;
 pub use place::{Filled, Place, Single};

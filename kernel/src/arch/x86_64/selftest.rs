@@ -4,14 +4,16 @@ use super::copy;
 use super::timer;
 use super::utf8::is_utf8;
 
-/// Lengths that are tried: every short path, and some of the long one.
+/// Lengths that are tried: every short path, and some of the long one; of two blocks as well.
 const LENGTHS: usize = 80;
+const BLOCKS: usize = 512;
+const MOST: usize = BLOCKS + LENGTHS;
 /// What bytes outside a copied range must keep.
 const UNTOUCHED: u8 = 0xee;
 
 /// Stops the kernel with a reason if a tool does not work.
 pub(super) fn run() {
-    for length in 0..=LENGTHS {
+    for length in (0..=LENGTHS).chain((BLOCKS..=MOST).step_by(7)) {
         copies_exactly(length);
         zeroes_exactly(length);
     }
@@ -21,11 +23,11 @@ pub(super) fn run() {
 }
 
 fn copies_exactly(length: usize) {
-    let mut from = [0; LENGTHS];
+    let mut from = [0; MOST];
     for (index, byte) in from.iter_mut().enumerate() {
         *byte = index as u8 ^ 0x55;
     }
-    let mut to = [UNTOUCHED; LENGTHS + 1];
+    let mut to = [UNTOUCHED; MOST + 1];
     // SAFETY: both arrays hold at least `length` bytes and do not overlap.
     unsafe { copy::copy(from.as_ptr(), to.as_mut_ptr(), length) }
     let right = to.iter().enumerate().all(|(index, &byte)| match from.get(index) {
@@ -36,7 +38,7 @@ fn copies_exactly(length: usize) {
 }
 
 fn zeroes_exactly(length: usize) {
-    let mut to = [UNTOUCHED; LENGTHS + 1];
+    let mut to = [UNTOUCHED; MOST + 1];
     // SAFETY: the array holds at least `length` bytes.
     unsafe { copy::zero_bytes(to.as_mut_ptr(), length) }
     let right =

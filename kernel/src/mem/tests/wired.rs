@@ -91,7 +91,7 @@ fn what_is_wired_cannot_be_changed_and_is_not_inherited() {
     assert_eq!(bed.protect(id, page, 3, PageRights::Read, LARGE), Err(Errno::ACCES));
     assert_eq!(bed.map(id, &private(Where::Replacing(page + 1), 5), LARGE), Err(Errno::ACCES));
     assert_eq!(bed.map(id, &private(Where::Free(page + 1), 1), LARGE), Err(Errno::EXIST));
-    assert_eq!(bed.space(id).place_for_owner(m, block.address), Err(Errno::ACCES));
+    assert_eq!(bed.space(id).place_for_owner(m, block.address, 8), Err(Errno::ACCES));
     assert_eq!(bed.accounts(), before, "a refusal changes nothing");
     let child = bed.fork(id, SMALL).unwrap();
     bed.check(&[id, child]);

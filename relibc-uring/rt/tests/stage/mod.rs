@@ -156,6 +156,7 @@ impl Stage {
                 }
                 Resume::Again => event = Event::Again,
                 Resume::Poll | Resume::Idle => event = pass_time(&state.kernel),
+                Resume::Touched => panic!("programs of a host have all of their memory"),
                 Resume::Halt(status) => panic!("the system ended with {status}"),
             }
         }
