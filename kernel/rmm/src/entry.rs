@@ -181,6 +181,12 @@ impl Entry {
         Self(self.0 | other.0 & (ACCESSED | DIRTY))
     }
 
+    /// Without the accessed and dirty bits.
+    #[inline]
+    pub(crate) const fn unused(self) -> Self {
+        Self(self.0 & !(ACCESSED | DIRTY))
+    }
+
     /// With the bits that the processor sets on a use.
     #[cfg(any(test, feature = "fake"))]
     pub(crate) const fn used(self, writes: bool) -> Self {

@@ -8,9 +8,9 @@
 //! - [`frames`]: [`Frames`], the allocator. A frame is a [`KernelFrame`], a [`UserFrame`] or
 //!   a [`TableFrame`], so the kernel's own data cannot be mapped to a program.
 //! - [`flush`]: [`Stale`], what a TLB may still reach, and the epochs that say when none does.
-//! - [`entry`], [`stock`], [`table`], [`unmapped`], [`scan`], [`teardown`]: one entry, the
-//!   tables taken before a change, the lower half of one address space, what an unmapping took
-//!   away, loops over many pages, and the end of a space.
+//! - [`entry`], [`stock`], [`table`], [`unmapped`], [`scan`], [`lend`], [`teardown`]: one entry,
+//!   the tables taken before a change, the lower half of one address space, what an unmapping
+//!   took away, loops over many pages, a fork's share of them, and the end of a space.
 //! - [`machine`]: what the layers above must offer; `fake`: one that needs no hardware.
 //!
 //! The promises, each held by a test:
@@ -33,6 +33,7 @@ pub mod fake;
 pub mod flush;
 pub mod frames;
 mod info;
+pub mod lend;
 mod limbo;
 pub mod machine;
 mod pool;
@@ -50,6 +51,7 @@ pub use entry::{PageRights, Tenure};
 pub use flush::{Epoch, FlushStart, MAX_CPUS, Stale};
 pub use frames::{DeviceFrame, Frames, KernelFrame, Misuse, Owner, Released, TableFrame, UserFrame, UserRun};
 pub use info::FrameInfo;
+pub use lend::Lent;
 pub use machine::{Machine, Memory};
 pub use pool::MAX_ORDER;
 pub use scan::Next;

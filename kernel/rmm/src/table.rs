@@ -214,10 +214,7 @@ impl PageTable {
             return Protected::NotMapped;
         }
         let new = change(old);
-        let seen = Entry::from_bits(machine.swap_entry(table, page.index(0), new.bits()));
-        if new.with_use_of(seen) != new {
-            machine.swap_entry(table, page.index(0), new.with_use_of(seen).bits());
-        }
+        put_over(machine, (table, page.index(0)), new);
         if new.rights().covers(old.rights()) {
             return Protected::Widened;
         }
@@ -237,6 +234,24 @@ impl PageTable {
         if entry.is_present() { Some(entry) } else { None }
     }
 
+    /// The leaf table of `page`, which is there then. None if it was not, and the stock has too few.
+    #[inline(always)]
+    pub(crate) fn leaf_table_with<M: Machine>(
+        &self,
+        memory: &Memory<'_, M>,
+        page: Page,
+        stock: &TableStock<'_, '_>,
+    ) -> Option<TableFrame> {
+        let mut table = self.root;
+        for level in (1..=ROOT).rev() {
+            match read(&memory.machine, table, page, level).as_table() {
+                Some(next) => table = next,
+                None => return grow(memory, page, (table, level), stock),
+            }
+        }
+        Some(table)
+    }
+
     #[inline]
     fn put<M: Machine>(
         &self,
@@ -245,16 +260,7 @@ impl PageTable {
         entry: Entry,
         stock: &TableStock<'_, '_>,
     ) -> Result<(), MapError> {
-        let mut table = self.root;
-        for level in (1..=ROOT).rev() {
-            match read(&memory.machine, table, page, level).as_table() {
-                Some(next) => table = next,
-                None => {
-                    table = grow(memory, page, (table, level), stock).ok_or(MapError::StockTooSmall)?;
-                    break;
-                }
-            }
-        }
+        let table = self.leaf_table_with(memory, page, stock).ok_or(MapError::StockTooSmall)?;
         if read(&memory.machine, table, page, 0).is_present() {
             return Err(MapError::Taken);
         }
@@ -293,6 +299,15 @@ impl Entry {
     #[inline]
     pub(crate) fn as_leaf(self) -> Option<Leaf> {
         Some(Leaf { frame: self.as_user()?, rights: self.rights(), tenure: self.tenure() })
+    }
+}
+
+/// Changes an entry that is in use, and keeps what the processor has noted in it.
+#[inline]
+pub(crate) fn put_over<M: Machine>(machine: &M, (table, at): (TableFrame, u16), new: Entry) {
+    let seen = Entry::from_bits(machine.swap_entry(table, at, new.bits()));
+    if new.with_use_of(seen) != new {
+        machine.swap_entry(table, at, new.with_use_of(seen).bits());
     }
 }
 
@@ -356,8 +371,14 @@ pub(crate) enum Left {
 impl Frames<'_> {
     #[inline]
     fn entry_added(&self, table: TableFrame) {
+        self.entries_added(table, 1);
+    }
+
+    /// So many entries of a table are in use now that were not.
+    #[inline]
+    pub(crate) fn entries_added(&self, table: TableFrame, count: u16) {
         if let Ok(info) = self.expect_kind(table.frame(), Kind::Table) {
-            info.live.set(info.live.get().wrapping_add(1));
+            info.live.set(info.live.get().wrapping_add(count));
         }
     }
 

@@ -11,7 +11,7 @@ use crate::flush::Stale;
 use crate::frames::{Frames, Misuse, Owner, TableFrame};
 use crate::info::Kind;
 use crate::machine::{Machine, Memory};
-use crate::scan::{Search, find_present};
+use crate::scan::Search;
 use crate::table::PageTable;
 
 /// What is left of an address space that no CPU uses.
@@ -87,20 +87,28 @@ impl Teardown {
 /// as they are, for nobody looks at them again.
 fn empty_but_one<M: Machine>(
     memory: &Memory<'_, M>,
-    (mut page, table, mut entry): (Page, TableFrame, Entry),
+    (page, table, mut entry): (Page, TableFrame, Entry),
     steps: &mut u32,
     credit: &mut impl FnMut(Owner),
 ) -> Result<Page, Misuse> {
     let info = memory.frames.expect_kind(table.frame(), Kind::Table)?;
-    while info.live.get() > 1 {
-        let after = page.index(0).wrapping_add(1);
-        let (at, Some(next)) = find_present(&memory.machine, table, after..512, steps) else { break };
+    let first = page.index(0);
+    let (mut live, mut last) = (info.live.get(), first);
+    for at in first.wrapping_add(1)..512 {
+        if live <= 1 || *steps == 0 {
+            break;
+        }
+        *steps = steps.wrapping_sub(1);
+        let next = Entry::from_bits(memory.machine.read_entry(table, at));
+        if !next.is_present() {
+            continue;
+        }
         if let Some(frame) = entry.as_user() {
             memory.frames.release(frame)?.owner().into_iter().for_each(&mut *credit);
         }
-        info.live.set(info.live.get().wrapping_sub(1));
-        let Some(further) = page.skip_entries(0, at.wrapping_sub(page.index(0))) else { break };
-        (page, entry) = (further, next);
+        live = live.wrapping_sub(1);
+        info.live.set(live);
+        (last, entry) = (at, next);
     }
-    Ok(page)
+    Ok(page.skip_entries(0, last.wrapping_sub(first)).unwrap_or(page))
 }

@@ -91,6 +91,11 @@ impl Budget {
         count
     }
 
+    /// So many units, or as many as are left.
+    pub fn left_of(&self, units: u32) -> u32 {
+        self.units.get().min(units)
+    }
+
     /// Whether `units` are left.
     pub fn has(&self, units: u32) -> bool {
         self.units.get() >= units

@@ -7,17 +7,18 @@
 
 use super::frames::{Memory, Use};
 use super::region::{Kind, Region};
-use super::space::Space;
+use super::space::{Found, Space};
 use super::{Run, halves, join};
 use crate::arch::UserPtr;
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use ring_abi::Errno;
-use rmm::{FRAME_SIZE, Leaf, Tenure};
+use rmm::{FRAME_SIZE, Leaf};
 
-/// What sharing a page is reckoned to cost, and copying one on top.
-const SHARE: u32 = 700;
-const COPY: u32 = 700;
+/// What copying a page is reckoned to cost, what giving one to both is, and what each page table of such pages costs beside.
+const COPY: u32 = 1_000;
+const LEND: u32 = 40;
+const TABLE: u32 = 800;
 /// What passing a region is reckoned to cost.
 const REGION: u32 = 300;
 
@@ -64,30 +65,51 @@ impl Fork {
 
     /// Copies pages of a region from the cursor on; `false` if the budget ran out.
     fn copy_region(&mut self, memory: &Memory, region: &Region, budget: &Budget) -> Result<bool, Errno> {
-        let (parent, child) = (memory.space(self.parent), memory.space(self.child));
-        let is_own = region.kind.get() == Kind::Private;
-        let next =
-            parent.each_mapped(memory, (self.cursor, region.end()), (budget, SHARE), |page, leaf| {
-                let copy = if !is_own {
-                    share(memory, leaf)?
-                } else if memory.may_share() && !is_pinned(memory, leaf) {
-                    Leaf { tenure: Tenure::CopyOnWrite, ..share(memory, leaf)? }
-                } else {
-                    budget.charge(COPY);
-                    copy(memory, child, leaf)?
-                };
-                child.add_page(memory, page.number(), copy)?;
-                if leaf.tenure != copy.tenure {
-                    parent.hold_page(memory, page, copy.tenure, leaf.rights);
-                }
-                Ok(())
-            })?;
+        let next = if region.kind.get() == Kind::Private && !memory.may_share() {
+            self.copy_pages(memory, region.end(), budget)?
+        } else {
+            self.lend_pages(memory, region.end(), budget)?
+        };
         if next == self.cursor {
             return Ok(false);
         }
         self.extend(memory, region, next)?;
         self.cursor = next;
         Ok(next == region.end())
+    }
+
+    /// Copies the pages from the cursor up to `end` that are there, as far as the budget goes: up to which one.
+    fn copy_pages(&self, memory: &Memory, end: u64, budget: &Budget) -> Result<u64, Errno> {
+        let (parent, child) = (memory.space(self.parent), memory.space(self.child));
+        parent.each_mapped(memory, (self.cursor, end), (budget, COPY), |page, leaf| {
+            child.add_page(memory, page.number(), copy(memory, child, leaf)?)
+        })
+    }
+
+    /// Gives the same pages to both, but for those that are held.
+    fn lend_pages(&self, memory: &Memory, end: u64, budget: &Budget) -> Result<u64, Errno> {
+        let (parent, child) = (memory.space(self.parent), memory.space(self.child));
+        let mut at = self.cursor;
+        while at < end {
+            match parent.first_mapped(memory, (at, end), budget) {
+                Found::Page(page, _) => at = page.number(),
+                Found::None => return Ok(end),
+                Found::Paused(page) => return Ok(page),
+            }
+            if !budget.has(TABLE) {
+                return Ok(at);
+            }
+            budget.spend(TABLE);
+            let (next, held) = parent.lend(memory, child, (at, end), (budget, LEND))?;
+            if let Some((page, leaf)) = held {
+                if !budget.spend(COPY) {
+                    return Ok(page);
+                }
+                child.add_page(memory, page, copy(memory, child, leaf)?)?;
+            }
+            at = next;
+        }
+        Ok(at)
     }
 
     /// Makes the pages from the cursor up to `next` part of the copy's last region, or of a new one.
@@ -128,17 +150,6 @@ impl Fork {
         let (parent, child) = halves(spaces);
         Fork { parent, child, last: halves(last).0, cursor }
     }
-}
-
-/// Whether the kernel holds on to a page of a space's own: its frame has a share that is no mapping.
-fn is_pinned(memory: &Memory, leaf: Leaf) -> bool {
-    leaf.tenure == Tenure::Private && memory.frames.shares(leaf.frame) > 1
-}
-
-/// Another share of the same frame.
-fn share(memory: &Memory, leaf: Leaf) -> Result<Leaf, Errno> {
-    memory.frames.share(leaf.frame).map_err(|_| Errno::NOMEM)?;
-    Ok(leaf)
 }
 
 /// A copy for the child.

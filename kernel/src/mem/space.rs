@@ -41,6 +41,9 @@ const LOW: u64 = 0x1_0000 / PAGE_BYTES;
 /// Where memory goes that may be anywhere, if no program image lies below.
 const ANYWHERE: u64 = 0x1000_0000 / PAGE_BYTES;
 
+/// Pages of a leaf table.
+const LEAF_PAGES: u32 = 512;
+const LEAF_PAGES_MASK: u64 = LEAF_PAGES as u64 - 1;
 /// Entries of page tables that a search looks at in one go, what one is reckoned to cost, and all of them.
 const STEPS: u32 = 64;
 const STEP: u32 = 6;
@@ -48,6 +51,24 @@ const SEARCH: u32 = STEPS * STEP;
 
 /// Bit of a futex key's object that says it is a shared object, not a space.
 pub const SHARED_KEY: u32 = 1 << 31;
+
+/// What a search for a page found.
+pub(super) enum Found {
+    /// This page, with what it has.
+    Page(Page, Leaf),
+    /// The budget ran out: go on from this page.
+    Paused(u64),
+    /// None is there.
+    None,
+}
+
+/// The pages from `from` up to `to`.
+fn pages(from: u64, to: u64) -> PageRange {
+    match Page::new(from).and_then(|page| PageRange::new(page, to.wrapping_sub(from))) {
+        Some(range) => range,
+        None => bug!("pages above the lower half, or none"),
+    }
+}
 
 /// A space's page table, whatever becomes of it.
 #[derive(Debug, Default)]
@@ -389,23 +410,66 @@ impl Space {
     ) -> Result<u64, E> {
         let mut at = from;
         while at < to && budget.has(SEARCH.saturating_add(cost)) {
-            let range = Page::new(at).and_then(|page| PageRange::new(page, to.wrapping_sub(at)));
-            let Some(range) = range else { bug!("a page above the lower half") };
-            let mut steps = STEPS;
-            let next = self.with_table(|table| table.next_mapped(&memory.machine, range, &mut steps));
-            budget.spend(STEPS.wrapping_sub(steps).wrapping_mul(STEP));
-            match next {
-                Next::User(page, leaf) => {
+            match self.first_mapped(memory, (at, to), budget) {
+                Found::Page(page, leaf) => {
                     budget.spend(cost);
                     act(page, leaf)?;
                     at = page.number().wrapping_add(1);
                 }
-                Next::Device(_) => bug!("a device in a region of memory"),
-                Next::Paused(page) => at = page.number(),
-                Next::End => at = to,
+                Found::Paused(page) => at = page,
+                Found::None => at = to,
             }
         }
         Ok(at)
+    }
+
+    /// The first page from `from` up to `to` that is there.
+    pub(super) fn first_mapped(&self, memory: &Memory, (from, to): (u64, u64), budget: &Budget) -> Found {
+        if !budget.has(SEARCH) {
+            return Found::Paused(from);
+        }
+        let mut steps = STEPS;
+        let next = self.with_table(|table| table.next_mapped(&memory.machine, pages(from, to), &mut steps));
+        budget.spend(STEPS.wrapping_sub(steps).wrapping_mul(STEP));
+        match next {
+            Next::User(page, leaf) => Found::Page(page, leaf),
+            Next::Device(_) => bug!("a device in a region of memory"),
+            Next::Paused(page) => Found::Paused(page.number()),
+            Next::End => Found::None,
+        }
+    }
+
+    /// Gives pages from `from`, which is there, up to `to` to a copy as well, at `price` units each, as far as the budget and
+    /// the page table of the first of them go. Gives the page to go on from, and one before it that the copy must have its own
+    /// of.
+    pub(super) fn lend(
+        &self,
+        memory: &Memory,
+        copy: &Space,
+        (from, to): (u64, u64),
+        (budget, price): (&Budget, u32),
+    ) -> Result<(u64, Option<(u64, Leaf)>), Errno> {
+        let range = pages(from, to);
+        let stock = memory.take_tables(copy.tables_missing(memory, range.first()))?;
+        let most = budget.left_of(LEAF_PAGES.wrapping_mul(STEP.wrapping_add(price))) / STEP;
+        let mut steps = most;
+        let lent = copy.with_table(|other| {
+            self.with_table(|table| {
+                table.lend(memory, (other, &stock), range, (&mut steps, price.div_ceil(STEP)))
+            })
+        });
+        let Ok(lent) = lent else { bug!("the page tables of a copy were not taken") };
+        memory.stocked(&stock);
+        budget.spend(most.wrapping_sub(steps).wrapping_mul(STEP));
+        copy.pages.set(copy.pages.get().wrapping_add(u32::from(lent.pages)));
+        if let Some(stale) = lent.narrowed {
+            memory.flush(self.root(), stale);
+        }
+        let next = lent.next.map_or((from | LEAF_PAGES_MASK).wrapping_add(1).min(to), Page::number);
+        Ok(match lent.held {
+            Some(leaf) => (next.wrapping_add(1), Some((next, leaf))),
+            None => (next, None),
+        })
     }
 
     /// Changes the rights of a page that is there.

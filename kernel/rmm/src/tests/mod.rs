@@ -14,6 +14,7 @@ use crate::{
 
 mod exhaustion;
 mod frames;
+mod lend;
 mod stale;
 mod tables;
 
