@@ -392,3 +392,38 @@ fn a_read_that_goes_out_before_a_barrier_outlives_it() {
     assert_eq!(app.read(&mut world, DATA + 64 * 39, 8).unwrap(), b"its byte");
     world.check();
 }
+
+#[test]
+fn a_barrier_at_the_head_of_a_chain_holds_up_what_follows_until_its_end() {
+    let (mut world, disk, app, fd) = scene();
+    submit(&mut world, app, &[read(fd, 1)]);
+    submit(&mut world, app, &[read(fd, 2).with_flags(DRAIN | LINK), read(fd, 3), read(fd, 4)]);
+    assert_eq!(asked(&mut world, disk), [1]);
+    answer(&mut world, disk, 1, Ok(8));
+    assert_eq!(asked(&mut world, disk), [2], "what is behind waits for the whole chain");
+    answer(&mut world, disk, 2, Ok(8));
+    assert_eq!(asked(&mut world, disk), [3]);
+    answer(&mut world, disk, 3, Ok(8));
+    assert_eq!(asked(&mut world, disk), [4]);
+    answer(&mut world, disk, 4, Ok(8));
+    // And nothing more than that.
+    submit(&mut world, app, &[read(fd, 5), read(fd, 6)]);
+    assert_eq!(asked(&mut world, disk), [5, 6]);
+}
+
+#[test]
+fn who_is_cancelled_while_another_is_let_through_lets_nobody_overtake() {
+    let (mut world, disk, app, fd) = scene();
+    let first = submit(&mut world, app, &[read(fd, 1)]);
+    submit(&mut world, app, &[nop().with_flags(DRAIN)]);
+    let behind = submit(&mut world, app, &[nop()]);
+    submit(&mut world, app, &[read(fd, 2).with_flags(DRAIN)]);
+    submit(&mut world, app, &[read(fd, 3)]);
+    // The barrier opens, and the one behind it goes before it has started.
+    app.submit(&mut world, cancel(first[0]));
+    app.submit(&mut world, cancel(behind[0]));
+    app.push(&mut world);
+    world.check();
+    assert_eq!(asked(&mut world, disk), [1, 2, 3], "each in its turn; the first is the daemon's still");
+    world.check();
+}

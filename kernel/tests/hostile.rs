@@ -429,3 +429,21 @@ fn a_daemon_whose_reply_ends_it_has_further_replies() {
     assert!(world.has_ended(disk.program));
     assert!(app.result(&mut world, opens[3]).expect("it completed").is_err());
 }
+
+#[test]
+fn a_daemon_that_says_it_has_written_more_than_it_was_given_is_not_believed() {
+    let mut world = World::new();
+    let disk = world.daemon("disk");
+    let app = world.program();
+    let fd = app.open(&mut world, "/scheme/disk/a");
+    disk.obliging(&mut world, false);
+    for (length, answer, wanted) in [(64, 64, Ok(64)), (64, 65, Err(Errno::IO)), (0, 1, Err(Errno::IO))] {
+        let write = args::Write { fd, buffer: DATA, length, offset: args::CURSOR }.encode(0);
+        let ticket = app.submit(&mut world, write);
+        world.run_until_idle();
+        let request = disk.request(&mut world).expect("it is asked");
+        disk.reply(&mut world, request, Ok(answer));
+        world.run_until_idle();
+        assert_eq!(app.result(&mut world, ticket), Some(wanted), "{answer} of {length}");
+    }
+}

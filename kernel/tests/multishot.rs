@@ -13,7 +13,7 @@ use ring_abi::args::{self, CURRENT, LOWEST, Strength, event};
 use ring_abi::layout::{Sizes, flags, word};
 use ring_abi::sync::Ordering::Relaxed;
 use ring_abi::{Cqe, CqeFlags, CqeKind, Errno, Opcode, Sqe, SqeFlags};
-use world::{DATA, Daemon, Program, Ticket, World};
+use world::{DATA, Daemon, Mode, Program, Ticket, World};
 
 const LONG: u64 = 10_000_000_000;
 /// A completion after which others come, and the last one.
@@ -668,4 +668,71 @@ fn two_daemons_of_one_program_share_its_room() {
     }
     scene.world.kill(scene.app);
     scene.world.check();
+}
+
+#[test]
+fn who_waits_for_more_than_can_come_wakes_with_the_last() {
+    let mut scene = Scene::new(5);
+    let app = scene.app;
+    let accept = accept(scene.file);
+    let ticket = app.submit(&mut scene.world, accept);
+    app.wait(&mut scene.world, 2);
+    assert_eq!(scene.world.mode(app), Mode::Entered);
+    scene.disk.kill(&mut scene.world);
+    scene.world.run_until_idle();
+    scene.world.run_until("nothing else can come", |world| world.mode(app) == Mode::Own);
+    assert_eq!(scene.taken(ticket), [(Err(Errno::CONNRESET), LAST)]);
+    scene.end();
+}
+
+#[test]
+fn who_waits_wakes_when_there_is_room_for_what_is_paused() {
+    let mut scene = Scene::new(3);
+    let (app, file) = (scene.app, scene.file);
+    let soon = args::Interval { first: 1_000_000, period: 1_000_000, count: 0, flags: 0 };
+    let ticks = app.submit(&mut scene.world, multishot(soon.encode(0)));
+    for _ in 0..7 {
+        let read = args::Read { fd: file, buffer: DATA, length: 8, offset: 0 }.encode(0);
+        app.submit(&mut scene.world, read.with_flags(SqeFlags::SKIP_SUCCESS));
+    }
+    app.push(&mut scene.world);
+    scene.world.advance(3_000_000);
+    app.wait(&mut scene.world, 1);
+    let requests: Vec<_> = std::iter::from_fn(|| scene.request()).collect();
+    assert!(!requests.is_empty());
+    for request in requests {
+        scene.disk.fill(&mut scene.world, &request, &[1; 8]);
+        scene.reply(request, Ok(8));
+    }
+    while let Some(request) = scene.request() {
+        scene.disk.fill(&mut scene.world, &request, &[1; 8]);
+        scene.reply(request, Ok(8));
+    }
+    for _ in 0..3 {
+        scene.world.advance(1_000_000);
+        scene.world.run_until_idle();
+    }
+    scene.world.run_until("there is room for what is paused", |world| world.mode(app) == Mode::Own);
+    app.enter(&mut scene.world, 0, 0, 0, 0, u64::MAX);
+    assert!(!scene.taken(ticks).is_empty());
+    assert_eq!(scene.cancel(ticks, Strength::Force), Ok(1));
+    let _ = scene.taken(ticks);
+    scene.end();
+}
+
+#[test]
+fn a_poll_that_was_cancelled_ends_when_its_daemon_has_answered() {
+    for (events, wanted) in [(0, Err(Errno::CANCELED)), (1, Ok(1))] {
+        for more in [false, true] {
+            let mut scene = Scene::new(5);
+            let poll = args::Poll { fd: scene.file, mask: 1 }.encode(0);
+            let ticket = scene.submit(if more { multishot(poll) } else { poll });
+            let request = scene.request().expect("the daemon is asked");
+            assert_eq!(scene.cancel(ticket, Strength::Ask), Ok(1));
+            scene.reply(request, Ok(events));
+            assert_eq!(scene.taken(ticket), [(wanted, LAST)]);
+            scene.world.advance(2 * LONG);
+            scene.end();
+        }
+    }
 }

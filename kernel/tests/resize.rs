@@ -11,9 +11,9 @@ mod world;
 
 use ring_abi::args::{self, CURRENT, Strength};
 use ring_abi::layout::Sizes;
-use ring_abi::{Errno, Sqe, SqeFlags};
+use ring_abi::{Errno, Sqe, SqeFlags, enter};
 use std::collections::BTreeMap;
-use world::{DATA, Dice, Program, World, is_message};
+use world::{DATA, Dice, Mode, Program, World, is_message};
 
 const SMALL: Sizes = Sizes { sq: 3, cq: 3, service: None };
 const LARGE: Sizes = Sizes { sq: 6, cq: 6, service: None };
@@ -294,4 +294,25 @@ fn a_chain_ends_in_the_ring_in_which_it_began() {
     assert_eq!(move_from(&mut world, app, ring, 0), Ok(0));
     assert_eq!(world.owed(app), 0);
     world.check();
+}
+
+#[test]
+fn who_waits_where_everything_moves_away_wakes() {
+    let mut world = World::new();
+    let huge = Sizes { sq: 10, cq: 10, service: None };
+    let app = world.program_with(huge);
+    for _ in 0..900 {
+        let sqe = at(&world, 1_000_000);
+        app.submit(&mut world, sqe);
+    }
+    app.push(&mut world);
+    let ring = app.ring(&mut world, huge);
+    world.share_books(app);
+    let moved = app.submit_on(&mut world, ring, args::RingMove { from: 0 }.encode(0));
+    app.enter(&mut world, ring, u64::MAX, 0, 0, u64::MAX);
+    assert_eq!(app.result(&mut world, moved), None, "it takes more than a step");
+    app.enter(&mut world, 0, 0, 900, enter::COMPLETIONS, u64::MAX);
+    assert_eq!(world.mode(app), Mode::Entered);
+    world.run_until("nothing is left to come", |world| world.mode(app) == Mode::Own);
+    assert!(app.result(&mut world, moved).is_some());
 }

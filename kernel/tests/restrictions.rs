@@ -9,9 +9,10 @@
 
 mod world;
 
+use kernel::context::bounds::SHORT;
 use ring_abi::args::{self, CURRENT, LOWEST, restrict};
 use ring_abi::layout::Sizes;
-use ring_abi::{Errno, Opcode, Sqe, SqeFlags, enter};
+use ring_abi::{Errno, Opcode, Sqe, SqeFlags, enter, registered};
 use world::{DATA, FIRST, Mode, Program, World, is_message, read};
 
 /// An entry that allows these opcodes and no flags.
@@ -460,4 +461,89 @@ fn no_memory_restricts_nothing() {
         }
         world.check();
     }
+}
+
+#[test]
+fn what_has_a_road_of_its_own_is_refused_on_it() {
+    for forbidden in SHORT {
+        let mut world = World::new();
+        let disk = world.daemon("disk");
+        let app = world.program_with(Sizes { sq: 5, cq: 5, service: None });
+        let fd = app.open(&mut world, "/scheme/disk/a");
+        restrict(&mut world, app, all_but(&[forbidden]));
+        let (buffer, length) = app.name(&mut world, "/scheme/disk/b");
+        let sqe = match forbidden {
+            Opcode::Nop => nop(),
+            Opcode::Read => read(fd, DATA, 8),
+            Opcode::OpenAt => args::OpenAt { fd: CURRENT, buffer, length, flags: 0, capacity: 0 }.encode(0),
+            Opcode::Close => args::Close { fd }.encode(0),
+            Opcode::FutexWait => args::FutexWait { address: DATA, expected: 9, deadline: 0 }.encode(0),
+            Opcode::FutexWake => args::FutexWake { address: DATA, count: 1 }.encode(0),
+            _ => args::FutexSwap { address: DATA, expected: 9, deadline: 0, wake: DATA }.encode(0),
+        };
+        for round in 0..4 {
+            alone(&mut world, app, sqe);
+            assert_eq!(
+                app.completion(&mut world).unwrap().1,
+                Err(Errno::ACCES),
+                "{forbidden:?}, round {round}"
+            );
+            // What is allowed leaves what the roads remember.
+            alone(&mut world, app, args::Probe { opcode: 0 }.encode(0));
+            assert!(app.completion(&mut world).is_some());
+        }
+        assert_eq!(disk.request(&mut world), None, "{forbidden:?}");
+    }
+}
+
+#[test]
+fn no_road_finds_a_name() {
+    let mut world = World::new();
+    let disk = world.daemon("disk");
+    let app = world.program_with(Sizes { sq: 5, cq: 5, service: None });
+    app.open(&mut world, "/scheme/disk/a");
+    restrict(&mut world, app, args::Restrict { flags: restrict::NO_NAMES, ..everything() });
+    let (buffer, length) = app.name(&mut world, "/scheme/disk/b");
+    let open = args::OpenAt { fd: CURRENT, buffer, length, flags: 0, capacity: 0 }.encode(0);
+    for round in 0..4 {
+        for sqe in [nop(), open] {
+            alone(&mut world, app, sqe);
+        }
+        let results = [0; 2].map(|_| app.completion(&mut world).unwrap().1);
+        assert_eq!(results, [Ok(0), Err(Errno::ACCES)], "round {round}");
+    }
+    assert_eq!(disk.request(&mut world), None);
+}
+
+/// Submits an entry and waits for it as the shortest roads are entered.
+fn alone(world: &mut World, app: Program, sqe: Sqe) {
+    app.submit(world, sqe);
+    app.enter(world, 0, enter::MOST, 1, enter::COMPLETIONS, enter::NO_DEADLINE);
+    world.run_until("it is answered", |world| world.mode(app) == Mode::Own);
+}
+
+#[test]
+fn registered_files_are_gone_with_the_handles() {
+    let mut world = World::new();
+    let disk = world.daemon("disk");
+    let app = world.program();
+    let secret = app.open(&mut world, "/scheme/disk/a");
+    app.write(&mut world, DATA, &secret.to_le_bytes());
+    app.call(&mut world, args::RegisterFiles { slot: 0, buffer: DATA, count: 1 }.encode(0)).unwrap();
+    let slot = registered::file(0);
+    let dup = args::HandleDup { fd: slot, table: CURRENT, target: LOWEST, flags: 0 }.encode(0);
+    let copy = app.call(&mut world, dup).expect("a slot leads to its file");
+    app.call(&mut world, args::Close { fd: copy }.encode(0)).unwrap();
+    restrict(&mut world, app, args::Restrict { handles: 0, flags: restrict::HANDLES, ..everything() });
+    let (buffer, length) = app.name(&mut world, "below");
+    for sqe in
+        [read(slot, DATA, 8), dup, args::OpenAt { fd: slot, buffer, length, flags: 0, capacity: 0 }.encode(0)]
+    {
+        assert_eq!(app.call(&mut world, sqe), Err(Errno::BADF), "{sqe:?}");
+    }
+    assert_eq!(disk.request(&mut world), None);
+    // Nor does it come back.
+    app.write(&mut world, DATA, &slot.to_le_bytes());
+    let again = args::RegisterFiles { slot: 0, buffer: DATA, count: 1 }.encode(0);
+    assert_eq!(app.call(&mut world, again), Err(Errno::BADF));
 }

@@ -843,7 +843,7 @@ pub mod polling {
 }
 /// Flags of [`Restrict`].
 pub mod restrict {
-    /// Only listed handles are kept.
+    /// Only listed handles are kept, and no registered files.
     pub const HANDLES: u64 = 1;
     /// No scheme is found by name.
     pub const NO_NAMES: u64 = 2;

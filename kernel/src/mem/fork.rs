@@ -17,7 +17,7 @@ use rmm::{FRAME_SIZE, Leaf};
 
 /// What copying a page is reckoned to cost, what giving one to both is, and what each page table of such pages costs beside.
 const COPY: u32 = 1_000;
-const LEND: u32 = 40;
+const LEND: u32 = 75;
 const TABLE: u32 = 800;
 /// What passing a region is reckoned to cost.
 const REGION: u32 = 300;

@@ -145,7 +145,7 @@ pub fn detach(s: &State, id: u32, error: Option<Errno>) {
     }
     cursor::release(s, id);
     if incoming::holds_place(op) {
-        multishot::release(ring);
+        multishot::release(s, ring);
     }
     if let Some(error) = error {
         chain::complete(s, ring, whose, Err(error), 0);

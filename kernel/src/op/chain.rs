@@ -14,7 +14,7 @@ use super::state::{ByWait, State};
 use super::{Outcome, barrier, dispatch, limit, order};
 use crate::base::NONE;
 use crate::base::budget::ENTRY;
-use crate::ring::duplex::Ring;
+use crate::ring::duplex::{BACKLOG, Ring, STARVED};
 use crate::ring::tie::{DRAIN, RELEASED, Tie};
 use ring_abi::sqe::SqeFlags;
 use ring_abi::{Cqe, Errno, Opcode, enter};
@@ -38,7 +38,16 @@ impl State {
 /// with what can still come.
 pub fn forgo(s: &State, ring: &Ring) {
     ring.cq.give_back();
+    gave_back(s, ring);
+}
+
+/// Places that were promised will not be filled: a wait that they could have ended ends with what can still come, and if
+/// something waits for room, its owner is woken, who lets it go on when it enters.
+pub fn gave_back(s: &State, ring: &Ring) {
     clamp(s, ring);
+    if ring.is_marked(STARVED | BACKLOG) && ring.waits_for(enter::COMPLETIONS) {
+        s.wake(ring);
+    }
 }
 
 /// Less can come to a ring than before: a wait that only completions can end ends with what can.
@@ -254,7 +263,8 @@ fn cancel_barred(s: &State, ring: &Ring, id: u32, error: Errno) {
     let (op, tie) = (s.ops.at(id), s.tie(id));
     let keeps_turn = tie.has(SqeFlags::HARD_LINK) && tie.next.get() != NONE;
     let Some(line) = order::line(s, ring) else { crate::bug!("a barrier without a line") };
-    let is_first = line.barred.first() == id;
+    // While one that was let through has not started, nobody guards the next.
+    let is_first = line.barred.first() == id && !line.releasing.get();
     if is_first {
         barrier::dismiss(s, op);
     }
@@ -286,7 +296,7 @@ pub fn abandon(s: &State, op: &Op, id: u32) {
     }
     if let Some(line) = order::line(s, ring) {
         if op.wait.get() == Wait::Barrier {
-            if line.barred.first() == id {
+            if line.barred.first() == id && !line.releasing.get() {
                 barrier::dismiss(s, op);
             }
             line.barred.remove(&ByWait(&s.ops), id);

@@ -35,7 +35,7 @@ pub fn start(cx: &Cx<'_>, opcode: Opcode, args: [u64; 5]) -> OpResult {
     if multishot::has_place(s, cx.ring) {
         multishot::promise(cx.ring);
         if let Err(error) = forward::submit(s, cx.ring, id, op) {
-            multishot::release(cx.ring);
+            multishot::release(s, cx.ring);
             return Err(error);
         }
     } else if let Err(error) = multishot::pause(s, id) {
@@ -106,7 +106,7 @@ pub fn ask(s: &State, id: u32) {
     }
     multishot::promise(ring);
     if let Err((whose, error)) = submit_again(s, ring, id, op) {
-        multishot::release(ring);
+        multishot::release(s, ring);
         chain::complete(s, ring, whose, Err(error), 0);
     }
 }

@@ -8,7 +8,7 @@
 use super::cx::Cx;
 use super::inflight::{Op, TIED, Wait};
 use super::state::State;
-use super::{OpResult, Outcome, incoming, multishot, port, work};
+use super::{OpResult, Outcome, chain, incoming, multishot, port, work};
 use crate::base::budget::Budget;
 use crate::base::{ABSENT, NONE, is_none};
 use crate::ring::duplex::{POLLED, Ring, WATCHED};
@@ -65,8 +65,13 @@ pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
     // The other ring may have ended meanwhile, if nothing was left in it.
     let is_there = s.contexts.at(to.owner.get()).rings().any(|(_, ring)| ring == from_id);
     let from = s.rings.at(from_id);
-    if is_there && from_id != op.ring.get() && matches!(run(s, from, to, budget), Stand::Later) {
-        return true;
+    if is_there && from_id != op.ring.get() {
+        let stand = run(s, from, to, budget);
+        // Its owner may wait there for what comes elsewhere now.
+        chain::gave_back(s, from);
+        if let Stand::Later = stand {
+            return true;
+        }
     }
     let left = if is_there { from.cq.held() } else { 0 };
     s.end_op(id, Ok(u64::from(left)), 0);

@@ -18,7 +18,7 @@
 use super::channel::{self, Key};
 use super::inflight::{Op, Wait};
 use super::state::State;
-use super::{incoming, interval, poll};
+use super::{chain, incoming, interval, poll};
 use crate::base::budget::ENTRY;
 use crate::ring::duplex::{Ring, STARVED};
 use ring_abi::ring::PushError;
@@ -74,9 +74,10 @@ pub fn promise(ring: &Ring) {
 }
 
 /// A promised place will not be filled.
-pub fn release(ring: &Ring) {
+pub fn release(s: &State, ring: &Ring) {
     ring.cq.release(1);
     ring.guard();
+    chain::gave_back(s, ring);
 }
 
 /// Whether a completion that was not promised finds a place.

@@ -164,7 +164,9 @@ fn file(s: &State, ring: &Ring, id: u32, links: bool) {
         }
         return;
     }
-    if line.drain_next.replace(false) {
+    // What comes behind a chain waits for all of it, whichever of its entries is the barrier.
+    let is_barrier = links && tie.marks.get() & DRAIN != 0;
+    if line.drain_next.replace(is_barrier) {
         tie.marks.set(DRAIN);
     }
     if links {

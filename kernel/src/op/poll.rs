@@ -83,6 +83,14 @@ pub fn untold(op: &Op) -> u64 {
     if multishot::is_marked(op) { op.arg(0) & UNTOLD } else { 0 }
 }
 
+/// What one that was cancelled ends with when its daemon has answered: the events that there are, or that it was.
+pub fn last(op: &Op, events: u64) -> Result<u64, Errno> {
+    match (events | untold(op)) & op.arg(1) {
+        0 => Err(Errno::CANCELED),
+        now => Ok(now),
+    }
+}
+
 /// The daemon answered `Fevent`. `None`: it has no event yet, or can tell of more, and the operation, whose slot is free
 /// again, waits on. Called with the slot already given back.
 pub fn answered(s: &State, id: u32, events: u64) -> Option<Result<u64, Errno>> {

@@ -154,19 +154,21 @@ pub fn take_other(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
     }
     let (result, extra) = finish(s, link, op, entry.tag, entry);
     link.unbind(&s.slots, entry.tag);
-    if op.notice.get() != Notice::None {
+    let was_cancelled = op.notice.get() != Notice::None;
+    if was_cancelled {
         super::cancel::forget_notice(s, link, id);
     }
     if op.opcode.get() == Opcode::Fevent {
-        return events(s, id, result);
+        return events(s, id, result, was_cancelled);
     }
     s.end_op(id, result, extra);
 }
 
 /// The daemon said which events a file has now.
 #[cold]
-fn events(s: &State, id: u32, result: Result<u64, Errno>) {
+fn events(s: &State, id: u32, result: Result<u64, Errno>, was_cancelled: bool) {
     let answer = match result {
+        Ok(now) if was_cancelled => Some(super::poll::last(s.ops.at(id), now)),
         Ok(now) => super::poll::answered(s, id, now),
         Err(error) => Some(Err(error)),
     };
@@ -252,6 +254,7 @@ pub fn finish(s: &State, link: &Link, op: &Op, tag: u32, entry: Cqe) -> (Result<
             return (super::cursor::finish(s, op, result), details);
         }
         (opcode, Ok(count)) if opcode.payload() == Payload::Out => out(s, link, op, tag, count),
+        (Opcode::Write, Ok(count)) if count > op.arg(2).min(link.slot_bytes()) => Err(Errno::IO),
         (_, result) => result,
     };
     (super::cursor::finish(s, op, answer), 0)

@@ -136,6 +136,12 @@ fn keep_handles(cx: &Cx<'_>, handles: u64) -> Result<(), Errno> {
     }
     table.refs.set(1);
     s.release_table(cx.context.table.replace(id));
+    for outfit in cx.context.rings().filter_map(|(_, ring)| s.outfits.get(s.rings.at(ring).outfit.get())) {
+        let files = outfit.files.replace(NONE);
+        if files != NONE {
+            s.release_table(files);
+        }
+    }
     Ok(())
 }
 

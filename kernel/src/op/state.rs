@@ -554,7 +554,7 @@ impl State {
     fn drop_reserve(&self, op: &Op) {
         let opcode = op.opcode.get();
         if let (true, Some(ring)) = (incoming::holds_place(op), self.rings.get(op.ring.get())) {
-            multishot::release(ring);
+            multishot::release(self, ring);
         }
         if forward::makes_file(opcode) && op.arg(0) as u32 != NONE {
             self.files.give(op.arg(0) as u32);
