@@ -68,6 +68,10 @@ const LARGES: &[Large] = &[
         let (address, length) = (LARGE + PAGE, (PAGES - 2) * PAGE);
         (0, args::Protect { space: CURRENT, address, length, rights: map::READ }.encode(0))
     }),
+    ("advise", |_| {
+        let (address, length) = (LARGE + PAGE, (PAGES - 2) * PAGE);
+        (0, args::Advise { space: CURRENT, address, length, advice: args::advice::DONTNEED }.encode(0))
+    }),
     ("fork", |_| (0, args::SpaceFork {}.encode(0))),
     ("write", |scene| {
         let length = PAGES * PAGE - 100;

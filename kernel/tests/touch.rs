@@ -292,3 +292,50 @@ fn a_fork_of_much_memory_takes_many_short_steps() {
     assert!(app.write(&mut world, at, b"mine again"));
     assert_eq!(frames(&world), before);
 }
+
+#[test]
+fn what_is_not_needed_is_given_back_and_what_will_be_is_made_ready() {
+    let mut world = World::new();
+    let app = world.program();
+    let at = lazy_rw(app, &mut world, 1 << 30);
+    let advise = |from: u64, pages: u64, advice| {
+        args::Advise { space: CURRENT, address: at + from * PAGE, length: pages * PAGE, advice }.encode(0)
+    };
+    let (will, dont) = (args::advice::WILLNEED, args::advice::DONTNEED);
+    let before = frames(&world);
+    assert_eq!(app.call(&mut world, advise(2, 3, will)), Ok(0));
+    assert_eq!(frames(&world), before + 3);
+    let there = [1, 2, 3, 4, 5].map(|page| app.is_present(&mut world, at + page * PAGE));
+    assert_eq!(there, [false, true, true, true, false]);
+    assert!(app.write(&mut world, at + 3 * PAGE, b"old"));
+    assert!(app.write(&mut world, at + 9 * PAGE, b"kept"));
+
+    assert_eq!(app.call(&mut world, advise(0, 9, dont)), Ok(0));
+    assert_eq!(frames(&world), before + 1);
+    assert_eq!(app.read(&mut world, at + 3 * PAGE, 3).unwrap(), [0; 3], "no old bytes");
+    assert_eq!(app.read(&mut world, at + 9 * PAGE, 4).unwrap(), b"kept");
+    // Much that was never touched costs nothing to give up.
+    assert_eq!(app.call(&mut world, advise(0, (1 << 30) / PAGE, dont)), Ok(0));
+    assert_eq!(frames(&world), before);
+    // More than there is, is made ready as far as it goes.
+    assert_eq!(app.call(&mut world, advise(0, (1 << 30) / PAGE, will)), Ok(0));
+    assert_eq!(app.call(&mut world, advise(0, (1 << 30) / PAGE, dont)), Ok(0));
+    world.run_until_idle();
+    assert_eq!(frames(&world), before);
+
+    assert_eq!(app.call(&mut world, advise(0, (1 << 30) / PAGE + 1, dont)), Err(Errno::NOMEM), "not mapped");
+    assert_eq!(app.call(&mut world, advise(0, 1, 77)), Err(Errno::INVAL));
+}
+
+#[test]
+fn what_is_shared_stays_though_it_is_not_needed() {
+    let mut world = World::new();
+    let app = world.program();
+    let flags = map::READ | map::WRITE | map::SHARED;
+    let map = args::Map { space: CURRENT, address: 0, length: PAGE, flags }.encode(0);
+    let at = app.call(&mut world, map).unwrap();
+    assert!(app.write(&mut world, at, b"ours"));
+    let dont = args::Advise { space: CURRENT, address: at, length: PAGE, advice: args::advice::DONTNEED };
+    assert_eq!(app.call(&mut world, dont.encode(0)), Ok(0));
+    assert_eq!(app.read(&mut world, at, 4).unwrap(), b"ours");
+}

@@ -414,6 +414,17 @@ arguments! {
         /// [`map`] rights.
         rights: u64 = 3,
     }
+    /// Says what becomes of pages; all of them must be mapped (`ENOMEM`). Shared memory and the boot image stay as they are.
+    Advise {
+        /// Address space, or [`CURRENT`].
+        space: u64 = 0,
+        /// First address, a multiple of 4096.
+        address: u64 = 1,
+        /// Bytes, rounded up to pages.
+        length: u64 = 2,
+        /// An [`advice`].
+        advice: u64 = 3,
+    }
     /// Makes an empty address space. Result: a handle.
     SpaceCreate {}
     /// Copies the caller's address space, rings left out. Result: a handle.
@@ -901,6 +912,14 @@ pub mod map {
     pub const GUARD: u64 = 0x10;
     /// Every page is there when the operation completes, instead of from its first use on.
     pub const POPULATE: u64 = 0x20;
+}
+
+/// What [`Advise`] can say; the numbers are those of `madvise` on Linux.
+pub mod advice {
+    /// The pages will be used: those of private memory are made ready, as far as there is memory.
+    pub const WILLNEED: u64 = 3;
+    /// The contents of private pages are not needed: they are given back, and are zero when they are touched again.
+    pub const DONTNEED: u64 = 4;
 }
 
 /// Flags of [`ContextCreate`], above the 32 bits of the ring's sizes.

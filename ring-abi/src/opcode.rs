@@ -247,6 +247,8 @@ opcodes! {
     ContextAffinity = 121, Kernel, None;
     /// Wakes one who waits for a word, and waits for another.
     FutexSwap = 122, Kernel, None;
+    /// Says what becomes of pages.
+    Advise = 123, Kernel, None;
 }
 
 impl Opcode {

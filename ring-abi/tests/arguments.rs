@@ -125,6 +125,7 @@ golden! {
     Map { space: u64 = 0, address: u64 = 1, length: u64 = 2, flags: u64 = 3 }
     Unmap { space: u64 = 0, address: u64 = 1, length: u64 = 2 }
     Protect { space: u64 = 0, address: u64 = 1, length: u64 = 2, rights: u64 = 3 }
+    Advise { space: u64 = 0, address: u64 = 1, length: u64 = 2, advice: u64 = 3 }
     SpaceCreate {}
     SpaceFork {}
     SpaceWrite { space: u64 = 0, target: u64 = 1, buffer: u64 = 2, length: u64 = 3 }

@@ -230,6 +230,7 @@ fn flags_and_constants_of_arguments() {
     for (ours, theirs) in redox {
         assert_eq!(ours, theirs.bits() as u64);
     }
+    assert_eq!((args::advice::WILLNEED, args::advice::DONTNEED), (3, 4));
     assert_eq!(args::event::READ, syscall::EventFlags::EVENT_READ.bits() as u64);
     assert_eq!(args::event::WRITE, syscall::EventFlags::EVENT_WRITE.bits() as u64);
     assert_eq!((args::timeout::ABSOLUTE, args::exit::SPACE, args::handle::CLOSE_ON_EXEC), (1, 1, 1));
@@ -391,6 +392,7 @@ const OPCODES: &[(u8, &str, Origin, Payload)] = {
         (120, "ContextWeight", Kernel, None),
         (121, "ContextAffinity", Kernel, None),
         (122, "FutexSwap", Kernel, None),
+        (123, "Advise", Kernel, None),
     ]
 };
 

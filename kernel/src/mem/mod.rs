@@ -3,7 +3,7 @@
 //! - [`frames`]: the machine's frames; everything below takes its memory here.
 //! - [`arena`]: records of one kind under dense indices that never move; [`runs`]: rows of small records.
 //! - [`region`], [`space`]: what a program's addresses mean.
-//! - [`fill`], [`clear`], [`protect`], [`fork`], [`ending`]: changes of a space that run in slices.
+//! - [`fill`], [`clear`], [`protect`], [`advise`], [`fork`], [`ending`]: changes of a space that run in slices.
 //! - [`shoot`]: forgetting on other processors what was taken away.
 //! - [`footprint`]: how much memory everything takes.
 //! - [`image`]: the boot image in the first space.
@@ -15,6 +15,7 @@
 
 use ring_abi::Errno;
 
+pub mod advise;
 pub mod arena;
 pub mod clear;
 pub mod ending;

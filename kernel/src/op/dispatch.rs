@@ -151,6 +151,7 @@ fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpR
         Opcode::Map => memory::map(cx, entry),
         Opcode::Unmap => memory::unmap(cx, entry),
         Opcode::Protect => memory::protect(cx, entry),
+        Opcode::Advise => memory::advise(cx, entry),
         Opcode::SpaceCreate => space::create(cx),
         Opcode::SpaceFork => space::fork(cx),
         Opcode::SpaceWrite => space::write(cx, entry),

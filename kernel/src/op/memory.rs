@@ -1,7 +1,7 @@
-//! `Map`, `Unmap`, `Protect`: what a program's addresses mean.
+//! `Map`, `Unmap`, `Protect`, `Advise`: what a program's addresses mean.
 //!
 //! What a step's budget allows is done at once; the rest goes on as work, a slice at a time. When the asker
-//! is gone meanwhile, a mapping is taken out again, an unmapping stops where it is, and a change of rights
+//! is gone meanwhile, a mapping is taken out again, an unmapping and an advice stop where they are, and a change of rights
 //! is carried through, since a region has the same rights all over.
 #![forbid(unsafe_code)]
 
@@ -12,11 +12,12 @@ use super::{OpResult, Outcome, flush, work};
 use crate::base::budget::Budget;
 use crate::context::file::Kind;
 use crate::mem::Run;
+use crate::mem::advise::{Advice, Advise};
 use crate::mem::clear::Clear;
 use crate::mem::fill::{Fill, Wanted, Where};
 use crate::mem::protect;
 use crate::mem::space::{PAGE_BYTES, Space};
-use ring_abi::args::{CURRENT, Map, Protect, Unmap, map};
+use ring_abi::args::{self, CURRENT, Map, Protect, Unmap, map};
 use ring_abi::boot::USER_END;
 use ring_abi::{Errno, Opcode, Words};
 use rmm::PageRights;
@@ -95,6 +96,25 @@ pub fn protect(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     }
 }
 
+/// Takes an advice about pages.
+pub fn advise(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
+    let args = args::Advise::decode(entry)?;
+    let advice = match args.advice {
+        args::advice::WILLNEED => Advice::WillNeed,
+        args::advice::DONTNEED => Advice::DontNeed,
+        _ => return Err(Errno::INVAL),
+    };
+    let range = range(args.address, args.length)?;
+    let (id, space) = space_of(cx, args.space)?;
+    cx.s.ops.ensure_one(&cx.s.memory)?;
+    let mut change = Advise::start(space, range, advice)?;
+
+    match change.run(&cx.s.memory, space, cx.budget) {
+        Run::Done(result) => flush::finish(cx, Opcode::Advise, space, result),
+        Run::More => Ok(park(cx, Opcode::Advise, id, change.to_words())),
+    }
+}
+
 /// Goes on with one of these operations. `false`: it has ended.
 pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
     let op = s.ops.at(id);
@@ -115,6 +135,13 @@ pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
             let run =
                 if gone { clear.stop(memory, Errno::CANCELED) } else { clear.run(memory, space, budget) };
             set_words(op, clear.to_words());
+            run
+        }
+        Opcode::Advise if op.is_detached() => Run::Done(Err(Errno::CANCELED)),
+        Opcode::Advise => {
+            let mut change = Advise::from_words(words(op));
+            let run = change.run(memory, space, budget);
+            set_words(op, change.to_words());
             run
         }
         _ => {

@@ -68,7 +68,7 @@ fn slice_ops(s: &State, budget: &Budget) -> bool {
     let Some(id) = s.work.pop_front(&ByWait(&s.ops)) else { return false };
     // The slice ends the operation or leaves it out of the list; what is left goes to the end.
     let more = match s.ops.at(id).opcode.get() {
-        Opcode::Map | Opcode::Unmap | Opcode::Protect => memory::slice(s, id, budget),
+        Opcode::Map | Opcode::Unmap | Opcode::Protect | Opcode::Advise => memory::slice(s, id, budget),
         Opcode::SchemeRegister | Opcode::RingCreate => register::slice(s, id, budget),
         Opcode::ContextCreate => context::slice(s, id, budget),
         Opcode::RingMove => migrate::slice(s, id, budget),

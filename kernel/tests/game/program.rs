@@ -557,12 +557,7 @@ impl Game {
         let flags =
             map::READ | map::WRITE | map::FIXED | if dice.one_in(3) { map::SHARED } else { map::PRIVATE };
         let sqe = match dice.roll(23) {
-            0..=3 => {
-                let flags = flags | (dice.roll(2) * map::POPULATE);
-                args::Map { space: CURRENT, address, length, flags }.encode(0)
-            }
-            4..=5 => args::Unmap { space: CURRENT, address, length }.encode(0),
-            6 => args::Protect { space: CURRENT, address, length, rights: map::READ }.encode(0),
+            0..=6 => some_mapping(dice, (address, length), flags),
             // Memory is not to run out by itself: the first program could make nobody any more.
             7..=8 if has_many => args::Nop {}.encode(0),
             7 => return (args::SpaceCreate {}.encode(0), Note::Makes(Made::Object)),
@@ -636,4 +631,20 @@ impl Game {
 fn some_limit(dice: &mut Dice, other: u64) -> Sqe {
     let context = if dice.one_in(2) { CURRENT } else { other };
     args::ContextAffinity { context, cpus: dice.roll(64) }.encode(0)
+}
+
+/// Maps memory of its own, or changes what is there.
+fn some_mapping(dice: &mut Dice, (address, length): (u64, u64), flags: u64) -> Sqe {
+    match dice.roll(8) {
+        0..=3 => {
+            let flags = flags | (dice.roll(2) * map::POPULATE);
+            args::Map { space: CURRENT, address, length, flags }.encode(0)
+        }
+        4..=5 => args::Unmap { space: CURRENT, address, length }.encode(0),
+        6 => args::Protect { space: CURRENT, address, length, rights: map::READ }.encode(0),
+        _ => {
+            let advice = args::advice::WILLNEED + dice.roll(2);
+            args::Advise { space: CURRENT, address, length, advice }.encode(0)
+        }
+    }
 }

@@ -229,7 +229,8 @@ features! {
         "`getdents`: not in io_uring" Has "[`Getdents`]";
         "`FALLOCATE`, `SYNC_FILE_RANGE`, extended attributes" HasNot
             "no daemon has them; [`Call`] reaches a daemon's own verbs";
-        "`FADVISE`, `MADVISE`" HasNot "no page cache in the kernel to advise";
+        "`FADVISE`" HasNot "no page cache in the kernel to advise";
+        "`MADVISE`" Has "[`Advise`]: will need, do not need";
         "`SPLICE`, `TEE`" HasNot "no pipes in the kernel: they are a daemon's";
         "`URING_CMD`: commands of a driver" Has "[`Call`], for every daemon";
     }

@@ -3,7 +3,9 @@
 
 use super::page::{Page, describe};
 use crate::Sqe;
-use crate::args::{CURRENT, ExecCommit, Map, Protect, SpaceCreate, SpaceFork, SpaceWrite, Unmap, map};
+use crate::args::{
+    Advise, CURRENT, ExecCommit, Map, Protect, SpaceCreate, SpaceFork, SpaceWrite, Unmap, advice, map,
+};
 
 const FILE: &str = include_str!("memory.rs");
 
@@ -62,6 +64,22 @@ pub(super) const SPACE_CREATE: Page = describe!(SpaceCreate, space_create, "A ha
 
 fn space_create() -> Sqe {
     SpaceCreate {}.encode(1)
+}
+
+pub(super) const ADVISE: Page = describe!(
+    Advise,
+    advise,
+    "Zero.",
+    [
+        INVAL: "no such advice; no bytes; an address that is no multiple of 4096, or a range that programs may not map",
+        BADF: "`space` is no address space",
+        ACCES: "a ring or an arena is there",
+        NOMEM: "a page is not mapped",
+    ]
+);
+
+fn advise() -> Sqe {
+    Advise { space: CURRENT, address: 0x20_0000, length: 64 * 1024, advice: advice::DONTNEED }.encode(1)
 }
 
 pub(super) const SPACE_FORK: Page =

@@ -115,6 +115,7 @@ pub const fn page(opcode: Opcode) -> Page {
         Opcode::Map => memory::MAP,
         Opcode::Unmap => memory::UNMAP,
         Opcode::Protect => memory::PROTECT,
+        Opcode::Advise => memory::ADVISE,
         Opcode::SpaceCreate => memory::SPACE_CREATE,
         Opcode::SpaceFork => memory::SPACE_FORK,
         Opcode::SpaceWrite => memory::SPACE_WRITE,

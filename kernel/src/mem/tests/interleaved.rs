@@ -3,6 +3,7 @@
 use super::{ANYWHERE, Bed, Random, SMALL, private};
 use crate::base::budget::Budget;
 use crate::mem::Run;
+use crate::mem::advise::{Advice, Advise};
 use crate::mem::clear::Clear;
 use crate::mem::fill::{Fill, Wanted, Where};
 use crate::mem::fork::Fork;
@@ -19,13 +20,14 @@ enum Change {
     Map(Fill),
     Unmap(Clear),
     Protect(Protect),
+    Advise(Advise),
     Fork(Fork),
 }
 
 fn begin(bed: &Bed, id: u32, random: &mut Random) -> Result<Change, Errno> {
     let (memory, space) = (&bed.memory, bed.space(id));
     let (first, count) = (BASE + random.below(SPAN), random.below(20) + 1);
-    match random.below(8) {
+    match random.below(10) {
         0 | 1 => {
             let at =
                 [ANYWHERE, Where::Free(first), Where::Anywhere { guard: true }][random.below(3) as usize];
@@ -38,6 +40,10 @@ fn begin(bed: &Bed, id: u32, random: &mut Random) -> Result<Change, Errno> {
             Fill::start(memory, space, &wanted).map(Change::Map)
         }
         4 | 5 => Clear::start(memory, space, first, first + count).map(Change::Unmap),
+        8 | 9 => {
+            let advice = [Advice::WillNeed, Advice::DontNeed][random.below(2) as usize];
+            Advise::start(space, (first, first + count), advice).map(Change::Advise)
+        }
         6 => Fork::start(memory, id).map(Change::Fork),
         _ => Protect::start(memory, space, (first, first + count), random.rights()).map(Change::Protect),
     }
@@ -64,6 +70,11 @@ fn slice(bed: &Bed, id: u32, change: &mut Change, give_up: bool) -> bool {
         Change::Protect(protect) => {
             *protect = Protect::from_words(protect.to_words(), memory, space);
             protect.run(memory, space, &budget)
+        }
+        Change::Advise(_) if give_up => Run::Done(Err(Errno::CANCELED)),
+        Change::Advise(advise) => {
+            *advise = Advise::from_words(advise.to_words());
+            advise.run(memory, space, &budget)
         }
         Change::Fork(fork) => {
             let run = if give_up { Run::Done(Err(Errno::CANCELED)) } else { fork.run(memory, &budget) };

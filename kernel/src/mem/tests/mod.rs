@@ -8,6 +8,7 @@ mod search;
 mod wired;
 
 use super::Run;
+use super::advise::{Advice, Advise};
 use super::clear::Clear;
 use super::fill::{Fill, Wanted, Where};
 use super::fork::Fork;
@@ -102,6 +103,21 @@ impl Bed {
         let mut change = Protect::start(&self.memory, space, (first, first + pages), rights)?;
         self.run(units, |budget| {
             change = Protect::from_words(change.to_words(), &self.memory, space);
+            change.run(&self.memory, space, budget)
+        })
+    }
+
+    pub(super) fn advise(
+        &self,
+        id: u32,
+        (first, pages): (u64, u64),
+        advice: Advice,
+        units: u32,
+    ) -> Result<u64, Errno> {
+        let space = self.space(id);
+        let mut change = Advise::start(space, (first, first + pages), advice)?;
+        self.run(units, |budget| {
+            change = Advise::from_words(change.to_words());
             change.run(&self.memory, space, budget)
         })
     }

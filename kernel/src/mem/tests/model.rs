@@ -1,6 +1,7 @@
 //! Random changes of several spaces, in slices of random size, against a model of what each page holds.
 
 use super::{ANYWHERE, Bed, LARGE, Random, private};
+use crate::mem::advise::Advice;
 use crate::mem::fill::{Wanted, Where};
 use crate::mem::user::Access;
 use ring_abi::Errno;
@@ -89,6 +90,27 @@ fn protect(bed: &Bed, model: &mut Model, random: &mut Random, at: usize) {
     }
 }
 
+fn advise(bed: &Bed, model: &mut Model, random: &mut Random, at: usize) {
+    let (id, pages) = &mut model.spaces[at];
+    let (first, count) = (BASE + random.below(SPAN), random.below(6) + 1);
+    let range = first..first + count;
+    let all = pages.range(range.clone()).count() as u64 == count;
+    let advice = [Advice::WillNeed, Advice::DontNeed][random.below(2) as usize];
+    let result = bed.advise(*id, (first, count), advice, random.units());
+    assert_eq!(result.is_ok(), all, "{result:?}");
+    let own = pages.range_mut(range).filter(|(_, (.., shared))| !*shared);
+    match advice {
+        Advice::WillNeed if all => {
+            own.for_each(|(page, _)| assert!(bed.space(*id).leaf(&bed.memory, *page).is_some()));
+        }
+        Advice::DontNeed if all => own.for_each(|(_, (cell, ..))| {
+            model.cells.push(0);
+            *cell = model.cells.len() - 1;
+        }),
+        _ => {}
+    }
+}
+
 fn write(bed: &Bed, model: &mut Model, random: &mut Random, at: usize) {
     let (id, pages) = &model.spaces[at];
     let Some((page, (cell, rights, _))) = pages.iter().nth(random.below(pages.len() as u64 + 1) as usize)
@@ -131,12 +153,13 @@ fn spaces_behave_like_their_model() {
         let mut model = Model { spaces: vec![(first, Pages::new())], cells: Vec::new() };
         for _ in 0..150 {
             let at = random.below(model.spaces.len() as u64) as usize;
-            match random.below(20) {
+            match random.below(22) {
                 0..6 => map(&bed, &mut model, &mut random, at),
                 6..10 => unmap(&bed, &mut model, &mut random, at),
                 10..14 => protect(&bed, &mut model, &mut random, at),
                 14..17 => write(&bed, &mut model, &mut random, at),
                 17 => read(&bed, &model, &mut random, at),
+                20..22 => advise(&bed, &mut model, &mut random, at),
                 18 if model.spaces.len() < 4 => {
                     let child = bed.fork(model.spaces[at].0, random.units()).unwrap();
                     model.fork(at, child);

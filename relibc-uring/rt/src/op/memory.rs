@@ -15,6 +15,7 @@ plain! {
     Map -> u64 = number;
     Unmap -> () = done;
     Protect -> () = done;
+    Advise -> () = done;
     SpaceCreate -> Fd = handle, MAKES_HANDLE;
     SpaceFork -> Fd = handle, MAKES_HANDLE;
     ExecCommit -> () = done;
@@ -52,6 +53,15 @@ pub unsafe fn unmap(space: Fd, address: u64, length: u64) -> Op<args::Unmap> {
 /// In the own space, nobody may use the memory in a way that is then refused.
 pub unsafe fn protect(space: Fd, address: u64, length: u64, rights: u64) -> Op<args::Protect> {
     Op::new(args::Protect { space: space.0, address, length, rights })
+}
+
+/// Says what becomes of memory: one of [`ring_abi::args::advice`].
+///
+/// # Safety
+///
+/// In the own space, nobody may need what is given up.
+pub unsafe fn advise(space: Fd, address: u64, length: u64, advice: u64) -> Op<args::Advise> {
+    Op::new(args::Advise { space: space.0, address, length, advice })
 }
 
 /// Makes an empty address space.
