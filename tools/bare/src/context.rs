@@ -85,6 +85,33 @@ impl Stack {
         }
     }
 
+    /// Its words, the lowest first.
+    pub fn words(&mut self) -> &mut [u64] {
+        let place = ptr::with_exposed_provenance_mut::<u64>(self.address as usize);
+        // SAFETY: it is mapped, aligned to pages, and ours; what was never written is zero.
+        unsafe { core::slice::from_raw_parts_mut(place, (self.length >> 3) as usize) }
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        let place = ptr::with_exposed_provenance::<u8>(self.address as usize);
+        // SAFETY: as for `words`.
+        unsafe { core::slice::from_raw_parts(place, self.length as usize) }
+    }
+
+    /// Its bytes, to be written.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        let place = ptr::with_exposed_provenance_mut::<u8>(self.address as usize);
+        // SAFETY: as for `words`.
+        unsafe { core::slice::from_raw_parts_mut(place, self.length as usize) }
+    }
+
+    /// Says what becomes of it: one of [`args::advice`].
+    pub fn advise(&mut self, advice: u64) -> Result<(), Errno> {
+        // SAFETY: nobody has anything in it, and any words will do.
+        unsafe { memory::advise(Fd::CURRENT, self.address, self.length, advice) }.wait()
+    }
+
     /// Takes it away again.
     pub fn unmap(self) -> Result<(), Errno> {
         // SAFETY: a context that was started keeps its stack until it has ended (`Bare`), and nobody else was told of

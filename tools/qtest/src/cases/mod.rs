@@ -13,6 +13,7 @@ mod fs;
 mod hostile;
 pub(crate) mod kernel;
 mod longest;
+mod memory;
 mod messages;
 mod paths;
 mod poll;
@@ -70,6 +71,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         sandbox::TESTS,
         paths::TESTS,
         process::TESTS,
+        memory::TESTS,
         registered::TESTS,
         cancel::TESTS,
         chains::TESTS,
