@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::ended::{End, Ended, unexplained};
 use crate::qemu::Machine;
+use crate::scene::{Line, Monitor};
 use crate::serial::{Event, Lines, Piece, Splitter};
 
 /// What bounds a run.
@@ -41,7 +42,8 @@ pub(crate) trait Listener {
 
 /// Boots `machine` and listens to it until it ends.
 pub(crate) fn run(machine: &Machine, limits: Limits, listener: &mut dyn Listener) -> Result<Ended> {
-    let running = Running::start(machine.command()?, limits)?;
+    let monitor = Monitor::new();
+    let running = Running::start(machine.command(monitor.path())?, monitor, limits)?;
     listener.started();
     running.listen(listener)
 }
@@ -54,6 +56,9 @@ enum Source {
 
 struct Running {
     child: Child,
+    monitor: Monitor,
+    /// Where the kernel's image begins, once it has said so.
+    base: Option<u64>,
     bytes: Receiver<(Source, Vec<u8>)>,
     started: Instant,
     heard: Instant,
@@ -77,7 +82,7 @@ fn relay_typing(mut console: ChildStdin) {
 }
 
 impl Running {
-    fn start(mut command: Command, limits: Limits) -> Result<Self> {
+    fn start(mut command: Command, monitor: Monitor, limits: Limits) -> Result<Self> {
         let mut child = command.spawn().context("cannot start QEMU")?;
         if let Some(console) = child.stdin.take() {
             relay_typing(console);
@@ -88,6 +93,8 @@ impl Running {
         let now = Instant::now();
         Ok(Self {
             child,
+            monitor,
+            base: None,
             bytes,
             started: now,
             heard: now,
@@ -113,11 +120,26 @@ impl Running {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if let Some(end) = self.overdue() {
+                if self.end.is_none() {
+                    self.tell_the_scene(listener);
+                }
                 self.end.get_or_insert(end);
                 break;
             }
         }
         self.close(listener)
+    }
+
+    /// Says what the processors do, before they are stopped.
+    fn tell_the_scene(&self, listener: &mut dyn Listener) {
+        for line in self.monitor.scene(self.base) {
+            match line {
+                Line::Text(text) => listener.kernel(&text, &Event::Log),
+                Line::Place(address) => {
+                    listener.kernel(&format!("  at +{address:#x}"), &Event::Frame(address))
+                }
+            }
+        }
     }
 
     /// Time until the next limit.
@@ -180,7 +202,11 @@ impl Running {
         let end = match &event {
             Event::Exit(status) => Some(End::Exit(*status)),
             Event::Panic(reason) => Some(End::Panic(reason.clone())),
-            Event::Boot | Event::Frame(_) | Event::Log => None,
+            Event::Boot => {
+                self.base = self.base.or_else(|| image_base(line));
+                None
+            }
+            Event::Frame(_) | Event::Log => None,
         };
         if let Some(end) = end {
             // A panic on the way out outweighs the status.
@@ -229,6 +255,11 @@ impl Running {
         let end = self.end.take().unwrap_or_else(|| unexplained(status, &self.emulator));
         Ok(Ended { end, tail: self.tail.into() })
     }
+}
+
+/// Where the kernel's image begins, as its first line says: `annulus: boot base=0xADDRESS`.
+fn image_base(line: &str) -> Option<u64> {
+    u64::from_str_radix(line.split_once("base=0x")?.1.trim(), 16).ok()
 }
 
 /// A line without what moves a terminal's cursor.
@@ -284,7 +315,7 @@ mod tests {
         command.args(["-c", script]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut heard = Heard::default();
-        let ended = Running::start(command, limits).unwrap().listen(&mut heard).unwrap();
+        let ended = Running::start(command, Monitor::new(), limits).unwrap().listen(&mut heard).unwrap();
         (ended.end, heard)
     }
 
@@ -302,6 +333,12 @@ mod tests {
     #[test]
     fn the_firmwares_cursor_movements_are_left_out_of_a_message() {
         assert_eq!(plain("\x1b[2J\x1b[01;01H\x1b[=3hBds\r"), "Bds");
+    }
+
+    #[test]
+    fn the_first_line_says_where_the_kernel_is() {
+        assert_eq!(image_base("annulus: boot base=0xffff800000000000"), Some(0xffff_8000_0000_0000));
+        assert_eq!(image_base("annulus: boot"), None);
     }
 
     #[test]

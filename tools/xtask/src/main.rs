@@ -31,6 +31,7 @@ mod qemu;
 mod rows;
 mod run;
 mod scale;
+mod scene;
 mod serial;
 mod setup;
 mod source;

@@ -57,16 +57,16 @@ pub(crate) struct Machine {
 /// What is at the other end of the machine's lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Ends<'a> {
-    /// This tool: COM1 on stdout, port 0xe9 and QEMU's own words on stderr.
-    Pipes,
+    /// This tool: COM1 on stdout, port 0xe9 and QEMU's own words on stderr, the monitor on this socket.
+    Pipes(&'a Path),
     /// A debugger on stdin and stdout, which finds the machine stopped; COM1 and port 0xe9 go to these files.
     Debugger(&'a Path, &'a Path),
 }
 
 impl Machine {
-    /// The command that starts it with its lines on pipes.
-    pub(crate) fn command(&self) -> Result<Command> {
-        let mut command = self.words(&Ends::Pipes)?;
+    /// The command that starts it with its lines on pipes and its monitor on a socket.
+    pub(crate) fn command(&self, monitor: &Path) -> Result<Command> {
+        let mut command = self.words(&Ends::Pipes(monitor))?;
         let input = if self.typed { Stdio::piped() } else { Stdio::null() };
         command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(command)
@@ -108,7 +108,7 @@ impl Machine {
         let drive = escape(&self.image);
         let mut list: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| list.extend(words.iter().map(|word| (*word).to_owned()));
-        add(&["-M", "q35", "-nodefaults", "-no-reboot", "-display", "none", "-monitor", "none"]);
+        add(&["-M", "q35", "-nodefaults", "-no-reboot", "-display", "none"]);
         add(&["-boot", "menu=on,splash-time=0", "-bios", &firmware.display().to_string()]);
         add(&["-drive", &format!("if=virtio,format=raw,snapshot=on,file={drive}")]);
         add(&["-cpu", "max,-erms,-fsrm,-la57"]);
@@ -122,9 +122,20 @@ impl Machine {
         }
         self.plugin.iter().for_each(|plugin| add(&["-plugin", plugin]));
         match ends {
-            Ends::Pipes => add(&["-serial", "stdio", "-chardev", "file,id=log,path=/dev/stderr"]),
+            Ends::Pipes(monitor) => {
+                add(&["-serial", "stdio", "-chardev", "file,id=log,path=/dev/stderr"]);
+                add(&["-monitor", &format!("unix:{},server=on,wait=off", escape(monitor))]);
+            }
             Ends::Debugger(serial, log) => {
-                add(&["-S", "-gdb", "stdio", "-serial", &format!("file:{}", escape(serial))]);
+                add(&[
+                    "-monitor",
+                    "none",
+                    "-S",
+                    "-gdb",
+                    "stdio",
+                    "-serial",
+                    &format!("file:{}", escape(serial)),
+                ]);
                 add(&["-chardev", &format!("file,id=log,path={}", escape(log))]);
             }
         }
@@ -159,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_comma_in_the_image_path_is_doubled() {
-        let list = machine().arguments(Path::new("/f"), &Ends::Pipes);
+        let list = machine().arguments(Path::new("/f"), &Ends::Pipes(Path::new("/m")));
         assert!(list.iter().any(|word| word.ends_with("file=/tmp/a,,b.img")), "{list:?}");
     }
 
