@@ -7,8 +7,8 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use loom::model;
-use loom::sync::atomic::AtomicU32;
-use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use loom::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use loom::sync::atomic::{AtomicBool, AtomicU32};
 use loom::sync::{Arc, Notify};
 use loom::thread;
 use std::array;
@@ -154,4 +154,77 @@ fn who_lies_down_in_a_bed_without_looking_sleeps_for_ever() {
         true
     };
     no_sleeper_is_forgotten(call_and_serve, fall);
+}
+
+/// A sleeper whose wake-ups are interrupts. It may come back before its wake-up, which then interrupts it later, and it takes the
+/// lock in that interrupt too. As long as an interrupt is in service its controller holds the next one back.
+struct Interrupted {
+    /// A wake-up waits in the controller.
+    pending: AtomicBool,
+    /// The interrupt ends before the lock is waited for, and not behind that.
+    ends_first: bool,
+}
+
+impl Interrupted {
+    fn take(&self, place: &Place<2>, in_service: bool) -> u32 {
+        let ticket = place.tickets.draw();
+        if !place.tickets.serves(ticket) && place.tickets.lie_down(ticket, 1) {
+            assert!(!in_service, "its wake-up is held back for ever");
+            // Anything may end the halt.
+            while !self.pending.swap(false, AcqRel) && !place.tickets.is_called(ticket) {
+                thread::yield_now();
+            }
+            while !place.tickets.is_called(ticket) {
+                thread::yield_now();
+            }
+        }
+        while !place.tickets.serves(ticket) {
+            thread::yield_now();
+        }
+        place.tickets.begin(ticket);
+        ticket
+    }
+
+    fn runs(&self, place: &Place<2>) {
+        let ticket = self.take(place, false);
+        place.turn(ticket);
+        place.let_go();
+        if self.pending.swap(false, AcqRel) {
+            let ticket = self.take(place, !self.ends_first);
+            place.turn(ticket);
+            place.let_go();
+        }
+    }
+}
+
+/// One takes the lock three times beside such a sleeper.
+fn a_late_wake_up_holds_none_back(ends_first: bool) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(move || {
+        let place = Place::<2>::new();
+        let sleeper = Arc::new(Interrupted { pending: AtomicBool::new(false), ends_first });
+        let (theirs, itself) = (place.clone(), sleeper.clone());
+        let other = thread::spawn(move || itself.runs(&theirs));
+        for _ in 0..3 {
+            let ticket = place.take(0);
+            place.turn(ticket);
+            if place.tickets.call_next() == Some(1) {
+                sleeper.pending.store(true, Release);
+            }
+            place.tickets.serve_next();
+        }
+        other.join().expect("it ends");
+    });
+}
+
+#[test]
+fn a_wake_up_that_ends_before_the_lock_is_waited_for_holds_none_back() {
+    a_late_wake_up_holds_none_back(true);
+}
+
+#[test]
+#[should_panic(expected = "its wake-up is held back for ever")]
+fn a_wake_up_that_ends_with_the_lock_holds_the_next_one_back() {
+    a_late_wake_up_holds_none_back(false);
 }

@@ -139,10 +139,19 @@ pub(super) fn halt_until_woken() {
 
 /// Whether an interrupt is one that may meet the kernel while it [halts](halt_until_woken). That is all there is to it.
 pub(super) fn is_of_the_kernel(vector: u64) -> bool {
-    if vector == u64::from(WAKE) {
+    take_wake_up(vector) || vector == u64::from(SPURIOUS)
+}
+
+/// Ends an interrupt that was to end a [halt](halt_until_woken), and says whether it was one.
+///
+/// It may come late, to a CPU that did not need it, and must be ended before that CPU waits for the lock: as long as it is in
+/// service the controller lets no other of its class through, and a halt that needs one would never end.
+pub(super) fn take_wake_up(vector: u64) -> bool {
+    let is_wake_up = vector == u64::from(WAKE);
+    if is_wake_up {
         write(END_OF_INTERRUPT, 0);
     }
-    vector == u64::from(WAKE) || vector == u64::from(SPURIOUS)
+    is_wake_up
 }
 
 /// Interrupts all other CPUs, whatever they do.
@@ -171,10 +180,10 @@ fn command(controller: u8, what: u32) {
 }
 
 /// Tells the controller that the interrupt has been seen, and says what it was. A level-triggered line is masked until
-/// it is enabled again, since its device may hold it still.
+/// it is enabled again, since its device may hold it still. A wake-up was [taken](take_wake_up) before.
 pub(super) fn acknowledge(vector: u64) -> Source {
     let vector = vector as u8;
-    if vector == SPURIOUS {
+    if vector == SPURIOUS || vector == WAKE {
         return Source::Spurious;
     }
     let line = vector.wrapping_sub(FIRST_LINE);

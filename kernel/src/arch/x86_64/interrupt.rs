@@ -61,12 +61,14 @@ pub(super) extern "sysv64" fn interrupted(vector: u64, _: u64) -> ! {
 
 #[cold]
 fn interrupted_of_many(vector: u64) -> ! {
+    apic::take_wake_up(vector);
     lock::enter();
     interrupt(vector, kernel_interrupt_of_many)
 }
 
 /// An interrupt ended the wait of an idle CPU.
 pub(super) extern "sysv64" fn woken(vector: u64) -> ! {
+    apic::take_wake_up(vector);
     let shared = lock::enter();
     this_cpu().watch().end();
     interrupt(vector, if shared { kernel_interrupt_of_many } else { kernel_interrupt })
