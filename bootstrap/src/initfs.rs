@@ -8,7 +8,7 @@ use posix::file::Stat as Status;
 use posix::flags::{MODE_DIRECTORY, MODE_FILE, MODE_SYMLINK};
 use ring_abi::Errno;
 use syscall::dirent::DirentKind;
-use uring::scheme::{Answer, Body, Dirent, Dirents, Entries, Open, Read, Request, Stat};
+use uring::scheme::{Answer, Body, Dirent, Dirents, Entries, Map, Open, Read, Request, Stat};
 
 /// The scheme's name.
 pub(crate) const NAME: &str = "initfs";
@@ -28,6 +28,7 @@ pub(crate) fn answer(image: &Image<'static>, node: u32, request: &mut Request) -
         }
         Body::Entries(entries) => list(image, node, entries).map(Answer::from),
         Body::Events(events) => Ok(events.mask.into()),
+        Body::Map(map) => pages_of(image, node, map),
         Body::Sync | Body::Closed => Ok(0_u64.into()),
         Body::Unlink(path) => Err(tree::refuse_change(image, node, path.path)),
         Body::Write(_)
@@ -56,6 +57,20 @@ fn read_at(image: &Image<'static>, node: Node, mut read: Read<'_>) -> Result<Ans
     };
     let rest = usize::try_from(read.offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
     Ok(read.out.write(rest).into())
+}
+
+/// The image's own pages, where a file lies.
+fn pages_of(image: &Image<'static>, node: Node, map: Map) -> Result<Answer, Errno> {
+    if node.kind() != Kind::File {
+        return Err(Errno::NODEV);
+    }
+    if map.shared && map.written {
+        return Err(Errno::ACCES);
+    }
+    let rest = usize::try_from(map.offset).ok().and_then(|offset| image.data(node).get(offset..));
+    let rest = rest.filter(|rest| !rest.is_empty()).ok_or(Errno::NXIO)?;
+    let pages = (rest.len() as u64).min(map.length).div_ceil(4096);
+    Ok(Answer::Pages(rest.as_ptr().addr() as u64, u32::try_from(pages).map_err(|_| Errno::FBIG)?))
 }
 
 fn tell(node: Node, mut stat: Stat<'_>) {

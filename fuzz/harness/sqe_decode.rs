@@ -50,7 +50,7 @@ fn submission(sqe: Sqe, words: [u64; 8]) {
     let decoded = decode_as_its_opcode_says!(&sqe, opcode,
         Close Dup Read Write Fsize Fchmod Fchown Fcntl Fevent Sendfd Fpath Frename Fstat Fstatvfs Fsync
         Ftruncate Futimens Cancel Getdents CloseMsg Call OpenAt Flink Recvfd UnlinkAt
-        Nop Probe Timeout CancelTag Poll FutexWait FutexWake FutexSwap Map Unmap Protect Advise SpaceCreate SpaceFork
+        Nop Probe Timeout CancelTag Poll FutexWait FutexWake FutexSwap Map MapFile Unmap Protect Advise SpaceCreate SpaceFork
         Interval TimeoutUpdate TimeoutRemove CancelHandle CancelAll FutexWaitMany
         SpaceWrite ExecCommit ContextCreate ContextRegs ContextStart ContextStop ContextKill ContextWait
         ContextIdentity ContextWeight Exit TableCreate HandleDup HandleFlags SchemeRegister RingCreate ObtainFd

@@ -180,6 +180,20 @@ arguments! {
         /// Where to go on: zero, or an entry's `next_opaque_id`.
         start: u64 = 4,
     }
+    /// Asks a daemon for pages of its memory that are part of a file: the answer is the address of the first one, a multiple of
+    /// 4096. `extra` says how many of them there are, zero for all that are asked for.
+    ///
+    /// They are looked for in its space when a client touches them, and are to stay what they are until the file is closed.
+    MmapPrep {
+        /// The file.
+        fd: u64 = 0,
+        /// Bytes, a multiple of 4096.
+        length: u64 = 1,
+        /// The rights, and whether writes are shared, as in [`map`].
+        flags: u64 = 2,
+        /// Byte offset in the file, a multiple of 4096.
+        offset: u64 = 3,
+    }
     /// Tells a daemon that nobody holds the file any more. One way.
     CloseMsg {
         /// The file.
@@ -394,6 +408,28 @@ arguments! {
         /// [`map`] rights and flags.
         flags: u64 = 3,
     }
+    /// Maps what is in a file. Result: its address.
+    ///
+    /// Its daemon is asked ([`MmapPrep`]) for the pages of its own memory that have it. They are mapped when they are touched,
+    /// and are then the same for the daemon and for all who map them. Written private pages are copied first. Shared ones can be
+    /// written if they were mapped so at the start.
+    ///
+    /// Pages behind those that the daemon has, and those that it has taken away meanwhile, are out of reach: an operation that they
+    /// are named to fails with `EIO`, a program ends (`BusError`). The file stays open as long as a page of it is mapped.
+    MapFile {
+        /// The handle.
+        fd: u64 = 0,
+        /// Wanted address, a multiple of 4096; zero for anywhere.
+        address: u64 = 1,
+        /// Bytes, rounded up to pages.
+        length: u64 = 2,
+        /// [`map`] rights and flags.
+        flags: u64 = 3,
+        /// Byte offset in the file, a multiple of 4096.
+        offset: u64 = 4,
+        /// Address space, or [`CURRENT`].
+        space: u64 = 5,
+    }
     /// Takes mappings away. Pages that are not mapped are passed over.
     Unmap {
         /// Address space, or [`CURRENT`].
@@ -414,7 +450,8 @@ arguments! {
         /// [`map`] rights.
         rights: u64 = 3,
     }
-    /// Says what becomes of pages; all of them must be mapped (`ENOMEM`). Shared memory and the boot image stay as they are.
+    /// Says what becomes of pages; all of them must be mapped (`ENOMEM`). The contents of shared memory and of the boot image stay
+    /// as they are.
     Advise {
         /// Address space, or [`CURRENT`].
         space: u64 = 0,
@@ -918,7 +955,8 @@ pub mod map {
 pub mod advice {
     /// The pages will be used: those of private memory are made ready, as far as there is memory.
     pub const WILLNEED: u64 = 3;
-    /// The contents of private pages are not needed: they are given back, and are zero when they are touched again.
+    /// The contents of private pages are not needed: they are given back, and are zero, or what the file has, when they are
+    /// touched again.
     pub const DONTNEED: u64 = 4;
 }
 

@@ -156,6 +156,8 @@ pub enum Reason {
     OutOfMemory = 7,
     /// Another context of its address space replaced the program or ended the process.
     Replaced = 8,
+    /// It touched a page of a file that is out of reach: behind the file's end, or its daemon is gone.
+    BusError = 9,
 }
 
 impl Reason {
@@ -170,6 +172,7 @@ impl Reason {
             6 => Reason::BadCall,
             7 => Reason::OutOfMemory,
             8 => Reason::Replaced,
+            9 => Reason::BusError,
             _ => return None,
         })
     }

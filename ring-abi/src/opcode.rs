@@ -241,6 +241,8 @@ opcodes! {
     RingDrop = 114, Kernel, None;
     /// Lets a processor that has nobody to run look for entries of the ring by itself.
     RingPoll = 117, Kernel, None;
+    /// Maps a file.
+    MapFile = 118, Kernel, None;
     /// Sets the weight of a context: how much of a processor it gets beside others.
     ContextWeight = 120, Kernel, None;
     /// Limits a context to some processors.

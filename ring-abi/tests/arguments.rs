@@ -97,6 +97,7 @@ golden! {
     Frename { fd: u64 = 0, buffer: u64 = 1, length: u64 = 2 }
     Fstat { fd: u64 = 0, buffer: u64 = 1, length: u64 = 2 }
     Fstatvfs { fd: u64 = 0, buffer: u64 = 1, length: u64 = 2 }
+    MmapPrep { fd: u64 = 0, length: u64 = 1, flags: u64 = 2, offset: u64 = 3 }
     Fsync { fd: u64 = 0 }
     Ftruncate { fd: u64 = 0, length: u64 = 1 }
     Futimens { fd: u64 = 0, buffer: u64 = 1, length: u64 = 2 }
@@ -123,6 +124,7 @@ golden! {
     FutexSwap { address: u64 = 0, expected: u32 = 1, deadline: u64 = 2, wake: u64 = 3 }
     FutexWake { address: u64 = 0, count: u64 = 1 }
     Map { space: u64 = 0, address: u64 = 1, length: u64 = 2, flags: u64 = 3 }
+    MapFile { fd: u64 = 0, address: u64 = 1, length: u64 = 2, flags: u64 = 3, offset: u64 = 4, space: u64 = 5 }
     Unmap { space: u64 = 0, address: u64 = 1, length: u64 = 2 }
     Protect { space: u64 = 0, address: u64 = 1, length: u64 = 2, rights: u64 = 3 }
     Advise { space: u64 = 0, address: u64 = 1, length: u64 = 2, advice: u64 = 3 }

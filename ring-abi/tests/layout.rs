@@ -389,6 +389,7 @@ const OPCODES: &[(u8, &str, Origin, Payload)] = {
         (113, "SignalRaise", Kernel, None),
         (114, "RingDrop", Kernel, None),
         (117, "RingPoll", Kernel, None),
+        (118, "MapFile", Kernel, None),
         (120, "ContextWeight", Kernel, None),
         (121, "ContextAffinity", Kernel, None),
         (122, "FutexSwap", Kernel, None),

@@ -50,6 +50,7 @@ pub fn fault(s: &State, cpu: &Cpu, fault: Fault, error: Errno) {
     let reason = match (fault.vector, error) {
         (_, Errno::AGAIN) => return,
         (_, Errno::NOMEM) => Reason::OutOfMemory,
+        (_, Errno::IO) => Reason::BusError,
         (PAGE_FAULT, _) => Reason::PageFault,
         (INVALID_OPCODE, _) => Reason::InvalidOpcode,
         _ => Reason::Exception,

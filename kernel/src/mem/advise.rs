@@ -1,12 +1,12 @@
 //! What a program says of memory that it has: it needs the contents of pages no more, or is about to use them.
 //!
 //! First it looks whether all pages are mapped; then it does what is said, region by region. Of pages that are not the space's
-//! own nothing can be given up, and all of them are there.
+//! own nothing can be given up.
 #![forbid(unsafe_code)]
 
 use super::Run;
 use super::frames::Memory;
-use super::region::Kind;
+use super::region::{Kind, Region};
 use super::space::Space;
 use super::user::Access;
 use crate::base::budget::{Budget, PAGE};
@@ -22,7 +22,7 @@ const GIVE: u32 = 400;
 pub enum Advice {
     /// The pages will be used.
     WillNeed = 0,
-    /// Their contents are not needed any more: they are zero from now on.
+    /// Their contents are not needed any more: from now on they are zero, or what their window shows.
     DontNeed = 1,
 }
 
@@ -58,11 +58,11 @@ impl Advise {
             let end = region.end().min(self.end);
             match region.kind.get() {
                 Kind::Wired => return Run::Done(Err(Errno::ACCES)),
-                Kind::Private if !self.looking => {
+                Kind::Private | Kind::Shared if !self.looking => {
                     if region.busy.get() {
                         return Run::More;
                     }
-                    let to = self.take(memory, space, (end, region.rights.get()), budget);
+                    let to = self.take(memory, space, (end, region), budget);
                     if to == self.cursor {
                         return Run::More;
                     }
@@ -79,11 +79,14 @@ impl Advise {
     }
 
     /// Takes the advice for pages of one region, from the cursor up to `end`: up to which one.
-    fn take(&self, memory: &Memory, space: &Space, (end, rights): (u64, PageRights), budget: &Budget) -> u64 {
+    fn take(&self, memory: &Memory, space: &Space, (end, region): (u64, &Region), budget: &Budget) -> u64 {
+        let (is_shared, access) = (region.kind.get() == Kind::Shared, use_of(region));
+        if self.advice == Advice::DontNeed && is_shared {
+            return end;
+        }
         if self.advice == Advice::DontNeed {
             return space.unmap_pages(memory, (self.cursor, end), (budget, GIVE));
         }
-        let access = if rights == PageRights::ReadWrite { Access::Write } else { Access::Read };
         let mut at = self.cursor;
         while at < end && budget.spend(PAGE) {
             // It is an advice: what there is no memory for comes with its use, or not.
@@ -102,5 +105,13 @@ impl Advise {
     pub fn from_words([first, end, cursor, state]: [u64; 4]) -> Advise {
         let advice = if state & 1 == 0 { Advice::WillNeed } else { Advice::DontNeed };
         Advise { advice, first, end, cursor, looking: state >> 8 != 0 }
+    }
+}
+
+/// How pages of a region are made ready: those of anonymous memory that can be written get frames of their own.
+fn use_of(region: &Region) -> Access {
+    match (region.rights.get(), region.object()) {
+        (PageRights::ReadWrite, None) => Access::Write,
+        _ => Access::Read,
     }
 }

@@ -1,16 +1,17 @@
-//! Mapping anonymous memory.
+//! Mapping anonymous memory, and what windows show.
 //!
 //! Everything that can fail is done by [`Fill::start`]: records are taken, and frames are reserved if pages are to be there at
 //! once. From then on the region belongs to this change (it is `busy`). If it is to replace what is there, it grows over it
 //! bit by bit, so no page of the range is ever free in between.
 //!
-//! Pages of a program's own memory come with their first use; a mapping of them is done when its region is in. Pages of
-//! shared memory, and those that are asked for at once, are mapped one by one.
+//! Pages of a program's own memory and of windows come with their first use; a mapping of them is done when its region is in.
+//! Pages of shared memory, and those that are asked for at once, are mapped one by one.
 #![forbid(unsafe_code)]
 
 use super::frames::{Memory, Use};
 use super::region::Kind;
 use super::space::{END, Space};
+use super::user::Access;
 use super::{Run, halves, join};
 use crate::base::NONE;
 use crate::base::budget::{Budget, PAGE};
@@ -50,6 +51,8 @@ pub struct Wanted {
     pub rights: PageRights,
     /// Whether a fork shares it.
     pub shared: bool,
+    /// What it shows, held by the caller too; or `NONE` if it is anonymous memory.
+    pub object: u32,
     /// Whether its pages are to be there at once.
     pub populated: bool,
 }
@@ -57,7 +60,12 @@ pub struct Wanted {
 impl Wanted {
     /// Whether pages are mapped before anybody touches them.
     const fn fills(&self) -> bool {
-        self.shared || self.populated
+        self.shared && self.object == NONE || self.populated
+    }
+
+    /// Whether frames are set aside for all of them.
+    const fn reserves(&self) -> bool {
+        self.fills() && self.object == NONE
     }
 }
 
@@ -100,7 +108,7 @@ impl Fill {
         if wanted.pages == 0 {
             return Err(Errno::INVAL);
         }
-        let most = if wanted.fills() { memory.available_to_many() } else { MOST_PAGES };
+        let most = if wanted.reserves() { memory.available_to_many() } else { MOST_PAGES };
         if wanted.pages > u64::from(most) {
             return Err(Errno::NOMEM);
         }
@@ -115,7 +123,7 @@ impl Fill {
         let range =
             Page::new(first).and_then(|page| PageRange::new(page, wanted.pages)).ok_or(Errno::INVAL)?;
         let reserved =
-            if wanted.fills() { (wanted.pages as u32).saturating_add(range.tables_needed()) } else { 0 };
+            if wanted.reserves() { (wanted.pages as u32).saturating_add(range.tables_needed()) } else { 0 };
         let region = take_region(memory, wanted, first.wrapping_sub(u64::from(guard)), end, guard)?;
         let mut fill = Fill {
             region,
@@ -316,6 +324,11 @@ impl Fill {
             return;
         }
         let region = memory.regions.at(self.region);
+        if region.object().is_some_and(|object| memory.objects.at(object).is_window()) {
+            // What is out of reach now may be there when it is touched.
+            let _ = space.touch(memory, page, Access::Read, false);
+            return;
+        }
         let frame = memory.take_reserved(Use::Program);
         memory.zero(frame);
         let missing = space.tables_missing(memory, page);
@@ -349,10 +362,11 @@ impl Fill {
     /// Gives the record of a region back that is not in.
     fn drop_region(&self, memory: &Memory) {
         let region = memory.regions.at(self.region);
-        if region.kind.get() == Kind::Shared {
-            memory.let_go_shared(region.object.get());
-        }
+        let object = region.object();
         memory.regions.give(self.region);
+        if let Some(object) = object {
+            memory.let_go_object(object);
+        }
     }
 }
 
@@ -376,8 +390,10 @@ fn take_region(memory: &Memory, wanted: &Wanted, first: u64, end: u64, guard: bo
     let region = memory.regions.at(id);
     region.open(first, end, guard);
     region.rights.set(wanted.rights);
-    region.kind.set(Kind::Private);
-    if wanted.shared {
+    region.kind.set(if wanted.shared { Kind::Shared } else { Kind::Private });
+    region.object.set(wanted.object);
+    memory.hold_object(region);
+    if wanted.shared && wanted.object == NONE {
         match memory.create_shared() {
             Ok(object) => region.object.set(object),
             Err(error) => {
@@ -385,7 +401,6 @@ fn take_region(memory: &Memory, wanted: &Wanted, first: u64, end: u64, guard: bo
                 return Err(error);
             }
         }
-        region.kind.set(Kind::Shared);
     }
     Ok(id)
 }

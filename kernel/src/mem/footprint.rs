@@ -16,7 +16,7 @@ impl Memory {
         };
         row("spaces", self.spaces.live(), self.spaces.record_bytes())?;
         row("regions", self.regions.live(), self.regions.record_bytes())?;
-        row("shared", self.shared.live(), self.shared.record_bytes())?;
+        row("objects", self.objects.live(), self.objects.record_bytes())?;
         row("wired", self.blocks.live(), self.blocks.record_bytes())?;
         row("pins", self.pins.live(), self.pins.record_bytes())?;
         row("pinned", self.pinned.live(), size_of::<super::pin::Page>())?;

@@ -1,5 +1,6 @@
 //! Copying an address space: pages of its own become copy-on-write on both sides, but for those that are pinned, which are
-//! copied; shared memory and the boot image are shared, what is wired is left out.
+//! copied; shared memory and the boot image are shared, what is wired is left out. Pages of windows that nobody has touched
+//! come with their first use on both sides.
 //!
 //! Nobody knows the copy before it is complete, so its regions simply grow with its pages, and giving up
 //! halfway means to end it.
@@ -13,7 +14,7 @@ use crate::arch::UserPtr;
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use ring_abi::Errno;
-use rmm::{FRAME_SIZE, Leaf};
+use rmm::{FRAME_SIZE, Leaf, Tenure};
 
 /// What copying a page is reckoned to cost, what giving one to both is, and what each page table of such pages costs beside.
 const COPY: u32 = 1_000;
@@ -82,7 +83,12 @@ impl Fork {
     fn copy_pages(&self, memory: &Memory, end: u64, budget: &Budget) -> Result<u64, Errno> {
         let (parent, child) = (memory.space(self.parent), memory.space(self.child));
         parent.each_mapped(memory, (self.cursor, end), (budget, COPY), |page, leaf| {
-            child.add_page(memory, page.number(), copy(memory, child, leaf)?)
+            let leaf = match leaf.tenure {
+                // Nobody has written it, and whoever may write it has a page of his own.
+                Tenure::CopyOnWrite => share(memory, leaf)?,
+                _ => copy(memory, child, leaf)?,
+            };
+            child.add_page(memory, page.number(), leaf)
         })
     }
 
@@ -131,9 +137,7 @@ impl Fork {
         copy.open(first, next, guard);
         copy.resemble(region);
         copy.offset.set(region.offset.get().wrapping_add(first.wrapping_sub(region.first()) as u32));
-        if region.kind.get() == Kind::Shared {
-            memory.hold_shared(region.object.get());
-        }
+        memory.hold_object(region);
         child.insert(memory, id);
         self.last = id;
         Ok(())
@@ -150,6 +154,11 @@ impl Fork {
         let (parent, child) = halves(spaces);
         Fork { parent, child, last: halves(last).0, cursor }
     }
+}
+
+/// The same frame for the child.
+fn share(memory: &Memory, leaf: Leaf) -> Result<Leaf, Errno> {
+    memory.frames.share(leaf.frame).map(|()| leaf).map_err(|_| Errno::NOMEM)
 }
 
 /// A copy for the child.

@@ -6,8 +6,9 @@
 #![forbid(unsafe_code)]
 
 use super::arena::Arena;
+use super::object::Object;
 use super::pin::{Page, Pin};
-use super::region::{Region, Shared};
+use super::region::Region;
 use super::runs::Runs;
 use super::shoot::Debts;
 use super::space::Space;
@@ -26,8 +27,8 @@ use rmm::{Stale, TableStock, Unmapped, UserFrame, UserRun};
 const MOST_SPACES: u32 = 1 << 16;
 /// Greatest number of regions.
 const MOST_REGIONS: u32 = 1 << 22;
-/// Greatest number of shared objects.
-const MOST_SHARED: u32 = 1 << 20;
+/// Greatest number of objects.
+const MOST_OBJECTS: u32 = 1 << 20;
 /// Greatest number of wired blocks.
 const MOST_BLOCKS: u32 = 1 << 20;
 
@@ -75,8 +76,8 @@ pub struct Memory {
     pub spaces: Arena<Space>,
     /// What their addresses mean.
     pub regions: Arena<Region>,
-    /// Memory that several spaces map.
-    pub shared: Arena<Shared>,
+    /// What regions can be parts of.
+    pub objects: Arena<Object>,
     /// Memory that the kernel shares with programs.
     pub blocks: Arena<Block>,
     /// Memory of programs that the kernel holds on to.
@@ -87,6 +88,10 @@ pub struct Memory {
     pub(super) dying_spaces: List,
     /// Large blocks that nobody uses any more.
     pub(super) dying_blocks: List,
+    /// Objects that nobody maps any more, and that hold a file.
+    pub(super) dying_objects: List,
+    /// How many spaces there ever were.
+    pub(super) lives: Cell<u64>,
     /// Which other processors have to forget translations.
     pub(super) debts: Debts,
     /// Pins of many pages that nobody uses any more.
@@ -135,12 +140,14 @@ impl Memory {
         Ok(Memory {
             spaces: Arena::on(&machine, MOST_SPACES),
             regions: Arena::on(&machine, MOST_REGIONS),
-            shared: Arena::on(&machine, MOST_SHARED),
+            objects: Arena::on(&machine, MOST_OBJECTS),
             blocks: Arena::on(&machine, MOST_BLOCKS),
             pins: Arena::on(&machine, MOST_PINS),
             pinned: Runs::on(&machine, MOST_PINNED),
             dying_spaces: List::new(),
             dying_blocks: List::new(),
+            dying_objects: List::new(),
+            lives: Cell::new(0),
             debts: Debts::default(),
             dying_pins: List::new(),
             budget: Budget::of(STEP),

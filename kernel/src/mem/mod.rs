@@ -7,6 +7,7 @@
 //! - [`shoot`]: forgetting on other processors what was taken away.
 //! - [`footprint`]: how much memory everything takes.
 //! - [`image`]: the boot image in the first space.
+//! - [`object`]: what several regions can be parts of: shared memory, and a daemon's memory that others map.
 //! - [`pin`]: memory of a program that the kernel holds on to.
 //! - [`touch`]: what a page becomes when it is used for the first time, or written while others have it too.
 //! - [`user`]: reaching a program's memory through its page table.
@@ -24,6 +25,7 @@ pub mod footprint;
 pub mod fork;
 pub mod frames;
 pub mod image;
+pub mod object;
 pub mod pin;
 pub mod protect;
 pub mod region;

@@ -6,14 +6,14 @@
 #![forbid(unsafe_code)]
 
 use super::frames::Memory;
-use super::region::Kind;
+use super::region::{Kind, Region};
 use super::space::Space;
 use super::{Run, halves, join};
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use core::convert::Infallible;
 use ring_abi::Errno;
-use rmm::PageRights;
+use rmm::{Leaf, PageRights, Tenure};
 
 /// What changing a page is reckoned to cost.
 const PROTECT: u32 = 300;
@@ -102,6 +102,9 @@ impl Protect {
         match region.kind.get() {
             Kind::Wired => Err(Errno::ACCES),
             Kind::Image if self.rights == PageRights::ReadWrite => Err(Errno::ACCES),
+            Kind::Shared if self.rights == PageRights::ReadWrite && !is_writable(memory, region) => {
+                Err(Errno::ACCES)
+            }
             _ => Ok(id),
         }
     }
@@ -141,8 +144,14 @@ impl Protect {
     /// Changes pages of our region; `false` if the budget ran out.
     fn change(&mut self, memory: &Memory, space: &Space, budget: &Budget) -> bool {
         let Some(region) = memory.regions.get(self.region) else { return true };
-        let protect = |page, _| -> Result<(), Infallible> {
-            space.protect_page(memory, page, self.rights);
+        let leaves = self.rights == PageRights::ReadWrite && !memory.may_share();
+        let protect = |page, leaf: Leaf| -> Result<(), Infallible> {
+            if leaves && leaf.tenure == Tenure::CopyOnWrite {
+                // It shows a window still, and comes back as a page of its own.
+                space.unmap_page(memory, page);
+            } else {
+                space.protect_page(memory, page, self.rights);
+            }
             Ok(())
         };
         let range = (self.cursor, region.end());
@@ -235,3 +244,8 @@ impl Protect {
 
 /// Bits of a page number.
 const PAGE_NUMBER: u64 = (1 << 36) - 1;
+
+/// Whether a shared region may be written.
+fn is_writable(memory: &Memory, region: &Region) -> bool {
+    region.object().is_none_or(|object| memory.objects.at(object).is_writable())
+}

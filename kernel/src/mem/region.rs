@@ -2,13 +2,12 @@
 //! a free range is found without a walk over all of them.
 //!
 //! A region is a run of pages of one kind with the same rights. Its *extent* may begin with one guard page,
-//! which stays empty; every other page of it is mapped, unless the region is `busy`: then an operation is
-//! filling or changing it in slices, and whoever else wants to change it waits.
+//! which stays empty. While it is `busy` an operation is filling or changing it in slices, and whoever else wants to change it
+//! waits.
 #![forbid(unsafe_code)]
 
 use super::arena::{Arena, Record};
 use crate::base::NONE;
-use crate::base::list::Link;
 use crate::base::name::Named;
 use crate::base::tree::{Links, Nodes, Tree};
 use core::cell::Cell;
@@ -17,10 +16,10 @@ use rmm::PageRights;
 /// What the pages of a region are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// Anonymous memory; fork copies it.
+    /// Anonymous memory, or what a window shows; fork copies it, and what is written there is nobody else's.
     #[default]
     Private,
-    /// Memory of a [`Shared`] object; fork shares it.
+    /// Memory of an [`Object`](super::object::Object); fork shares it.
     Shared,
     /// A ring or an arena; never inherited, and no program can take it away.
     Wired,
@@ -40,7 +39,7 @@ pub struct Region {
     widest: Cell<u64>,
     /// Pages of the extent.
     pages: Cell<u32>,
-    /// The shared object or the wired block; threads the free list.
+    /// The object (of private memory, if it shows one) or the wired block; threads the free list.
     pub object: Cell<u32>,
     /// Page of the object at which the extent begins.
     pub offset: Cell<u32>,
@@ -98,6 +97,12 @@ impl Region {
         self.first.get().wrapping_add(u64::from(self.guard.get()))
     }
 
+    /// The object that it is part of.
+    pub fn object(&self) -> Option<u32> {
+        let id = self.object.get();
+        (id != NONE && matches!(self.kind.get(), Kind::Private | Kind::Shared)).then_some(id)
+    }
+
     /// Whether the extent begins with a guard page.
     pub fn has_guard(&self) -> bool {
         self.guard.get()
@@ -128,30 +133,9 @@ impl Region {
             && !self.busy.get()
             && !before.busy.get()
             && (self.kind.get(), before.kind.get()) == (Kind::Private, Kind::Private)
+            && (self.object.get(), before.object.get()) == (NONE, NONE)
             && self.rights.get() == before.rights.get()
             && self.pages.get().checked_add(before.pages.get()).is_some()
-    }
-}
-
-/// Memory that several spaces map, so that futexes in it have one name.
-#[derive(Debug)]
-pub struct Shared {
-    /// Regions that are part of it.
-    pub refs: Cell<u32>,
-    link: Link,
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        Shared { refs: Cell::new(0), link: Link::default() }
-    }
-}
-
-impl Named for Shared {}
-
-impl Record for Shared {
-    fn free_link(&self) -> &Cell<u32> {
-        self.link.cell()
     }
 }
 

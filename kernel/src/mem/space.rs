@@ -8,8 +8,9 @@
 //!
 //! - a page is mapped only if it lies in the body of a region, and no program can do with it what the region does not allow,
 //!   except in regions that are `busy`;
-//! - a page of the program's own memory is mapped from its first use on ([`super::touch`]), all others always; one that is
-//!   mapped copy-on-write, as the page of zeros is, is not written before it is the space's own;
+//! - a page of the program's own memory, or of a window ([`super::object`]), is mapped from its first use on
+//!   ([`super::touch`]), all others always; one that is mapped copy-on-write, as the page of zeros is, is not written before it
+//!   is the space's own;
 //! - `refs` counts contexts, files, operations and wired blocks; at zero the space ends.
 #![forbid(unsafe_code)]
 
@@ -86,6 +87,8 @@ pub(super) enum Table {
 #[derive(Debug)]
 pub struct Space {
     root: Cell<u32>,
+    /// Which of all spaces it is.
+    life: Cell<u64>,
     pub(super) table: RefCell<Table>,
     /// What its addresses mean.
     pub regions: Regions,
@@ -123,6 +126,7 @@ impl Default for Space {
     fn default() -> Self {
         Space {
             root: Cell::new(NONE),
+            life: Cell::new(0),
             table: RefCell::default(),
             regions: Regions::default(),
             contexts: List::new(),
@@ -158,7 +162,8 @@ impl Memory {
         let id = self.spaces.take(self)?;
         match self.new_table() {
             Ok(table) => {
-                self.spaces.at(id).open(table);
+                self.lives.set(self.lives.get().wrapping_add(1));
+                self.spaces.at(id).open(table, self.lives.get());
                 Ok(id)
             }
             Err(error) => {
@@ -191,7 +196,8 @@ impl Memory {
 
 /// Looking.
 impl Space {
-    fn open(&self, table: PageTable) {
+    fn open(&self, table: PageTable, life: u64) {
+        self.life.set(life);
         self.root.set(table.root().frame().number());
         self.table.replace(Table::Live(table));
         self.refs.set(1);
@@ -200,6 +206,11 @@ impl Space {
         self.first.set(false);
         self.image_end.set(0);
         self.handler.set((0, 0));
+    }
+
+    /// Which of all spaces that ever were it is: a record is used again.
+    pub(super) fn life(&self) -> u64 {
+        self.life.get()
     }
 
     /// The root of its page table.
@@ -276,6 +287,9 @@ impl Space {
             return None;
         }
         let index = page.wrapping_sub(region.first()).wrapping_add(u64::from(region.offset.get()));
+        if let Some(word) = memory.objects.at(region.object.get()).word(index, address & 0xfff) {
+            return Some(word);
+        }
         let offset = index.wrapping_mul(PAGE_BYTES) | address & 0xfff;
         Some((region.object.get() | SHARED_KEY, offset))
     }
@@ -509,12 +523,13 @@ impl Space {
     pub(super) fn remove(&self, memory: &Memory, id: u32) {
         self.regions.remove(&memory.regions, id);
         let region = memory.regions.at(id);
-        let object = region.object.get();
-        let kind = region.kind.get();
-        memory.regions.give(id);
-        if kind == Kind::Shared {
+        let object = region.object();
+        if region.kind.get() == Kind::Shared {
             self.shared.set(self.shared.get().wrapping_sub(1));
-            memory.let_go_shared(object);
+        }
+        memory.regions.give(id);
+        if let Some(object) = object {
+            memory.let_go_object(object);
         }
     }
 
@@ -527,9 +542,7 @@ impl Space {
         upper.resemble(region);
         let moved = at.wrapping_sub(first) as u32;
         upper.offset.set(region.offset.get().wrapping_add(moved));
-        if region.kind.get() == Kind::Shared {
-            memory.hold_shared(region.object.get());
-        }
+        memory.hold_object(region);
         self.insert(memory, spare);
         spare
     }
@@ -555,29 +568,6 @@ impl Space {
     pub(super) fn merge(&self, memory: &Memory, id: u32) {
         for free in self.regions.merge(&memory.regions, id).into_iter().flatten() {
             memory.regions.give(free);
-        }
-    }
-}
-
-/// Shared objects.
-impl Memory {
-    /// Makes an object with one region.
-    pub(super) fn create_shared(&self) -> Result<u32, Errno> {
-        let id = self.shared.take(self)?;
-        self.shared.at(id).refs.set(1);
-        Ok(id)
-    }
-
-    pub(super) fn hold_shared(&self, id: u32) {
-        let refs = &self.shared.at(id).refs;
-        refs.set(refs.get().wrapping_add(1));
-    }
-
-    pub(super) fn let_go_shared(&self, id: u32) {
-        let refs = &self.shared.at(id).refs;
-        refs.set(refs.get().wrapping_sub(1));
-        if refs.get() == 0 {
-            self.shared.give(id);
         }
     }
 }

@@ -12,9 +12,14 @@ use super::region::{Kind, Region};
 use super::space::{PAGE_BYTES, Space};
 use super::user::Access;
 use crate::arch::UserPtr;
+use crate::base::is_none;
+use crate::bug;
 use core::cell::Cell;
 use ring_abi::Errno;
 use rmm::{Leaf, Page, PageRights, TableStock, Tenure, UserFrame};
+
+/// A frame of a window with more shares than this gets no more: one step adds fewer than what is left.
+const MOST_SHARES: u32 = u32::MAX / 2;
 
 /// Frames that are set aside for pages about to be touched. What is left of them comes back with it.
 pub struct Purse<'m> {
@@ -69,6 +74,10 @@ enum Way {
     Keep(UserFrame),
     /// It is mapped to the page of zeros.
     Zeros,
+    /// It is mapped to this frame of a window, until it is written.
+    Show(UserFrame),
+    /// It is mapped to this frame of a window.
+    Join(UserFrame),
     /// It gets a frame.
     Fresh,
     /// It gets a frame with what is in this one.
@@ -134,7 +143,7 @@ impl Space {
         }
         let leaf = self.with_table(|table| table.leaf(&memory.machine, page));
         let way = match leaf {
-            None => absent(region, access)?,
+            None => absent(memory, region, page, access)?,
             Some(_) if access == Access::Own && !is_of_programs(region) => return Err(Errno::ACCES),
             Some(leaf) if leaf.tenure == Tenure::CopyOnWrite && access.writes() => {
                 match memory.frames.shares(leaf.frame) {
@@ -145,10 +154,7 @@ impl Space {
             Some(leaf) if leaf.rights.covers(access.needs()) => Way::There(leaf.frame),
             Some(leaf) => Way::Adjust(leaf.frame),
         };
-        let tables = match way {
-            Way::Zeros | Way::Fresh => self.tables_missing(memory, page),
-            _ => 0,
-        };
+        let tables = if leaf.is_none() { self.tables_missing(memory, page) } else { 0 };
         Ok(Plan { way, rights, tables })
     }
 
@@ -158,7 +164,9 @@ impl Space {
         match plan.way {
             Way::There(_) | Way::Adjust(_) | Way::Keep(_) => Ok(0),
             _ if memory.is_refused(self.pages.get()) => Err(Errno::NOMEM),
-            Way::Copy(_) | Way::Zeros | Way::Fresh => Ok(plan.tables.wrapping_add(1)),
+            Way::Copy(_) | Way::Zeros | Way::Show(_) | Way::Join(_) | Way::Fresh => {
+                Ok(plan.tables.wrapping_add(1))
+            }
         }
     }
 
@@ -186,6 +194,8 @@ impl Space {
                 None => (fresh(purse, false), Tenure::Private),
             },
             Way::Fresh => (fresh(purse, whole), Tenure::Private),
+            Way::Show(frame) => (shared(memory, frame), Tenure::CopyOnWrite),
+            Way::Join(frame) => (shared(memory, frame), Tenure::Shared),
             Way::Copy(from) if whole || memory.is_zeros(from) => (fresh(purse, whole), Tenure::Private),
             Way::Copy(from) => {
                 let frame = purse.frame();
@@ -200,6 +210,14 @@ impl Space {
     }
 }
 
+/// A share of a frame of a window, which has room for more.
+fn shared(memory: &Memory, frame: UserFrame) -> UserFrame {
+    match memory.frames.share(frame) {
+        Ok(()) => frame,
+        Err(misuse) => bug!("sharing a frame: {misuse:?}"),
+    }
+}
+
 fn fresh(purse: &Purse<'_>, whole: bool) -> UserFrame {
     let frame = purse.frame();
     if !whole {
@@ -209,12 +227,30 @@ fn fresh(purse: &Purse<'_>, whole: bool) -> UserFrame {
 }
 
 /// What an access to a page takes that is not mapped.
-fn absent(region: &Region, access: Access) -> Result<Way, Errno> {
+fn absent(memory: &Memory, region: &Region, page: Page, access: Access) -> Result<Way, Errno> {
     match region.kind.get() {
-        Kind::Private if access.writes() => Ok(Way::Fresh),
-        Kind::Private => Ok(Way::Zeros),
-        Kind::Shared | Kind::Wired | Kind::Image => Err(Errno::FAULT),
+        Kind::Private if is_none(region.object.get()) => {
+            Ok(if access.writes() { Way::Fresh } else { Way::Zeros })
+        }
+        Kind::Private | Kind::Shared => from_object(memory, region, page, access),
+        Kind::Wired | Kind::Image => Err(Errno::FAULT),
     }
+}
+
+/// The same for a page of an object.
+///
+/// With several processors a page that can be written is the space's own at once: while somebody still reads it nobody could
+/// replace it.
+#[cold]
+fn from_object(memory: &Memory, region: &Region, page: Page, access: Access) -> Result<Way, Errno> {
+    let frame = memory.page_of_object(region, page.number())?;
+    let is_written = access.writes() || region.rights.get() == PageRights::ReadWrite && !memory.may_share();
+    let way = match region.kind.get() {
+        Kind::Shared => Way::Join,
+        _ if is_written => return Ok(Way::Copy(frame)),
+        _ => Way::Show,
+    };
+    if memory.frames.shares(frame) > MOST_SHARES { Err(Errno::NOMEM) } else { Ok(way(frame)) }
 }
 
 /// Whether it is programs that decide what is in a region.

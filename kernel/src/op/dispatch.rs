@@ -9,9 +9,9 @@
 use super::cx::Cx;
 use super::state::State;
 use super::{
-    OpResult, Outcome, affinity, cancel, context, exec, forward, futex, handle, incoming, interval, memory,
-    message, migrate, nop, open, order, pass, poll, port, provided, register, registered, restrict, several,
-    signal, space, timeout,
+    OpResult, Outcome, affinity, cancel, context, exec, forward, futex, handle, incoming, interval, mapping,
+    memory, message, migrate, nop, open, order, pass, poll, port, provided, register, registered, restrict,
+    several, signal, space, timeout,
 };
 use crate::base::is_none;
 use crate::context::context::State as Run;
@@ -149,6 +149,7 @@ fn start_here(cx: &Cx<'_>, opcode: Opcode, flags: u8, entry: &impl Words) -> OpR
         Opcode::FutexWait | Opcode::FutexWake | Opcode::FutexSwap => futex::start_with(cx, opcode, entry),
         Opcode::FutexWaitMany => several::wait(cx, entry),
         Opcode::Map => memory::map(cx, entry),
+        Opcode::MapFile => mapping::start(cx, entry),
         Opcode::Unmap => memory::unmap(cx, entry),
         Opcode::Protect => memory::protect(cx, entry),
         Opcode::Advise => memory::advise(cx, entry),

@@ -18,6 +18,10 @@ use rmm::Epoch;
 /// The operation's record was ensured.
 pub fn finish(cx: &Cx<'_>, opcode: Opcode, space: &Space, result: Result<u64, Errno>) -> OpResult {
     let s = cx.s;
+    if !s.memory.has_no_dying_object() {
+        // The last page of a file was unmapped.
+        s.step.rearm();
+    }
     let debtors = s.memory.debtors(space.root());
     if debtors == 0 {
         return result.map(Outcome::Done);

@@ -10,7 +10,7 @@ use super::cx::Cx;
 use super::incoming;
 use super::inflight::{GUARD, Op, PLAIN_READ, Shape, Wait};
 use super::state::{ByWait, State};
-use super::{OpResult, Outcome, provided, registered};
+use super::{OpResult, Outcome, mapping, provided, registered};
 use crate::base::NONE;
 use crate::base::budget::ENTRY;
 use crate::context::context::Context;
@@ -179,6 +179,10 @@ impl Request {
     /// What an operation's record says.
     fn of(op: &Op) -> Request {
         let request = Request::new(op.opcode.get(), op.args.each_ref().map(Cell::get));
+        if op.opcode.get() == Opcode::MapFile {
+            let (opcode, [buffer, length, offset]) = mapping::question(op);
+            return Request { opcode, buffer, length, offset, more: 0 };
+        }
         if provided::is_one(op) {
             return Request { length: provided::limit(request.buffer), ..request };
         }

@@ -9,6 +9,7 @@ use super::cx::Cx;
 use super::inflight::Op;
 use super::state::State;
 use super::{OpResult, Outcome, flush, work};
+use crate::base::NONE;
 use crate::base::budget::Budget;
 use crate::context::file::Kind;
 use crate::mem::Run;
@@ -30,7 +31,7 @@ const PLACE: u64 = map::FIXED_NOREPLACE | map::GUARD;
 /// Maps anonymous zeroed memory.
 pub fn map(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let args = Map::decode(entry)?;
-    let wanted = wanted(&args)?;
+    let wanted = wanted(args.address, args.length, args.flags)?;
     let (id, space) = space_of(cx, args.space)?;
     cx.s.ops.ensure_one(&cx.s.memory)?;
     let mut fill = Fill::start(&cx.s.memory, space, &wanted)?;
@@ -41,17 +42,18 @@ pub fn map(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     }
 }
 
-fn wanted(args: &Map) -> Result<Wanted, Errno> {
-    if args.flags & !(RIGHTS | PLACE | map::SHARED | map::PRIVATE | map::POPULATE) != 0 {
+/// What a mapping is to be, as a program says it.
+pub(super) fn wanted(address: u64, length: u64, flags: u64) -> Result<Wanted, Errno> {
+    if flags & !(RIGHTS | PLACE | map::SHARED | map::PRIVATE | map::POPULATE) != 0 {
         return Err(Errno::INVAL);
     }
-    let shared = match args.flags & (map::SHARED | map::PRIVATE) {
+    let shared = match flags & (map::SHARED | map::PRIVATE) {
         map::SHARED => true,
         map::PRIVATE => false,
         _ => return Err(Errno::INVAL),
     };
-    let first = page_number(args.address)?;
-    let at = match args.flags & PLACE {
+    let first = page_number(address)?;
+    let at = match flags & PLACE {
         // A wish that does not bind is not kept, since nothing may depend on it.
         0 => Where::Anywhere { guard: false },
         map::GUARD => Where::Anywhere { guard: true },
@@ -59,9 +61,9 @@ fn wanted(args: &Map) -> Result<Wanted, Errno> {
         map::FIXED_NOREPLACE => Where::Free(first),
         _ => return Err(Errno::INVAL),
     };
-    let pages = args.length.div_ceil(PAGE_BYTES);
-    let populated = args.flags & map::POPULATE != 0;
-    Ok(Wanted { at, pages, rights: rights(args.flags & RIGHTS)?, shared, populated })
+    let pages = length.div_ceil(PAGE_BYTES);
+    let populated = flags & map::POPULATE != 0;
+    Ok(Wanted { at, pages, rights: rights(flags & RIGHTS)?, shared, object: NONE, populated })
 }
 
 /// Takes mappings away.

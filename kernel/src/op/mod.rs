@@ -47,6 +47,7 @@ pub mod interval;
 pub mod irq;
 pub mod kernel_scheme;
 pub mod limit;
+pub mod mapping;
 pub mod memory;
 pub mod message;
 pub mod migrate;

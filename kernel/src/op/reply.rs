@@ -158,8 +158,10 @@ pub fn take_other(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
     if was_cancelled {
         super::cancel::forget_notice(s, link, id);
     }
-    if op.opcode.get() == Opcode::Fevent {
-        return events(s, id, result, was_cancelled);
+    match op.opcode.get() {
+        Opcode::Fevent => return events(s, id, result, was_cancelled),
+        Opcode::MapFile => return super::mapping::prepared(s, id, link, result, entry.extra()),
+        _ => {}
     }
     s.end_op(id, result, extra);
 }

@@ -548,7 +548,7 @@ impl State {
     }
 
     /// Gives back what an operation holds beside an ordinary file: the place for an answer, the record of a file that it did not make, a
-    /// file that it sent, or one that may be the last handle to a stopped context.
+    /// file that it sent, the space that it maps into, or a file that may be the last handle to a stopped context.
     #[cold]
     #[inline(never)]
     fn drop_reserve(&self, op: &Op) {
@@ -560,6 +560,8 @@ impl State {
             self.files.give(op.arg(0) as u32);
         } else if matches!(opcode, Opcode::Sendfd | Opcode::MessageHandle) {
             super::pass::let_go(self, op);
+        } else if opcode == Opcode::MapFile {
+            super::mapping::let_go(self, op);
         } else if is_of_context(opcode) && op.file.get() != NONE {
             self.let_go_handle(op.file.replace(NONE));
         }
@@ -587,7 +589,7 @@ static HOLD_MORE: [bool; 256] = {
     let mut left = Opcode::ALL;
     while let [opcode, rest @ ..] = left {
         table[opcode.raw() as usize] = forward::makes_file(*opcode)
-            || matches!(opcode, Opcode::Sendfd | Opcode::Recvfd | Opcode::MessageHandle)
+            || matches!(opcode, Opcode::Sendfd | Opcode::Recvfd | Opcode::MessageHandle | Opcode::MapFile)
             || is_of_context(*opcode);
         left = rest;
     }

@@ -6,15 +6,15 @@
 use super::inflight::Wait;
 use super::state::{ByWait, State};
 use super::{
-    barrier, chain, channel, context, death, dormant, exec, flush, memory, migrate, port, provided, refill,
-    register, registered, space, walk,
+    barrier, chain, channel, context, death, dormant, exec, flush, mapping, memory, migrate, port, provided,
+    refill, register, registered, space, walk,
 };
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use ring_abi::{Errno, Opcode};
 
 /// Kinds of work.
-const KINDS: u32 = 11;
+const KINDS: u32 = 12;
 
 impl State {
     /// Whether nothing is left to do between events.
@@ -31,6 +31,7 @@ impl State {
             && self.channel_work.is_empty()
             && self.to_refill.is_empty()
             && space::is_idle(self)
+            && self.memory.has_no_dying_object()
             && flush::is_idle(self)
             && self.polls.nothing_is_due()
     }
@@ -55,6 +56,7 @@ pub fn slice(s: &State, budget: &Budget) -> bool {
             7 => flush::slice(s, budget),
             8 => chain::run(s),
             9 => port::slice(s, budget),
+            10 => mapping::slice_ended(s, budget),
             _ => !space::is_idle(s) && space::slice_ending(s, budget),
         };
         if worked {

@@ -55,7 +55,7 @@ pub fn accounts(kernel: &Kernel) -> Accounts {
         ("deadlines", s.timers.len()),
         ("spaces", m.spaces.live()),
         ("regions", m.regions.live()),
-        ("shared objects", m.shared.live()),
+        ("objects", m.objects.live()),
         ("wired blocks", m.blocks.live()),
         ("frames of tables", m.used(Use::Tables)),
         ("frames of programs", m.used(Use::Program)),
@@ -85,6 +85,9 @@ pub fn check(kernel: &Kernel) -> Result<(), String> {
         for file in [op.file.get(), sent].into_iter().filter(|file| *file != NONE) {
             *holders.entry(file).or_default() += 1;
         }
+    }
+    for file in s.memory.objects.names().filter_map(|id| s.memory.objects.at(id).file()) {
+        *holders.entry(file).or_default() += 1;
     }
     let mut at = s.name_list.first();
     while at != NONE {

@@ -47,9 +47,39 @@ pub struct Segment {
     pub offset: u64,
     /// Number of bytes that come from the file.
     pub file_length: u64,
+    /// Number of bytes from that address on that the program has.
+    pub memory_length: u64,
+}
+
+/// How a segment is mapped from its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// Where its first page is in the file.
+    pub offset: u64,
+    /// Bytes of its pages that the file has, at least a part of each.
+    pub length: u64,
+    /// Bytes of the last of them that must be zero, behind those of the file.
+    pub zeros: usize,
 }
 
 impl Segment {
+    /// How it is mapped. `None` if the file does not lie in pages as the segment does.
+    pub fn mapped(&self) -> Option<Mapped> {
+        let before = self.address.wrapping_sub(self.page);
+        let offset = self.offset.checked_sub(before)?;
+        if offset & PAGE.wrapping_sub(1) != 0 {
+            return None;
+        }
+        if self.file_length == 0 {
+            return Some(Mapped { offset, length: 0, zeros: 0 });
+        }
+        let bytes = before.checked_add(self.file_length)?;
+        let length = bytes.checked_next_multiple_of(PAGE)?;
+        let is_filled = self.memory_length == self.file_length;
+        let zeros = if is_filled { 0 } else { usize::try_from(length.wrapping_sub(bytes)).ok()? };
+        Some(Mapped { offset, length, zeros })
+    }
+
     fn end(&self) -> u64 {
         self.page.saturating_add(self.length)
     }
@@ -149,6 +179,7 @@ fn segment(program: &ProgramHeader, base: u64, length: u64) -> Option<Segment> {
         address,
         offset: program.p_offset,
         file_length: program.p_filesz,
+        memory_length: program.p_memsz,
     })
 }
 

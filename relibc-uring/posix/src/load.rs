@@ -1,15 +1,18 @@
 //! Loading: a program's file into a fresh address space, with its first stack.
 //!
-//! The new space is built beside the running one, so whatever goes wrong leaves everything as it was.
+//! The new space is built beside the running one, so whatever goes wrong leaves everything as it was. Segments are mapped from the
+//! file, so that their pages come with their first use and are the same for all who run the program; what cannot be mapped is
+//! copied.
 #![allow(unsafe_code, reason = "mapping and writing are `unsafe fn` for the sake of the own space")]
 
-use crate::elf::{FLOATING_BASE, HEAD_BYTES, Plan, Segment};
+use crate::elf::{FLOATING_BASE, HEAD_BYTES, Mapped, Plan, Segment};
 use crate::file;
 use crate::process::Inheritance;
 use crate::stack::{self, Auxiliary, Contents, auxv};
 use alloc::vec::Vec;
 use ring_abi::Errno;
 use ring_abi::args::map;
+use uring::op::memory::Place;
 use uring::op::{self, Fd};
 
 /// End of the first stack of a program whose image is not low.
@@ -23,6 +26,8 @@ pub const STACK_BYTES: u64 = 64 << 10;
 const GUARD_BYTES: u64 = 4096;
 /// Bytes that arguments and environment may take of it.
 const MOST_ARGUMENTS: usize = (STACK_BYTES / 2) as usize;
+/// What is written behind the end of a segment's bytes in its last page.
+static ZEROS: [u8; 4096] = [0; 4096];
 /// Bytes that are copied at a time.
 const COPY_BYTES: usize = 64 << 10;
 
@@ -120,12 +125,36 @@ fn stack_image(plan: &Plan, start: &Start<'_>, top: u64) -> Result<stack::Image,
 
 fn fill(space: Fd, program: Program<'_>, plan: &Plan, top: u64, image: &stack::Image) -> Result<(), Errno> {
     for segment in &plan.segments {
-        map_pages(space, segment.page, segment.length, segment.rights)?;
-        fill_segment(space, program, segment)?;
+        match map_segment(space, program, segment) {
+            // Its daemon maps no files, or the file is not laid out like pages.
+            Err(Errno::NODEV) => {
+                map_pages(space, segment.page, segment.length, segment.rights)?;
+                fill_segment(space, program, segment)?;
+            }
+            mapped => mapped?,
+        }
     }
     let bottom = top.wrapping_sub(STACK_BYTES);
     map_pages(space, bottom, STACK_BYTES, map::READ | map::WRITE)?;
     copy(space, image.pointer, &image.bytes)
+}
+
+/// Maps a segment's pages, those that the file has from the file. `ENODEV` if that cannot be, and then nothing is mapped.
+fn map_segment(space: Fd, program: Program<'_>, segment: &Segment) -> Result<(), Errno> {
+    let Program::File(file) = program else { return Err(Errno::NODEV) };
+    let Some(Mapped { offset, length, zeros }) = segment.mapped() else { return Err(Errno::NODEV) };
+    if length > 0 {
+        let flags = segment.rights | map::PRIVATE | map::FIXED_NOREPLACE;
+        let at = Place { space, address: segment.page, length, flags };
+        // SAFETY: the space is a fresh one, not our own.
+        unsafe { op::memory::map_file(file, offset, at) }.wait()?;
+    }
+    if length < segment.length {
+        let above = segment.page.wrapping_add(length);
+        map_pages(space, above, segment.length.wrapping_sub(length), segment.rights)?;
+    }
+    let end = segment.address.wrapping_add(segment.file_length);
+    if zeros > 0 { copy(space, end, ZEROS.get(..zeros).ok_or(Errno::NOEXEC)?) } else { Ok(()) }
 }
 
 fn map_pages(space: Fd, address: u64, length: u64, rights: u64) -> Result<(), Errno> {

@@ -129,6 +129,7 @@ pub const fn wait_status(end: End) -> i32 {
 pub const fn signal(reason: Reason) -> i32 {
     match reason {
         Reason::InvalidOpcode => 4,
+        Reason::BusError => 7,
         Reason::Exception => 8,
         Reason::Killed | Reason::OutOfMemory | Reason::Replaced => 9,
         Reason::PageFault => 11,

@@ -4,7 +4,8 @@
 use super::page::{Page, describe};
 use crate::Sqe;
 use crate::args::{
-    Advise, CURRENT, ExecCommit, Map, Protect, SpaceCreate, SpaceFork, SpaceWrite, Unmap, advice, map,
+    Advise, CURRENT, ExecCommit, Map, MapFile, Protect, SpaceCreate, SpaceFork, SpaceWrite, Unmap, advice,
+    map,
 };
 
 const FILE: &str = include_str!("memory.rs");
@@ -44,6 +45,27 @@ fn unmap() -> Sqe {
     Unmap { space: CURRENT, address: 0x20_0000, length: 64 * 1024 }.encode(1)
 }
 
+pub(super) const MAP_FILE: Page = describe!(
+    MapFile,
+    map_file,
+    "The address.",
+    [
+        INVAL: "as `Map`; an offset that is no multiple of 4096, or a range that no file has",
+        BADF: "no such handle, or `space` is no address space",
+        NODEV: "no daemon serves the file, or it maps none",
+        DEADLK: "the space is the daemon's own",
+        IO: "the daemon's answer makes no sense",
+        EXIST: "`FIXED_NOREPLACE`, and something is there",
+        ACCES: "`FIXED`, and a ring or an arena is there; or the daemon refuses",
+        NOMEM: "no memory, or no room for so many pages",
+    ]
+);
+
+fn map_file() -> Sqe {
+    let flags = map::READ | map::EXECUTE | map::PRIVATE;
+    MapFile { fd: 3, address: 0, length: 64 * 1024, flags, offset: 4096, space: CURRENT }.encode(1)
+}
+
 pub(super) const PROTECT: Page = describe!(
     Protect,
     protect,
@@ -51,7 +73,8 @@ pub(super) const PROTECT: Page = describe!(
     [
         INVAL: "unknown rights, none, or both to write and to execute; no bytes; an address that is no multiple of 4096",
         BADF: "`space` is no address space",
-        ACCES: "a ring or an arena is there, or pages of the first program's image are to be written",
+        ACCES: "a ring or an arena is there, or pages are to be written of the first program's image, or of a shared file that was \
+                not mapped to be written",
         NOMEM: "a page is not mapped, or no memory",
     ]
 );

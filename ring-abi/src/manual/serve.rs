@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::page::{Page, describe};
-use crate::args::{CURRENT, Cancel, CloseMsg, Fevent, SchemeRegister, event};
+use crate::args::{CURRENT, Cancel, CloseMsg, Fevent, MmapPrep, SchemeRegister, event, map};
 use crate::{Sqe, SqeFlags};
 
 const FILE: &str = include_str!("serve.rs");
@@ -54,6 +54,19 @@ pub(super) const CLOSE_MSG: Page = describe!(CloseMsg, close_msg, "None: it is o
 fn close_msg() -> Sqe {
     // What a daemon reads.
     CloseMsg { fd: 17 }.encode(0).with_flags(SqeFlags::ONEWAY)
+}
+
+pub(super) const MMAP_PREP: Page = describe!(
+    MmapPrep,
+    mmap_prep,
+    "From the daemon: the address of its first page. Any error: the client's [`MapFile`](crate::args::MapFile) fails with it.",
+    []
+);
+
+fn mmap_prep() -> Sqe {
+    // What a daemon reads.
+    MmapPrep { fd: 17, length: 64 * 1024, flags: map::READ | map::EXECUTE | map::PRIVATE, offset: 4096 }
+        .encode(0x0001_0004)
 }
 
 /// A number that `schemev2` has for the kernel and that this kernel never sends.

@@ -5,6 +5,7 @@ mod exhaustion;
 mod interleaved;
 mod model;
 mod search;
+mod windows;
 mod wired;
 
 use super::Run;
@@ -14,11 +15,12 @@ use super::fill::{Fill, Wanted, Where};
 use super::fork::Fork;
 use super::frames::{Memory, Use};
 use super::protect::Protect;
-use super::region::Kind;
+use super::region::{Kind, Region};
 use super::space::{END, Space};
 use super::user::Access;
 use super::wired::{Making, Mapped};
 use crate::arch::Machine;
+use crate::base::NONE;
 use crate::base::budget::Budget;
 use ring_abi::Errno;
 use rmm::{FrameInfo, Leaf, PageRights, Tenure};
@@ -153,7 +155,7 @@ impl Bed {
     /// What is used, records' memory left out: that stays for the next.
     pub(super) fn accounts(&self) -> Vec<u32> {
         let m = &self.memory;
-        let records = [m.spaces.live(), m.regions.live(), m.shared.live(), m.blocks.live()];
+        let records = [m.spaces.live(), m.regions.live(), m.objects.live(), m.blocks.live()];
         let frames = Use::ALL.into_iter().filter(|what| *what != Use::Records).map(|what| m.used(what));
         records.into_iter().chain(frames).collect()
     }
@@ -180,10 +182,11 @@ impl Bed {
             }
             for page in region.body()..region.end() {
                 let Some(leaf) = space.leaf(memory, page) else {
-                    assert_eq!(region.kind.get(), Kind::Private, "a page of a region is there");
+                    let is_lazy = region.kind.get() == Kind::Private || is_window(memory, region);
+                    assert!(is_lazy, "a page of a region is there: {region:?}");
                     continue;
                 };
-                check_leaf(memory, leaf, region.kind.get(), region.rights.get());
+                check_leaf(memory, leaf, region);
                 pages += 1;
             }
             count += 1;
@@ -231,11 +234,18 @@ impl Bed {
     }
 }
 
-fn check_leaf(memory: &Memory, leaf: Leaf, kind: Kind, rights: PageRights) {
+fn is_window(memory: &Memory, region: &Region) -> bool {
+    region.object().is_some_and(|object| memory.objects.at(object).is_window())
+}
+
+fn check_leaf(memory: &Memory, leaf: Leaf, region: &Region) {
+    let (kind, rights) = (region.kind.get(), region.rights.get());
     let narrow = if rights == PageRights::ReadWrite { PageRights::Read } else { rights };
     match (kind, leaf.tenure) {
         (Kind::Private, Tenure::CopyOnWrite) => return assert_eq!(leaf.rights, narrow),
         (Kind::Private, Tenure::Private) => assert!(!memory.is_zeros(leaf.frame), "all others would see it"),
+        // A page that others map who share what is written to it.
+        (Kind::Private, Tenure::Shared) => {}
         (Kind::Shared | Kind::Image, Tenure::Shared) | (Kind::Wired, Tenure::Wired) => {}
         other => panic!("{other:?}"),
     }
@@ -244,7 +254,7 @@ fn check_leaf(memory: &Memory, leaf: Leaf, kind: Kind, rights: PageRights) {
 
 /// Private memory that can be written.
 pub(super) fn private(at: Where, pages: u64) -> Wanted {
-    Wanted { at, pages, rights: PageRights::ReadWrite, shared: false, populated: false }
+    Wanted { at, pages, rights: PageRights::ReadWrite, shared: false, object: NONE, populated: false }
 }
 
 /// The same, there at once.

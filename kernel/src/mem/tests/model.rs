@@ -1,6 +1,7 @@
 //! Random changes of several spaces, in slices of random size, against a model of what each page holds.
 
 use super::{ANYWHERE, Bed, LARGE, Random, private};
+use crate::base::NONE;
 use crate::mem::advise::Advice;
 use crate::mem::fill::{Wanted, Where};
 use crate::mem::user::Access;
@@ -54,7 +55,8 @@ fn map(bed: &Bed, model: &mut Model, random: &mut Random, at: usize) {
         _ => ANYWHERE,
     };
     let taken = pages.range(first..first + count).next().is_some();
-    let wanted = Wanted { at: place, pages: count, rights, shared, populated: random.below(4) == 0 };
+    let wanted =
+        Wanted { at: place, pages: count, rights, shared, object: NONE, populated: random.below(4) == 0 };
     match bed.map(id, &wanted, random.units()) {
         Ok(address) => {
             let got = address / 4096;

@@ -13,6 +13,7 @@ use ring_abi::{Errno, Opcode, Sqe, args};
 
 plain! {
     Map -> u64 = number;
+    MapFile -> u64 = number;
     Unmap -> () = done;
     Protect -> () = done;
     Advise -> () = done;
@@ -35,6 +36,30 @@ pub fn map(length: usize, rights: u64) -> Op<args::Map> {
 /// In the own space, a fixed address must not take memory away that anybody uses.
 pub unsafe fn map_in(space: Fd, address: u64, length: u64, flags: u64) -> Op<args::Map> {
     Op::new(args::Map { space: space.0, address, length, flags })
+}
+
+/// Maps a part of a file into an address space; its address. `flags` are those of [`ring_abi::args::map`].
+///
+/// # Safety
+///
+/// In the own space, a fixed address must not take memory away that anybody uses. What others write into the file is seen as long as
+/// the page is not written here, so nobody may rely on the bytes to stay what they are.
+pub unsafe fn map_file(file: Fd, offset: u64, at: Place) -> Op<args::MapFile> {
+    let Place { space, address, length, flags } = at;
+    Op::new(args::MapFile { fd: file.0, address, length, flags, offset, space: space.0 })
+}
+
+/// Where a file is mapped, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The address space.
+    pub space: Fd,
+    /// The address, zero for any.
+    pub address: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Flags of [`ring_abi::args::map`].
+    pub flags: u64,
 }
 
 /// Takes mappings away.

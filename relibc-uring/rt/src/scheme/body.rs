@@ -4,6 +4,7 @@
 use super::payload::Output;
 use super::request::Request;
 use ring_abi::Opcode;
+use ring_abi::args::map;
 
 /// What a request asks. Kinds that a daemon does not know it answers with [`NOSYS`](ring_abi::Errno::NOSYS).
 ///
@@ -54,6 +55,9 @@ pub enum Body<'r> {
     Times(Times<'r>),
     /// A call that only this daemon understands.
     Call(Call<'r>),
+    /// Map a part of the file into a client. Answer: [`Answer::Pages`](super::Answer::Pages); `ENXIO` if nothing of it is there,
+    /// `EACCES` if it may not be written.
+    Map(Map),
     /// Nobody holds the file any more. No answer is wanted.
     Closed,
     /// Anything else.
@@ -166,6 +170,19 @@ pub struct Times<'r> {
     pub bytes: &'r [u8],
 }
 
+/// A wish for pages of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Map {
+    /// Where in the file, a multiple of 4096.
+    pub offset: u64,
+    /// Bytes, a multiple of 4096.
+    pub length: u64,
+    /// What is written is to be seen in the file, and the other way round. Otherwise the pages will only be read.
+    pub shared: bool,
+    /// The pages are to be written; of no meaning unless they are shared.
+    pub written: bool,
+}
+
 /// A call.
 #[derive(Debug)]
 pub struct Call<'r> {
@@ -221,6 +238,12 @@ impl Request {
             Opcode::Fsync => Body::Sync,
             Opcode::Futimens => Body::Times(Times { bytes: self.input() }),
             Opcode::Call => Body::Call(self.call()),
+            Opcode::MmapPrep => Body::Map(Map {
+                offset: c,
+                length: a,
+                shared: b & map::SHARED != 0,
+                written: b & map::WRITE != 0,
+            }),
             Opcode::CloseMsg => Body::Closed,
             _ => Body::Other,
         }

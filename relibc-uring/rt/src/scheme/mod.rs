@@ -32,7 +32,9 @@ mod request;
 mod serve;
 mod service;
 
-pub use body::{Body, Call, Dup, Entries, Events, Open, Path, Read, Sent, Space, Stat, Times, Who, Write};
+pub use body::{
+    Body, Call, Dup, Entries, Events, Map, Open, Path, Read, Sent, Space, Stat, Times, Who, Write,
+};
 pub use dirents::{Dirent, Dirents};
 pub use payload::Output;
 pub use register::{Builder, Scheme, send_events};

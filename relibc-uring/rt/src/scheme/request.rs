@@ -25,6 +25,9 @@ pub enum Answer {
     Stream(u64),
     /// A handle of this daemon's goes to the client, and is closed here.
     Handle(Fd),
+    /// Pages of this daemon's memory: the address of the first, and how many there are of those that are asked for. They must
+    /// stay what they are until the file is closed.
+    Pages(u64, u32),
     /// A symbolic link is in the way: the client is to go on with this path, which is absolute (`/scheme/...` or
     /// `/...`) or starts at this scheme's root. It may contain `..`.
     Link(String),
@@ -155,6 +158,7 @@ impl Request {
             Answer::File(id) => Cqe::new(self.tag, Ok(id)).with_extra(POSITIONED),
             Answer::Stream(id) => Cqe::new(self.tag, Ok(id)),
             Answer::Handle(fd) => Cqe::new(self.tag, Ok(fd.0)).with_kind(CqeKind::WithFd),
+            Answer::Pages(address, count) => Cqe::new(self.tag, Ok(address)).with_extra(count),
             Answer::Link(path) => self.link(&path),
         }
     }
