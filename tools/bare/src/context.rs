@@ -74,6 +74,15 @@ impl Stack {
         Ok(Stack { address, length })
     }
 
+    /// A part of a file, mapped with rights and flags of [`args::map`]. What others write into the file is seen here, so it is to be
+    /// a file that nobody writes meanwhile.
+    pub fn map_file(file: Fd, offset: u64, length: u64, flags: u64) -> Result<Stack, Errno> {
+        let at = memory::Place { space: Fd::CURRENT, address: 0, length, flags };
+        // SAFETY: it may lie anywhere, so it takes nothing away.
+        let address = unsafe { memory::map_file(file, offset, at) }.wait()?;
+        Ok(Stack { address, length })
+    }
+
     /// Writes to one of its pages, from the lowest on; nothing beyond the last.
     #[inline]
     pub fn touch(&self, page: u64) {

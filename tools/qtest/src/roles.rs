@@ -2,15 +2,22 @@
 //! say.
 #![forbid(unsafe_code)]
 
+use core::time::Duration;
 use posix::file::handle_flags;
 use posix::open::getcwd;
 use posix::process::getpid;
 use uring::Fd;
+use uring::op::time::after;
 use uring::start::env::{args, var};
 
 /// Plays a role.
 pub(crate) fn play(words: &[&str]) -> u8 {
     match words {
+        ["wait"] => loop {
+            if after(Duration::from_secs(3600)).wait().is_err() {
+                break 1;
+            }
+        },
         ["exit", code] => code.parse().unwrap_or(200),
         ["directory", path] => u8::from(getcwd() != *path),
         ["has-handle", number] => {

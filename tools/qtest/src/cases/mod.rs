@@ -13,6 +13,7 @@ mod fs;
 mod hostile;
 pub(crate) mod kernel;
 mod longest;
+mod mapping;
 mod memory;
 mod messages;
 mod paths;
@@ -71,6 +72,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         sandbox::TESTS,
         paths::TESTS,
         process::TESTS,
+        mapping::TESTS,
         memory::TESTS,
         registered::TESTS,
         cancel::TESTS,
