@@ -370,7 +370,6 @@ fn a_daemon_may_not_map_what_it_serves_itself() {
 #[test]
 fn answers_that_make_no_sense_are_errors_of_the_daemon() {
     for (answer, there, error) in [
-        (Ok(0), 0, Errno::IO),
         (Ok(1), 0, Errno::IO),
         (Ok(u64::MAX >> 8 & !0xfff), 0, Errno::IO),
         (Ok(1 << 46), 0, Errno::IO),

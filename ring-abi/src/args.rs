@@ -184,12 +184,28 @@ arguments! {
     /// 4096. `extra` says how many of them there are, zero for all that are asked for.
     ///
     /// They are looked for in its space when a client touches them, and are to stay what they are until the file is closed.
+    /// The address zero says that it will be asked ([`RequestMmap`]) for each that is touched.
     MmapPrep {
         /// The file.
         fd: u64 = 0,
         /// Bytes, a multiple of 4096.
         length: u64 = 1,
         /// The rights, and whether writes are shared, as in [`map`].
+        flags: u64 = 2,
+        /// Byte offset in the file, a multiple of 4096.
+        offset: u64 = 3,
+    }
+    /// Asks a daemon for pages of a file that a client has mapped, because one of them was touched: the first. The others are asked
+    /// for ahead of their use.
+    ///
+    /// The answer is like that to [`MmapPrep`], but zero is no address here. Whoever waits for the page fails if the answer is an error, is no
+    /// page of the daemon's, or does not come within ten seconds: a context with a bus error, an operation with `EIO`.
+    RequestMmap {
+        /// The file.
+        fd: u64 = 0,
+        /// Bytes, a multiple of 4096.
+        length: u64 = 1,
+        /// The right to read, and whether writes are shared, as in [`map`].
         flags: u64 = 2,
         /// Byte offset in the file, a multiple of 4096.
         offset: u64 = 3,

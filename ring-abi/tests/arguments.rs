@@ -98,6 +98,7 @@ golden! {
     Fstat { fd: u64 = 0, buffer: u64 = 1, length: u64 = 2 }
     Fstatvfs { fd: u64 = 0, buffer: u64 = 1, length: u64 = 2 }
     MmapPrep { fd: u64 = 0, length: u64 = 1, flags: u64 = 2, offset: u64 = 3 }
+    RequestMmap { fd: u64 = 0, length: u64 = 1, flags: u64 = 2, offset: u64 = 3 }
     Fsync { fd: u64 = 0 }
     Ftruncate { fd: u64 = 0, length: u64 = 1 }
     Futimens { fd: u64 = 0, buffer: u64 = 1, length: u64 = 2 }

@@ -33,6 +33,8 @@ pub enum State {
     Active,
     /// Its own exec or exit keeps it waiting.
     Held,
+    /// It has touched a page that a daemon is asked for. Its `link` names who waits.
+    Paging,
     /// It is being torn down; nothing of it runs any more.
     Ending,
 }

@@ -32,11 +32,13 @@ impl Kernel {
         let working = s
             .ops
             .names()
-            .filter(|&id| s.ops.at(id).wait.get() == Wait::Work && s.ops.at(id).is_detached())
+            .filter(|&id| {
+                matches!(s.ops.at(id).wait.get(), Wait::Work | Wait::Room) && s.ops.at(id).is_detached()
+            })
             .count();
         if known.wrapping_add(working) != s.live_ops() as usize {
             return Err(format!(
-                "{} operations live, but {} are in rings, {detached} detached and {working} at work",
+                "{} operations live, but {} are in rings, {detached} detached and {working} at work or not yet sent",
                 s.live_ops(),
                 in_rings.len()
             ));

@@ -292,14 +292,14 @@ pub fn serve<W: Which>(s: &State, _: W, cpu: &Cpu, ring: &Ring) -> Left {
         return Left::Rest(serve_apart(s, ring));
     }
     let words = ring.rp.peek(&replies, 0).copy();
-    ring.rp.advance(1);
-    ring.rp.publish(&replies);
     let link_id = ring.link.get();
     let link = s.links.at(link_id);
     let Some((client, position)) = reply::take(s, link, words) else {
         cold_path();
-        return serve_other::<W>(s, cpu, ring, words).apart();
+        return serve_other::<W>(s, cpu, ring).apart();
     };
+    ring.rp.advance(1);
+    ring.rp.publish(&replies);
     forward::refill(s, link_id, link);
     if ring.rq.lag(&ring.memory.get().service_requests()) == 0
         && client.waits_for_next()
@@ -315,9 +315,14 @@ pub fn serve<W: Which>(s: &State, _: W, cpu: &Cpu, ring: &Ring) -> Left {
     Left::Rest(wait(s, ring, REQUESTS))
 }
 
-/// The same as [`serve`], for a reply that is taken from its queue and is not to a read.
+/// The same as [`serve`], for a reply that is not to a read, or that a read cannot take at once. It is looked at again.
 #[inline(never)]
-fn serve_other<W: Which>(s: &State, cpu: &Cpu, ring: &Ring, words: [u64; 2]) -> Left {
+fn serve_other<W: Which>(s: &State, cpu: &Cpu, ring: &Ring) -> Left {
+    let memory = ring.memory.get();
+    let replies = memory.service_replies();
+    let words = ring.rp.peek(&replies, 0).copy();
+    ring.rp.advance(1);
+    ring.rp.publish(&replies);
     let link_id = ring.link.get();
     let link = s.links.at(link_id);
     let Some((client, position)) = reply::take_opened(s, link, words) else {
@@ -557,15 +562,15 @@ fn take_submissions(s: &State, ring: &Ring, to_submit: u64) -> Taken {
     if !is_none(ring.line.get()) {
         return take_held(s, context, ring, end, wanted);
     }
-    // First word of the oldest submission, if it was read already: nothing is read twice.
-    let mut seen = None;
+    // First word of the oldest submission, if it was read already: nothing is read twice, but for that of a nop.
+    let mut seen = dispatch::UNREAD;
     while budget.left() != 0 {
         if ring.cq.known_room() == 0
             && let Err(taken) = look_for_room(s, ring)
         {
             return taken;
         }
-        let head = seen.take().unwrap_or_else(|| Head(ring.sq.peek(&sq, 0).word(0)));
+        let head = if seen == dispatch::UNREAD { Head(ring.sq.peek(&sq, 0).word(0)) } else { seen };
         let Some((done, next)) = take_next(s, context, ring, head, budget.left()) else {
             budget.took(1);
             return take_held(s, context, ring, end, wanted);
@@ -745,33 +750,23 @@ fn take_held(s: &State, context: &Context, ring: &Ring, end: u32, wanted: u32) -
     taken
 }
 
-/// Takes a submission, whose first word was read, and perhaps those that follow it, but not more than `most`: how many.
-/// Also the first word of the next one if it was read. `None`: the asker is gone, and with it its ring; or it was one
+/// Takes a submission, whose first word was read, and perhaps those that follow it, but not more than `most`. `None`: the asker is gone, and with it its ring; or it was one
 /// behind which no other is taken like this.
 #[inline(always)]
-fn take_some(
-    s: &State,
-    context: &Context,
-    ring: &Ring,
-    head: Head,
-    most: u32,
-) -> Option<(u32, Option<Head>)> {
+fn take_some(s: &State, context: &Context, ring: &Ring, head: Head, most: u32) -> Option<dispatch::Taking> {
     Some(match head.shape() {
         dispatch::NOP => answer_nops(s, ring, head, most),
-        dispatch::READ => read::start_run(s, context, ring, head, most),
+        dispatch::READ => {
+            let (done, next) = read::start_run(s, context, ring, head, most);
+            (done, next.unwrap_or(dispatch::UNREAD))
+        }
         _ => return take_other(s, ring, head),
     })
 }
 
 /// The same for any ring: a submission may have taken rights away from those behind it.
 #[inline(always)]
-fn take_next(
-    s: &State,
-    context: &Context,
-    ring: &Ring,
-    head: Head,
-    most: u32,
-) -> Option<(u32, Option<Head>)> {
+fn take_next(s: &State, context: &Context, ring: &Ring, head: Head, most: u32) -> Option<dispatch::Taking> {
     if ring.is_marked(GUARDED) {
         take_guarded(s, ring, head)
     } else {
@@ -781,19 +776,19 @@ fn take_next(
 
 /// Takes a submission, whose first word was read, by the road on which all are looked at.
 #[inline(always)]
-fn take_other(s: &State, ring: &Ring, head: Head) -> Option<(u32, Option<Head>)> {
+fn take_other(s: &State, ring: &Ring, head: Head) -> Option<dispatch::Taking> {
     let memory = ring.memory.get();
     let entry = ring.sq.peek(&memory.sq(), 0);
     ring.sq.advance(1);
     ring.cq.claim_known(1);
     let goes_on = dispatch::start_other(s, ring, head, entry) && is_none(ring.line.get());
-    goes_on.then_some((1, None))
+    goes_on.then_some((1, dispatch::UNREAD))
 }
 
 /// The same for a ring whose owner may not use everything.
 #[cold]
 #[inline(never)]
-fn take_guarded(s: &State, ring: &Ring, head: Head) -> Option<(u32, Option<Head>)> {
+fn take_guarded(s: &State, ring: &Ring, head: Head) -> Option<dispatch::Taking> {
     let taken = take_other(s, ring, head);
     ring.cq.forget_room();
     taken
@@ -802,12 +797,12 @@ fn take_guarded(s: &State, ring: &Ring, head: Head) -> Option<(u32, Option<Head>
 /// Answers a nop, whose first word was read, and those that follow it, as far as there is room, but not more than
 /// `most`: how many. Also the first word of the next submission if it was read and there is room for that one.
 #[inline(never)]
-fn answer_nops(s: &State, ring: &Ring, first: Head, most: u32) -> (u32, Option<Head>) {
+fn answer_nops(s: &State, ring: &Ring, first: Head, most: u32) -> dispatch::Taking {
     let memory = ring.memory.get();
     let (sq, cq) = (memory.sq(), memory.cq());
     let most = most.min(ring.cq.known_room());
     let (from, to) = (ring.sq.position(), ring.cq.position());
-    let (mut done, mut head, mut other) = (0_u32, first, None);
+    let (mut done, mut head, mut other) = (0_u32, first, dispatch::UNREAD);
     // Each round ends where the memory of one of the queues does.
     'all: loop {
         let left = most.wrapping_sub(done);
@@ -823,7 +818,7 @@ fn answer_nops(s: &State, ring: &Ring, first: Head, most: u32) -> (u32, Option<H
             done = done.wrapping_add(1);
             head = Head(Entry::of(entry).word(0));
             if head.shape() != dispatch::NOP {
-                other = Some(head);
+                other = head;
                 break 'all;
             }
         }

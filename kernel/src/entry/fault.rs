@@ -7,6 +7,7 @@ use crate::base::name::number_of;
 use crate::base::trace::What;
 use crate::context::context::Context;
 use crate::context::cpu::Cpu;
+use crate::mem::object::ASK;
 use crate::mem::user::Access;
 use crate::op::state::State;
 use crate::op::stats::count;
@@ -49,6 +50,11 @@ pub fn fault(s: &State, cpu: &Cpu, fault: Fault, error: Errno) {
     }
     let reason = match (fault.vector, error) {
         (_, Errno::AGAIN) => return,
+        (_, ASK) => match wait_for_page(s, id, fault) {
+            Ok(()) => return,
+            Err(Errno::NOMEM) => Reason::OutOfMemory,
+            Err(_) => Reason::BusError,
+        },
         (_, Errno::NOMEM) => Reason::OutOfMemory,
         (_, Errno::IO) => Reason::BusError,
         (PAGE_FAULT, _) => Reason::PageFault,
@@ -71,6 +77,14 @@ pub fn fault(s: &State, cpu: &Cpu, fault: Fault, error: Errno) {
     ));
     count(&s.stats.killed);
     s.end_context(id, End::Ended(reason));
+}
+
+/// A context waits for the page that it touched, unless that has come meanwhile.
+fn wait_for_page(s: &State, id: u32, fault: Fault) -> Result<(), Errno> {
+    match touch(s, s.contexts.at(id), fault) {
+        Err(ASK) => s.park_context(id),
+        touched => touched,
+    }
 }
 
 /// A system call that is not `ring_enter`: goes to the handler that the address space named.

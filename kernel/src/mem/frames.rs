@@ -14,6 +14,7 @@ use super::shoot::Debts;
 use super::space::Space;
 use super::wired::Block;
 use crate::arch::{FrameSource, Machine, Slab};
+use crate::base::NONE;
 use crate::base::budget::{Budget, STEP};
 use crate::base::list::List;
 use crate::bug;
@@ -90,6 +91,8 @@ pub struct Memory {
     pub(super) dying_blocks: List,
     /// Objects that nobody maps any more, and that hold a file.
     pub(super) dying_objects: List,
+    /// The page that the last touch was to ask for.
+    pub(super) missing: Cell<(u32, u32)>,
     /// How many spaces there ever were.
     pub(super) lives: Cell<u64>,
     /// Which other processors have to forget translations.
@@ -147,6 +150,7 @@ impl Memory {
             dying_spaces: List::new(),
             dying_blocks: List::new(),
             dying_objects: List::new(),
+            missing: Cell::new((NONE, 0)),
             lives: Cell::new(0),
             debts: Debts::default(),
             dying_pins: List::new(),

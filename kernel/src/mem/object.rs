@@ -1,9 +1,12 @@
 //! What several regions can be parts of: memory that a fork shares, and a daemon's memory that others map.
 //!
-//! An object of the second kind, a *window*, is a run of pages of another space: those that a daemon answered with when it was
-//! asked to prepare a mapping of a file. A page of it is looked for there when it is touched, and is one frame for the daemon and
-//! for everybody who maps it. The window does not keep the daemon's space alive: when that has ended, pages that nobody has
-//! touched are out of reach (`EIO`).
+//! An object of the second kind, a *window*, shows pages of another space: those that a daemon answered with when it was
+//! asked to prepare a mapping of a file, or is asked for when they are touched. A page of it is looked for there, and is one frame
+//! for the daemon and for everybody who maps it. The window does not keep the daemon's space alive: when that has ended, pages that
+//! nobody has touched are out of reach (`EIO`).
+//!
+//! A window whose daemon is asked remembers the last few runs of pages that it was given (`RUNS`). A touch outside of them fails
+//! with [`ASK`], which never reaches a program: whoever gets it waits for the page ([`crate::op::page_in`]).
 #![forbid(unsafe_code)]
 
 use super::arena::{Arena, Record};
@@ -16,21 +19,51 @@ use crate::base::list::{Chain, Link};
 use crate::base::name::Named;
 use core::cell::Cell;
 use ring_abi::Errno;
+use ring_abi::errno::MAX_ERRNO;
 use rmm::{Page, UserFrame};
+
+/// The error of a touch that has to wait for a daemon: a number that nothing else has.
+pub const ASK: Errno = match Errno::from_raw(MAX_ERRNO as u64) {
+    Some(error) => error,
+    None => Errno::IO,
+};
+
+/// Runs of pages that a window remembers.
+const RUNS: usize = 4;
 
 /// Pages of a daemon's memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Pages {
     /// The daemon's space.
     pub space: u32,
-    /// First page there.
-    pub first: u64,
+    /// First page there. Nothing: the daemon is asked when a page is touched.
+    pub first: Option<u64>,
     /// How many.
     pub count: u32,
+    /// Page of the file at which they begin.
+    pub offset: u64,
     /// Whether they may be mapped to be written by others than the daemon.
     pub writable: bool,
     /// The file that they are the contents of, held for the object.
     pub file: u32,
+}
+
+/// Pages of a window that are known to lie in a row in the daemon's space.
+#[derive(Clone, Copy, Debug, Default)]
+struct Row {
+    /// Index of the first in the window.
+    index: u32,
+    /// How many; zero if it is no row.
+    count: u32,
+    /// The first one there.
+    first: u64,
+}
+
+impl Row {
+    fn page(self, index: u32) -> Option<u64> {
+        let inside = index.wrapping_sub(self.index);
+        (inside < self.count).then(|| self.first.wrapping_add(u64::from(inside)))
+    }
 }
 
 /// What regions can be parts of.
@@ -42,9 +75,18 @@ pub struct Object {
     space: Cell<u32>,
     /// Which life of that space.
     life: Cell<u64>,
-    first: Cell<u64>,
+    /// Page of the file at which it begins.
+    offset: Cell<u64>,
+    /// Pages that it has at most.
     count: Cell<u32>,
     writable: Cell<bool>,
+    /// Whether the daemon is asked for what no row has.
+    asks: Cell<bool>,
+    rows: [Cell<Row>; RUNS],
+    /// The row that is replaced next.
+    turn: Cell<u8>,
+    /// The pages that are being asked for, as the layer above keeps them, and how many they are.
+    pub asked: Cell<(u32, u32)>,
     /// The file that a window shows, held; or `NONE`.
     file: Cell<u32>,
     link: Link,
@@ -56,9 +98,13 @@ impl Default for Object {
             refs: Cell::new(0),
             space: Cell::new(NONE),
             life: Cell::new(0),
-            first: Cell::new(0),
+            offset: Cell::new(0),
             count: Cell::new(0),
             writable: Cell::new(false),
+            asks: Cell::new(false),
+            rows: Default::default(),
+            turn: Cell::new(0),
+            asked: Cell::new((NONE, 0)),
             file: Cell::new(NONE),
             link: Link::default(),
         }
@@ -89,9 +135,48 @@ impl Object {
         !self.is_window() || self.writable.get()
     }
 
+    /// Whether its daemon is asked for pages.
+    pub fn asks(&self) -> bool {
+        self.asks.get()
+    }
+
+    /// Page of the file at which it begins.
+    pub fn offset(&self) -> u64 {
+        self.offset.get()
+    }
+
+    /// How many pages it has at most.
+    pub fn count(&self) -> u32 {
+        self.count.get()
+    }
+
+    /// The daemon has pages from this index on in a row.
+    pub fn learn(&self, index: u32, count: u32, first: u64) {
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1) & (RUNS as u8).wrapping_sub(1));
+        if let Some(row) = self.rows.get(usize::from(turn)) {
+            row.set(Row { index, count, first });
+        }
+    }
+
+    /// Where a page is in the daemon's space.
+    fn page(&self, index: u32) -> Option<u64> {
+        self.rows.iter().find_map(|row| row.get().page(index))
+    }
+
+    /// A page is not where it was said to be.
+    fn forget(&self, index: u32) {
+        let wrong = self.rows.iter().filter(|row| row.get().page(index).is_some());
+        wrong.for_each(|row| row.set(Row::default()));
+    }
+
     /// The name of a word in its page of this index, for those who wait for it: the daemon's own name for it.
     pub(super) fn word(&self, index: u64, offset: u64) -> Option<(u32, u64)> {
-        let page = self.first.get().wrapping_add(index);
+        if self.asks.get() {
+            // Where the daemon has a page may change.
+            return None;
+        }
+        let page = self.page(u32::try_from(index).ok()?)?;
         self.is_window().then(|| (self.space.get(), page.wrapping_mul(rmm::FRAME_SIZE) | offset))
     }
 }
@@ -123,8 +208,13 @@ impl Memory {
         let object = self.objects.at(id);
         object.space.set(pages.space);
         object.life.set(self.space(pages.space).life());
-        object.first.set(pages.first);
         object.count.set(pages.count);
+        object.offset.set(pages.offset);
+        object.rows.iter().for_each(|row| row.set(Row::default()));
+        object.asks.set(pages.first.is_none());
+        if let Some(first) = pages.first {
+            object.learn(0, pages.count, first);
+        }
         object.writable.set(pages.writable);
         object.file.set(pages.file);
         Ok(id)
@@ -166,20 +256,54 @@ impl Memory {
         self.dying_objects.is_empty()
     }
 
+    /// One more holder of an object.
+    pub fn hold_object_once(&self, id: u32) {
+        let refs = &self.objects.at(id).refs;
+        refs.set(refs.get().wrapping_add(1));
+    }
+
+    /// The page that the last touch was to [`ASK`] for: its object, and its index there.
+    pub fn missing(&self) -> (u32, u32) {
+        self.missing.get()
+    }
+
+    /// Whether a page of a window can be had now, so that a touch of it will not have to ask.
+    pub fn is_shown(&self, id: u32, index: u32) -> bool {
+        let object = self.objects.at(id);
+        self.look_into(object, id, index, object.writable.get()).is_ok()
+    }
+
     /// The frame of a page of the object that a region is part of. `EIO` if it is out of reach, `ENOMEM` if the daemon gets no
-    /// frame for it.
+    /// frame for it, [`ASK`] if the daemon is to be asked first.
     #[cold]
     #[inline(never)]
     pub(super) fn page_of_object(&self, region: &Region, page: u64) -> Result<UserFrame, Errno> {
-        let object = self.objects.at(region.object().ok_or(Errno::FAULT)?);
-        let space = self.spaces.get(object.space.get()).ok_or(Errno::FAULT)?;
+        let id = region.object().ok_or(Errno::FAULT)?;
+        let object = self.objects.at(id);
+        if !object.is_window() {
+            return Err(Errno::FAULT);
+        }
         let index = page.wrapping_sub(region.first()).wrapping_add(u64::from(region.offset.get()));
-        if space.life() != object.life.get() || index >= u64::from(object.count.get()) {
+        let index = u32::try_from(index).map_err(|_| Errno::IO)?;
+        let is_written = region.kind.get() == Kind::Shared && object.writable.get();
+        self.look_into(object, id, index, is_written)
+    }
+
+    fn look_into(&self, object: &Object, id: u32, index: u32, written: bool) -> Result<UserFrame, Errno> {
+        let space = self.spaces.get(object.space.get()).ok_or(Errno::IO)?;
+        if space.life() != object.life.get() || index >= object.count.get() {
             return Err(Errno::IO);
         }
-        let page = Page::new(object.first.get().wrapping_add(index)).ok_or(Errno::IO)?;
-        let is_written = region.kind.get() == Kind::Shared && object.writable.get();
-        space.offer(self, page, is_written)
+        let found = match object.page(index).and_then(Page::new) {
+            Some(page) => space.offer(self, page, written),
+            None => Err(Errno::IO),
+        };
+        if found == Err(Errno::IO) && object.asks.get() {
+            object.forget(index);
+            self.missing.set((id, index));
+            return Err(ASK);
+        }
+        found
     }
 }
 

@@ -10,7 +10,8 @@ use super::inflight::{Notice, TIED, Wait};
 use super::state::{ByWait, State};
 use super::walk::{Deed, Extent, Walk, Which};
 use super::{
-    OpResult, barrier, chain, channel, cursor, forward, incoming, message, multishot, open, several, tell,
+    OpResult, barrier, chain, channel, cursor, forward, incoming, message, multishot, open, page_in, several,
+    tell,
 };
 use crate::base::NONE;
 use crate::scheme::link::Link;
@@ -99,6 +100,9 @@ pub fn forget_notice(s: &State, link: &Link, id: u32) {
 /// Ends an operation now, whatever it waits for.
 pub fn force(s: &State, id: u32, error: Errno) {
     let op = s.ops.at(id);
+    if op.wait.get() == Wait::Page {
+        page_in::leave_op(s, id);
+    }
     match op.wait.get() {
         Wait::Reply => {
             detach(s, id, Some(error));
@@ -125,7 +129,8 @@ fn leave(s: &State, id: u32) {
         Wait::Flush => s.several.flushes.remove(&ByWait(&s.ops), id),
         Wait::Message => message::leave(s, id),
         Wait::Time | Wait::Free | Wait::Reply | Wait::Work => {}
-        Wait::Chain | Wait::Barrier | Wait::Due => {}
+        // A waiter for a page was taken away before.
+        Wait::Chain | Wait::Barrier | Wait::Due | Wait::Page => {}
     }
     cursor::release(s, id);
 }
@@ -158,6 +163,9 @@ pub fn abandon(s: &State, id: u32) {
     if op.is_marked(TIED) {
         chain::abandon(s, op, id);
     }
+    if op.wait.get() == Wait::Page {
+        page_in::leave_op(s, id);
+    }
     match op.wait.get() {
         Wait::Reply => {
             detach(s, id, None);
@@ -181,6 +189,9 @@ pub fn abandon(s: &State, id: u32) {
 #[inline(never)]
 pub fn late_reply(s: &State, link: &Link, id: u32, entry: Cqe) {
     let op = s.ops.at(id);
+    if op.opcode.get() == Opcode::RequestMmap {
+        return page_in::answered(s, link, id, entry);
+    }
     link.unbind(&s.slots, op.slot_tag.get());
     forget_notice(s, link, id);
     if let (true, Ok(file), 0) = (forward::makes_file(op.opcode.get()), entry.result(), entry.flags & 7) {

@@ -14,6 +14,7 @@ use super::state::{ByWait, State};
 use super::{Outcome, barrier, dispatch, limit, order};
 use crate::base::NONE;
 use crate::base::budget::ENTRY;
+use crate::mem::object::ASK;
 use crate::ring::duplex::{BACKLOG, Ring, STARVED};
 use crate::ring::tie::{DRAIN, RELEASED, Tie};
 use ring_abi::sqe::SqeFlags;
@@ -127,6 +128,11 @@ pub fn start(s: &State, id: u32) {
     let cx = Cx { slot: head.group(), ..Cx::new(s, ring, head.tag()) };
     let outcome = dispatch::start_any(cx, head, tie.entry());
     let is_unused = s.held.replace(NONE) == id;
+    let outcome = match outcome {
+        Err(ASK) if is_unused => s.park_held(ring, id).map(|()| Outcome::Parked),
+        Err(ASK) => Err(Errno::IO),
+        outcome => outcome,
+    };
     let result = match outcome {
         Ok(Outcome::Parked | Outcome::Gone) => return,
         Ok(Outcome::Done(value)) => Ok(value),

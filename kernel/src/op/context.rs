@@ -4,7 +4,7 @@
 use super::cx::Cx;
 use super::inflight::{Op, Wait};
 use super::state::{BySpace, ByWait, State};
-use super::{OpResult, Outcome, polled, restrict, summon};
+use super::{OpResult, Outcome, page_in, polled, restrict, summon};
 use crate::arch::{Regs, Start};
 use crate::base::NONE;
 use crate::base::budget::Budget;
@@ -408,6 +408,7 @@ impl State {
                 self.stir(context);
                 context.marks.set_stop(true);
             }
+            Run::Paging => page_in::leave_context(self, context),
             _ => {}
         }
         if context.timer.get() != NONE {

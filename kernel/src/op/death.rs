@@ -11,8 +11,9 @@
 //! of one end finds the others' links dead.
 #![forbid(unsafe_code)]
 
+use super::inflight::Wait;
 use super::state::{ByDoom, ByLink, ByName, BySpace, ByTable, ByTurn, ByWait, State};
-use super::{cancel, channel, polled, port};
+use super::{cancel, channel, page_in, polled, port};
 use crate::base::NONE;
 use crate::base::budget::{Budget, ENTRY};
 use crate::base::list::Chain;
@@ -26,6 +27,7 @@ use crate::op::stats::count;
 use crate::ring::duplex::Ring;
 use crate::ring::flight;
 use crate::ring::place;
+use crate::scheme::link::Link;
 use crate::scheme::names::Target;
 use ring_abi::context::{End, Reason};
 use ring_abi::{Errno, Opcode};
@@ -51,6 +53,7 @@ impl State {
                 }
             }
             Run::Stopped => self.stir(context),
+            Run::Paging => page_in::leave_context(self, context),
             _ => {}
         }
         if context.timer.get() != NONE {
@@ -379,11 +382,7 @@ pub fn slice_links(s: &State, budget: &Budget) -> bool {
         }
         let index = link.progress.replace(link.progress.get().wrapping_add(1));
         if let Some(op_id) = link.owed_at(&s.slots, s, index) {
-            let op = s.ops.at(op_id);
-            link.unbind(&s.slots, op.slot_tag.get());
-            cancel::forget_notice(s, link, op_id);
-            super::cursor::release(s, op_id);
-            if op.is_detached() { s.drop_op(op_id) } else { s.end_op(op_id, Err(Errno::CONNRESET), 0) }
+            fail_owed(s, link, op_id);
         }
     }
     while let Some(op_id) = link.pop_record(&s.slots, s) {
@@ -418,6 +417,20 @@ pub fn slice_links(s: &State, budget: &Budget) -> bool {
     wired::release(&s.memory, link.block.replace(NONE));
     s.release_link(id);
     true
+}
+
+/// Fails an operation that a dead daemon has taken.
+fn fail_owed(s: &State, link: &Link, op_id: u32) {
+    let op = s.ops.at(op_id);
+    if op.wait.get() == Wait::Page {
+        // It was answered, and waits for a page of somebody else's.
+        page_in::leave_op(s, op_id);
+    } else {
+        link.unbind(&s.slots, op.slot_tag.get());
+    }
+    cancel::forget_notice(s, link, op_id);
+    super::cursor::release(s, op_id);
+    if op.is_detached() { s.drop_op(op_id) } else { s.end_op(op_id, Err(Errno::CONNRESET), 0) }
 }
 
 /// Closes a few handles of a table that nobody uses any more. `false`: there is none.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::base::is_none;
 use crate::context::context::State as Run;
+use crate::mem::object::ASK;
 use crate::ring::duplex::{GUARDED, Ring};
 use ring_abi::opcode::Origin;
 use ring_abi::sqe::Head;
@@ -28,6 +29,13 @@ pub const READ: u32 = Opcode::Read as u32;
 pub const OPEN: u32 = Opcode::OpenAt as u32;
 /// Shape of a close without flags.
 pub const CLOSE: u32 = Opcode::Close as u32;
+
+/// How many submissions were taken, and the first word of the next one if it was read.
+pub type Taking = (u32, Head);
+
+/// In the place of a first word that was not read; it is that of a nop, too, which is read once more. So a [`Taking`] fits into two
+/// registers.
+pub const UNREAD: Head = Head(0);
 
 /// Starts an operation, whose completion has its place. `false`: the asker is gone, and with it its ring.
 ///
@@ -47,7 +55,17 @@ pub fn start_other(s: &State, ring: &Ring, head: Head, entry: impl Words + Copy)
     let cx = Cx::new(s, ring, head.tag());
     let outcome = start_any(cx, head, entry);
     // What is answered may have ended its asker all the same.
-    answer(s, ring, head.tag(), outcome) && cx.context.state.get() == Run::Active
+    answer_or_wait(s, ring, head, &entry, outcome) && cx.context.state.get() == Run::Active
+}
+
+/// Completes an operation that does not wait, unless it has to wait for a page first. `false`: the asker is gone.
+#[inline(always)]
+pub fn answer_or_wait(s: &State, ring: &Ring, head: Head, entry: &impl Words, outcome: OpResult) -> bool {
+    let outcome = match outcome {
+        Err(ASK) => s.park_start(ring, head, entry).map(|()| Outcome::Parked),
+        outcome => outcome,
+    };
+    answer(s, ring, head.tag(), outcome)
 }
 
 #[inline(never)]
@@ -57,7 +75,7 @@ fn start_futex(s: &State, ring: &Ring, head: Head, entry: &impl Words) {
 
 /// Completes an operation that does not wait. `false`: the asker is gone.
 #[inline(always)]
-pub fn answer(s: &State, ring: &Ring, tag: u32, outcome: OpResult) -> bool {
+fn answer(s: &State, ring: &Ring, tag: u32, outcome: OpResult) -> bool {
     let result = match outcome {
         Ok(Outcome::Parked) => return true,
         Ok(Outcome::Gone) => return false,

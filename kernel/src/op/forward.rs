@@ -10,11 +10,12 @@ use super::cx::Cx;
 use super::incoming;
 use super::inflight::{GUARD, Op, PLAIN_READ, Shape, Wait};
 use super::state::{ByWait, State};
-use super::{OpResult, Outcome, mapping, provided, registered};
+use super::{OpResult, Outcome, mapping, page_in, provided, registered};
 use crate::base::NONE;
 use crate::base::budget::ENTRY;
 use crate::context::context::Context;
 use crate::context::file::{File, Kind};
+use crate::mem::object::ASK;
 use crate::ring::duplex::Ring;
 use crate::scheme::link::Link;
 use core::cell::Cell;
@@ -211,9 +212,10 @@ fn submit_as(s: &State, asked: &Asked<'_>, link: &Link, request: Request) -> Res
             wait_for_room(s, asked.id, asked.op, link);
             Ok(())
         }
+        Err(ASK) if s.park_op(page_in::Who::Send, asked.ring, asked.id).is_ok() => Ok(()),
         Err(error) => {
             abandon(s, asked.id);
-            Err(error)
+            Err(if error == ASK { Errno::IO } else { error })
         }
     }
 }
@@ -297,6 +299,66 @@ pub fn publish(daemon: &Ring, count: u32) {
     let memory = daemon.memory.get();
     let position = daemon.rq.advance(count);
     daemon.rq.publish_to(&memory.service_requests(), position);
+}
+
+/// Sends the kernel's own question for a page, or lets it wait for room.
+pub fn ask(s: &State, link: &Link, id: u32, op: &Op) {
+    if !link.has_slot() || !link.waiting.is_empty() || !send_question(s, link, id, op) {
+        wait_for_room(s, id, op, link);
+    }
+}
+
+/// The same, where there is a slot. `false`: the queue has no room just now.
+fn send_question(s: &State, link: &Link, id: u32, op: &Op) -> bool {
+    let daemon = s.rings.at(link.ring.get());
+    if !has_room(s, daemon) {
+        return false;
+    }
+    let (tag, spare) = link.bind(&s.slots, s, id);
+    if let Some(spare) = spare {
+        s.took_idle(1);
+        s.ops.give(spare);
+    }
+    op.wait.set(Wait::Reply);
+    let ([a, b, c, d], who) = page_in::question(op);
+    let requests = daemon.memory.get();
+    let words = [head(Opcode::RequestMmap, tag), s.files.at(op.file.get()).id.get(), a, b, c, d];
+    write(who, requests.service_requests().slot(daemon.rq.position()), words);
+    publish(daemon, 1);
+    s.hand_any(s.rouse(daemon, enter::REQUESTS));
+    true
+}
+
+/// Goes on with an operation whose bytes have come that are to be sent.
+pub fn send_again(s: &State, id: u32) {
+    let op = s.ops.at(id);
+    let (ring, link) = (s.rings.at(op.ring.get()), s.links.at(op.object.get()));
+    op.wait.set(Wait::Free);
+    if !link.lives() {
+        super::cursor::release(s, id);
+        return s.end_op(id, Err(Errno::NODEV), 0);
+    }
+    if !link.has_slot() || !link.waiting.is_empty() {
+        return wait_for_room(s, id, op, link);
+    }
+    match send(s, &asked(s, ring, id, op), link, Request::of(op)) {
+        Ok(true) => {}
+        Ok(false) => wait_for_room(s, id, op, link),
+        Err(error) => refuse(s, ring, id, error),
+    }
+}
+
+/// An operation cannot be sent: it waits for a page, or ends.
+fn refuse(s: &State, ring: &Ring, id: u32, error: Errno) {
+    let error = match error {
+        ASK => match s.park_op(page_in::Who::Send, ring, id) {
+            Ok(()) => return,
+            Err(error) => error,
+        },
+        error => error,
+    };
+    super::cursor::release(s, id);
+    s.end_op(id, Err(error), 0);
 }
 
 /// Whether a request finds a place in a daemon's queue. A daemon whose index cannot be ends.
@@ -398,18 +460,22 @@ fn send_waiting(s: &State, link_id: u32, link: &Link) {
             return super::refill::later(s, link_id);
         }
         let op = s.ops.at(id);
-        let ring = s.rings.at(op.ring.get());
         link.waiting.remove(&ByWait(&s.ops), id);
+        if op.opcode.get() == Opcode::RequestMmap {
+            if !send_question(s, link, id, op) {
+                link.waiting.push_front(&ByWait(&s.ops), id);
+                return;
+            }
+            continue;
+        }
+        let ring = s.rings.at(op.ring.get());
         match send(s, &asked(s, ring, id, op), link, Request::of(op)) {
             Ok(true) => {}
             Ok(false) => {
                 link.waiting.push_front(&ByWait(&s.ops), id);
                 return;
             }
-            Err(error) => {
-                super::cursor::release(s, id);
-                s.end_op(id, Err(error), 0);
-            }
+            Err(error) => refuse(s, ring, id, error),
         }
     }
 }

@@ -12,13 +12,13 @@ use super::cx::Cx;
 use super::inflight::{PLAIN_SWAP, Wait};
 use super::state::State;
 use super::word;
-use super::{OpResult, Outcome};
+use super::{OpResult, Outcome, dispatch};
 use crate::ring::duplex::Ring;
 use core::hint::cold_path;
 use ring_abi::args::{FutexSwap, FutexWait, FutexWake};
 use ring_abi::enter::NO_DEADLINE;
 use ring_abi::sqe::Head;
-use ring_abi::{Cqe, Errno, Opcode, Words};
+use ring_abi::{Cqe, Errno, Opcode, Sqe, Words};
 
 /// What the word at an address is called.
 pub fn key(cx: &Cx<'_>, address: u64) -> Key {
@@ -55,17 +55,33 @@ pub const fn is_plain(head: Head) -> bool {
 pub fn start(s: &State, ring: &Ring, head: Head, entry: &impl Words) {
     s.stats.start(head.opcode());
     if !is_wake(head) {
-        if let Err(error) = wait(s, ring, head.tag(), entry) {
-            refuse(s, ring, head, error);
+        match FutexWait::decode(entry) {
+            Ok(args) => start_wait(s, ring, head.tag(), args),
+            Err(error) => refuse(s, ring, head.tag(), error),
         }
         return;
     }
-    match wake(s, ring, entry) {
+    match FutexWake::decode(entry) {
+        Ok(args) => start_wake(s, ring, head.tag(), args),
+        Err(error) => refuse(s, ring, head.tag(), error),
+    }
+}
+
+#[inline(always)]
+fn start_wait(s: &State, ring: &Ring, tag: u32, args: FutexWait) {
+    if let Err(error) = wait(s, ring, tag, args) {
+        refuse_wait(s, ring, tag, args, error);
+    }
+}
+
+#[inline(always)]
+fn start_wake(s: &State, ring: &Ring, tag: u32, args: FutexWake) {
+    match wake(s, ring, args) {
         Ok((number, woken)) => {
             rouse(s, woken);
-            s.post(ring, Cqe::new(head.tag(), Ok(number)));
+            s.post(ring, Cqe::new(tag, Ok(number)));
         }
-        Err(error) => refuse(s, ring, head, error),
+        Err(error) => refuse_wake(s, ring, tag, args, error),
     }
 }
 
@@ -83,7 +99,7 @@ pub fn start_swap<'s>(
     let args = match FutexSwap::decode(entry) {
         Ok(args) => args,
         Err(error) => {
-            refuse(s, ring, head, error);
+            refuse(s, ring, head.tag(), error);
             return (false, None);
         }
     };
@@ -108,7 +124,7 @@ fn start_any_swap<'s>(s: &'s State, ring: &Ring, head: Head, args: &FutexSwap) -
     let record = || Ok(s.start_op(ring, head.tag(), Opcode::FutexSwap)?.0);
     let (waits, woken) = swap(s, ring, args, record).unwrap_or_else(|error| (Err(error), None));
     if let Err(error) = waits {
-        refuse(s, ring, head, error);
+        refuse_any(s, ring, &args.encode(head.tag()), error);
     }
     (waits.is_ok(), woken)
 }
@@ -116,8 +132,27 @@ fn start_any_swap<'s>(s: &'s State, ring: &Ring, head: Head, args: &FutexSwap) -
 /// Completes an operation that failed.
 #[cold]
 #[inline(never)]
-fn refuse(s: &State, ring: &Ring, head: Head, error: Errno) {
-    s.post(ring, Cqe::new(head.tag(), Err(error)));
+fn refuse(s: &State, ring: &Ring, tag: u32, error: Errno) {
+    s.post(ring, Cqe::new(tag, Err(error)));
+}
+
+/// Completes a wait that failed, unless it only has to wait for the page of its word.
+#[cold]
+#[inline(never)]
+fn refuse_wait(s: &State, ring: &Ring, tag: u32, args: FutexWait, error: Errno) {
+    refuse_any(s, ring, &args.encode(tag), error);
+}
+
+/// The same for a wake.
+#[cold]
+#[inline(never)]
+fn refuse_wake(s: &State, ring: &Ring, tag: u32, args: FutexWake, error: Errno) {
+    refuse_any(s, ring, &args.encode(tag), error);
+}
+
+/// The same for any operation here.
+fn refuse_any(s: &State, ring: &Ring, entry: &Sqe, error: Errno) {
+    dispatch::answer_or_wait(s, ring, Head(entry.word(0)), entry, Err(error));
 }
 
 /// A ring whose owner is to be roused, as [`channel::wake_quietly`] gives it.
@@ -133,8 +168,8 @@ pub fn rouse(s: &State, woken: Option<Owner<'_>>) {
 
 /// Waits for a word that has an expected value.
 #[inline(always)]
-fn wait(s: &State, ring: &Ring, tag: u32, entry: &impl Words) -> Result<(), Errno> {
-    let wait = Waiting::new(s, space(s, ring), FutexWait::decode(entry)?)?;
+fn wait(s: &State, ring: &Ring, tag: u32, args: FutexWait) -> Result<(), Errno> {
+    let wait = Waiting::new(s, space(s, ring), args)?;
     wait.begin(s, s.start_op(ring, tag, Opcode::FutexWait)?.0);
     Ok(())
 }
@@ -176,7 +211,7 @@ pub fn start_with(cx: &Cx<'_>, opcode: Opcode, entry: &impl Words) -> OpResult {
     let s = cx.s;
     match opcode {
         Opcode::FutexWake => {
-            let (number, woken) = wake(s, cx.ring, entry)?;
+            let (number, woken) = wake(s, cx.ring, FutexWake::decode(entry)?)?;
             rouse(s, woken);
             Ok(Outcome::Done(number))
         }
@@ -249,8 +284,7 @@ pub fn is_timed(s: &State, deadline: u64) -> Result<bool, Errno> {
 
 /// Wakes those who wait for a word, first come first served: how many, and who is the caller's to [rouse].
 #[inline(always)]
-fn wake<'s>(s: &'s State, ring: &Ring, entry: &impl Words) -> Result<(u64, Option<Owner<'s>>), Errno> {
-    let args = FutexWake::decode(entry)?;
+fn wake<'s>(s: &'s State, ring: &Ring, args: FutexWake) -> Result<(u64, Option<Owner<'s>>), Errno> {
     match word::channel(s, space(s, ring), args.address)? {
         Some(channel) if channel::has_any(s, channel) => Ok(channel::wake_quietly(s, channel, args.count)),
         _ => Ok((0, None)),

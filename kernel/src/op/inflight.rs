@@ -50,6 +50,8 @@ pub enum Wait {
     Due,
     /// Room in another ring's completion queue: in its port's `waiting`.
     Message,
+    /// A page of a window: its `queue` names who waits (see [`super::page_in`]).
+    Page,
 }
 
 /// Mark of an operation: it has its turn at the file's cursor.

@@ -1,8 +1,9 @@
 //! `MapFile`: a daemon's pages in another space.
 //!
 //! The daemon is asked for pages of its own memory that have the file's contents. When it has answered, a window onto them
-//! ([`crate::mem::object`]) gets its region; from then on the daemon is asked no more. The window holds the file, so its daemon
-//! hears of a close only after the last page of it was unmapped.
+//! ([`crate::mem::object`]) gets its region; from then on the daemon is asked no more, unless it answered with no address: then it
+//! is asked for pages when they are touched ([`super::page_in`]). The window holds the file, so its daemon hears of a close only
+//! after the last page of it was unmapped.
 //!
 //! In the record, the first argument is the space with the rights and flags above it; the space is held.
 #![forbid(unsafe_code)]
@@ -95,13 +96,14 @@ fn begin(s: &State, op: &Op, link: &Link, address: u64, there: u32) -> Result<Fi
     let flags = op.arg(0) >> 32;
     let wanted = memory::wanted(op.arg(1), op.arg(2), flags)?;
     let end = first.checked_add(wanted.pages).ok_or(Errno::IO)?;
-    if address & PAGE_BYTES.wrapping_sub(1) != 0 || first == 0 || end > END {
+    if address & PAGE_BYTES.wrapping_sub(1) != 0 || end > END {
         return Err(Errno::IO);
     }
     let count = u32::try_from(wanted.pages).map_err(|_| Errno::NOMEM)?;
     let pages = Pages {
         space: space_of_daemon(s, link).ok_or(Errno::IO)?,
-        first,
+        first: (first != 0).then_some(first),
+        offset: op.arg(3) / PAGE_BYTES,
         count: if there == 0 { count } else { count.min(there) },
         writable: wanted.shared && flags & map::WRITE != 0,
         file: op.file.get(),

@@ -55,6 +55,7 @@ pub mod multishot;
 pub mod nop;
 pub mod open;
 pub mod order;
+pub mod page_in;
 pub mod pass;
 pub mod poll;
 pub mod polled;

@@ -17,7 +17,8 @@ use crate::ring::duplex::Ring;
 use crate::scheme::names::{BEGINNING, Beginning, Target, Text};
 use ring_abi::args::CURRENT;
 use ring_abi::cqe::POSITIONED;
-use ring_abi::{Errno, Opcode, Words};
+use ring_abi::sqe::Head;
+use ring_abi::{Errno, Opcode, Sqe, Words};
 
 /// A path of more bytes is not worth a straight line.
 const SHORT: u64 = 256;
@@ -87,7 +88,9 @@ pub fn start_alone(s: &State, ring: &Ring, tag: u32, entry: impl Words) -> Optio
 fn start_slowly(s: &State, ring: &Ring, tag: u32, args: [u64; 5]) {
     s.step.measure(&s.memory.machine);
     let outcome = start(&Cx::new(s, ring, tag), Opcode::OpenAt, args);
-    dispatch::answer(s, ring, tag, outcome);
+    let [fd, path, length, flags, capacity] = args;
+    let entry = Sqe::new(Opcode::OpenAt, tag, [fd, path, length, flags, capacity, 0]);
+    dispatch::answer_or_wait(s, ring, Head(entry.word(0)), &entry, outcome);
 }
 
 /// Asks a daemon to open a file, if nothing is odd about that.

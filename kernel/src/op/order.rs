@@ -125,7 +125,7 @@ pub fn gathered(s: &State, ring: &Ring) -> u32 {
 }
 
 /// Takes all that a submission needs, and files it as one that has not started.
-fn make(s: &State, ring: &Ring, head: Head, entry: &impl Words) -> Result<u32, Errno> {
+pub fn make(s: &State, ring: &Ring, head: Head, entry: &impl Words) -> Result<u32, Errno> {
     if head.flags() & (LINKS | SqeFlags::DRAIN.bits()) != 0 && is_none(ring.line.get()) {
         let name = s.lines.take(&s.memory)?;
         s.lines.at(name).open();

@@ -9,7 +9,7 @@
 use super::cx::Cx;
 use super::inflight::Op;
 use super::state::State;
-use super::{OpResult, Outcome, forward, memory, read, registered};
+use super::{OpResult, Outcome, forward, memory, page_in, read, registered};
 use crate::arch::UserPtr;
 use crate::base::budget::Budget;
 use crate::base::{NONE, is_none};
@@ -69,7 +69,7 @@ pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
             let pin = s.groups.at(made).pin.get();
             match s.memory.run_pin(pin, s.memory.space(op.object.get()), budget) {
                 Run::More => return true,
-                Run::Done(result) => finish(s, ring, made, result),
+                Run::Done(result) => finish(s, ring, made, result.map_err(page_in::not_there)),
             }
         }
         None => {

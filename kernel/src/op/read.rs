@@ -13,7 +13,7 @@ use ring_abi::args::CURSOR;
 use ring_abi::map;
 use ring_abi::ring::Entry;
 use ring_abi::sqe::Head;
-use ring_abi::{Opcode, Words, enter};
+use ring_abi::{Opcode, Sqe, Words, enter};
 
 /// What a program asks.
 #[derive(Clone, Copy)]
@@ -271,5 +271,6 @@ fn start_oddly(s: &State, ring: &Ring, tag: u32, fd: u64, buffer: u64, length: u
 fn start_slowly(s: &State, ring: &Ring, tag: u32, fd: u64, buffer: u64, length: u64, offset: u64) {
     s.step.measure(&s.memory.machine);
     let outcome = forward::start(&Cx::new(s, ring, tag), Opcode::Read, [fd, buffer, length, offset, 0]);
-    dispatch::answer(s, ring, tag, outcome);
+    let entry = Sqe::new(Opcode::Read, tag, [fd, buffer, length, offset, 0, 0]);
+    dispatch::answer_or_wait(s, ring, Head(entry.word(0)), &entry, outcome);
 }

@@ -7,7 +7,7 @@
 
 use super::cx::Cx;
 use super::state::State;
-use super::{OpResult, Outcome, memory, provided};
+use super::{OpResult, Outcome, memory, page_in, provided};
 use crate::arch::UserPtr;
 use crate::base::NONE;
 use crate::base::budget::{Budget, ENTRY};
@@ -185,7 +185,7 @@ pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
     let result = match s.rings.get(op.ring.get()) {
         Some(ring) => match s.memory.run_pin(pin as u32, s.memory.space(op.object.get()), budget) {
             Run::More => return true,
-            Run::Done(result) => fill(s, ring, slot as u32, pin as u32, result),
+            Run::Done(result) => fill(s, ring, slot as u32, pin as u32, result.map_err(page_in::not_there)),
         },
         None => {
             empty(s, pin as u32);

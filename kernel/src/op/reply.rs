@@ -4,13 +4,14 @@
 //! what was asked is an error of the daemon (`EIO`), and bytes go only where the program asked for them.
 #![forbid(unsafe_code)]
 
-use super::incoming;
 use super::inflight::{Notice, Op, PLAIN_OPEN, PLAIN_READ, Wait};
 use super::provided;
 use super::state::State;
 use super::stats::count;
+use super::{incoming, page_in};
 use crate::base::NONE;
 use crate::base::trace::What;
+use crate::mem::object::ASK;
 use crate::mem::user::{self, Fixed, Window};
 use crate::ring::duplex::Ring;
 use crate::ring::flight;
@@ -27,12 +28,12 @@ use ring_abi::{Cqe, CqeKind, Errno, Opcode, errno};
 pub fn take<'s>(s: &'s State, link: &Link, words: [u64; 2]) -> Option<(&'s Ring, u32)> {
     let read = PlainRead::find(s, link, words)?;
     let ring = s.rings.at(read.op.ring.get());
-    s.note_latency(Opcode::Read, read.op.started.get(), 1);
-    let file = read.op.file.get();
     let words = match read.copy(link, &ring.cache.window(&s.memory)) {
         Some(words) => words,
-        None => answer_slowly(s, link, ring, [read.id, read.tag], read.result),
+        None => answer_slowly(s, link, ring, [read.id, read.tag], read.result)?,
     };
+    s.note_latency(Opcode::Read, read.op.started.get(), 1);
+    let file = read.op.file.get();
     flight::remove(s, &read.op.of_ring);
     let next = link.bound();
     link.set_bound(read.id);
@@ -146,13 +147,26 @@ pub fn take_other(s: &State, link_id: u32, link: &Link, words: [u64; 2]) {
         return stale(s, link_id, entry.tag);
     };
     let op = s.ops.at(id);
+    if op.wait.get() == Wait::Page {
+        // It was answered before.
+        return stale(s, link_id, entry.tag);
+    }
     if op.is_detached() {
         return super::cancel::late_reply(s, link, id, entry);
     }
     if incoming::is_more(op, entry) {
         return incoming::answered(s, link, id, entry);
     }
-    let (result, extra) = finish(s, link, op, entry.tag, entry);
+    let (mut result, extra) = finish(s, link, op, entry.tag, entry);
+    if result == Err(ASK) {
+        let Some(ring) = s.rings.get(op.ring.get()) else {
+            crate::bug!("an operation that nobody waits for")
+        };
+        match s.park_op(page_in::Who::Reply(words), ring, id) {
+            Ok(()) => return,
+            Err(error) => result = super::cursor::finish(s, op, Err(error)),
+        }
+    }
     link.unbind(&s.slots, entry.tag);
     let was_cancelled = op.notice.get() != Notice::None;
     if was_cancelled {
@@ -186,7 +200,8 @@ fn stale(s: &State, link: u32, tag: u32) {
 }
 
 /// The words of the completion of a read whose daemon gave an error, or whose bytes are many or go where the ring's
-/// operations did not go last, or more than there is room for: too many, or those of one that chooses its buffer now.
+/// operations did not go last, or more than there is room for: too many, or those of one that chooses its buffer now. Nothing:
+/// they go to a page that a daemon has to be asked for, so the read is not as others are.
 #[cold]
 #[inline(never)]
 pub(super) fn answer_slowly(
@@ -195,16 +210,17 @@ pub(super) fn answer_slowly(
     ring: &Ring,
     [id, tag]: [u32; 2],
     result: u64,
-) -> [u64; 2] {
+) -> Option<[u64; 2]> {
     let op = s.ops.at(id);
     let slot = link.arena.get().add(link.offset(tag));
     let (answer, details) = match errno::demux(result) {
+        Err(ASK) => (Err(Errno::IO), 0),
         Err(error) => (Err(error), 0),
         Ok(count) if provided::is_one(op) => provided::deliver(s, ring, op, slot, count),
         Ok(count) if count <= op.arg(2) => (out_slowly(s, ring, op.arg(1), slot, count).map(|()| count), 0),
         Ok(_) => (Err(Errno::IO), 0),
     };
-    Cqe::new(op.tag.get(), answer).with_details(details).to_words()
+    (answer != Err(ASK)).then(|| Cqe::new(op.tag.get(), answer).with_details(details).to_words())
 }
 
 /// Copies `count` bytes of the slot out to the program.
@@ -235,6 +251,7 @@ fn out_slowly(s: &State, ring: &Ring, address: u64, slot: Fixed, count: u64) -> 
 /// What an operation completes with, given the daemon's answer.
 pub fn finish(s: &State, link: &Link, op: &Op, tag: u32, entry: Cqe) -> (Result<u64, Errno>, u32) {
     let answer = match (op.opcode.get(), entry.result()) {
+        (_, Err(ASK)) => Err(Errno::IO),
         _ if entry.flags & !7 != 0 => Err(Errno::IO),
         _ if entry.flags & 7 == CqeKind::WithFd as u8 => super::pass::answer_with_handle(s, link, op, entry),
         _ if entry.flags != 0 => Err(Errno::IO),
@@ -259,6 +276,9 @@ pub fn finish(s: &State, link: &Link, op: &Op, tag: u32, entry: Cqe) -> (Result<
         (Opcode::Write, Ok(count)) if count > op.arg(2).min(link.slot_bytes()) => Err(Errno::IO),
         (_, result) => result,
     };
+    if answer == Err(ASK) {
+        return (answer, 0);
+    }
     (super::cursor::finish(s, op, answer), 0)
 }
 

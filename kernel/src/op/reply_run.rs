@@ -16,7 +16,6 @@ use crate::scheme::link::Link;
 use core::hint::cold_path;
 use core::mem::replace;
 use ring_abi::Opcode;
-use ring_abi::map::Slot;
 use ring_abi::ring::Entry;
 
 /// Takes replies: those of one run, as far as the budget has entries left; or one other. There is one, and an entry is left.
@@ -25,17 +24,20 @@ pub fn take(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Budget
     let requests = daemon.memory.get();
     let words = daemon.rp.peek(&requests.service_replies(), 0).copy();
     let Some(first) = PlainRead::find(s, link, words) else {
-        daemon.rp.advance(1);
-        reply::take_other(s, link_id, link, words);
-        budget.took(1);
-        return;
+        return take_apart(s, link_id, link, daemon, budget);
     };
     let run = Run::of(s, budget, &first);
     let completions = run.ring.memory.get();
     let before = first.op.of_ring.prev();
     let (mut last, mut ended) = (first.id, 1);
     let place = completions.cq().slot(run.ring.cq.position());
-    let goes_on = run.end(s, link, budget, first, (place, link.bound()));
+    let slowly = || run.answer_slowly(s, link, [first.id, first.tag], first.result);
+    let words = first.copy(link, &run.window).or_else(slowly);
+    let Some(words) = words else {
+        return take_apart(s, link_id, link, daemon, budget);
+    };
+    first.leave(link, place, words, link.bound());
+    let goes_on = budget.left() == run.entries;
     // Once more where the memory of a queue begins again.
     'run: while goes_on && ended < run.entries {
         let at = daemon.rp.position().wrapping_add(ended);
@@ -44,24 +46,36 @@ pub fn take(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Budget
         let places = completions.cq().stretch(at, replies.len() as u32);
         for (reply, place) in replies.iter().zip(places) {
             let Some(read) = run.next(s, last, Entry::of(reply).copy()) else { break 'run };
-            let next = replace(&mut last, read.id);
+            let Some(words) = read.copy(link, &run.window) else {
+                let words = run.answer_slowly(s, link, [read.id, read.tag], read.result);
+                let Some(words) = words else { break 'run };
+                ended = ended.wrapping_add(1);
+                let next = replace(&mut last, read.id);
+                read.leave(link, place, words, next);
+                if budget.left() != run.entries {
+                    break 'run;
+                }
+                continue;
+            };
             ended = ended.wrapping_add(1);
-            if !run.end(s, link, budget, read, (place, next)) {
-                break 'run;
-            }
+            let next = replace(&mut last, read.id);
+            read.leave(link, place, words, next);
         }
     }
     flight::join(s, before, s.ops.at(last).of_ring.next());
     link.set_bound(last);
     daemon.rp.advance(ended);
     budget.took(ended);
-    s.gave_idle(ended);
-    s.note_latency(Opcode::Read, run.began(), ended);
-    s.show(run.ring, ended);
-    let file = run.file();
-    if s.files.at(file).let_go_of(ended) {
-        reply::close(s, file);
-    }
+    run.account(s, ended);
+}
+
+/// Takes one reply that is not to a plain read, or that one cannot take at once. It is looked at again.
+#[inline(never)]
+fn take_apart(s: &State, link_id: u32, link: &Link, daemon: &Ring, budget: &Budget) {
+    let words = daemon.rp.peek(&daemon.memory.get().service_replies(), 0).copy();
+    daemon.rp.advance(1);
+    reply::take_other(s, link_id, link, words);
+    budget.took(1);
 }
 
 /// What the reads of a run have in common.
@@ -99,25 +113,23 @@ impl<'a> Run<'a> {
             .then_some(read)
     }
 
-    /// Ends a read; its completion is not shown yet, and its record waits at the link before `next`. Whether the budget has
-    /// as many entries left as before.
+    /// The words of a completion that has to be made the long way. Nothing, and it is as it was: it has to wait for a page.
     #[inline(always)]
-    fn end(
-        &self,
-        s: &State,
-        link: &Link,
-        budget: &Budget,
-        read: PlainRead<'_>,
-        (place, next): (&Slot<2>, u32),
-    ) -> bool {
-        if let Some(words) = read.copy(link, &self.window) {
-            read.leave(link, place, words, next);
-            return true;
-        }
+    fn answer_slowly(&self, s: &State, link: &Link, named: [u32; 2], result: u64) -> Option<[u64; 2]> {
         cold_path();
-        let words = reply::answer_slowly(s, link, self.ring, [read.id, read.tag], read.result);
-        read.leave(link, place, words, next);
-        budget.left() == self.entries
+        reply::answer_slowly(s, link, self.ring, named, result)
+    }
+
+    /// Shows so many completions, and lets go of the file for each.
+    #[inline(always)]
+    fn account(&self, s: &State, ended: u32) {
+        s.gave_idle(ended);
+        s.note_latency(Opcode::Read, self.began(), ended);
+        s.show(self.ring, ended);
+        let file = self.file();
+        if s.files.at(file).let_go_of(ended) {
+            reply::close(s, file);
+        }
     }
 
     /// When they began, in ticks.

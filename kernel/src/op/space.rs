@@ -5,13 +5,14 @@ use super::cx::Cx;
 use super::inflight::Op;
 use super::memory::{end_work, park, set_words, space_of, words};
 use super::state::State;
-use super::{OpResult, Outcome, restrict};
+use super::{OpResult, Outcome, page_in, restrict};
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use crate::context::context::Context;
 use crate::context::file::Kind;
 use crate::mem::Run;
 use crate::mem::fork::Fork;
+use crate::mem::object::ASK;
 use crate::mem::space::{PAGE_BYTES, Space};
 use crate::mem::user::{self, Access, UserRange};
 use ring_abi::args::SpaceWrite;
@@ -85,6 +86,8 @@ pub fn write(cx: &Cx<'_>, entry: &impl Words) -> OpResult {
     let mut copy = Copy { to: args.target, from: args.buffer, left: args.length };
 
     match copy.run(cx.s, cx.space(), target, cx.budget) {
+        // It goes on where it is, as work that waits.
+        Run::Done(Err(ASK)) => Ok(park(cx, Opcode::SpaceWrite, id, [copy.to, copy.from, copy.left, 0])),
         Run::Done(result) => result.map(Outcome::Done),
         Run::More => Ok(park(cx, Opcode::SpaceWrite, id, [copy.to, copy.from, copy.left, 0])),
     }
@@ -131,10 +134,25 @@ pub fn slice(s: &State, id: u32, budget: &Budget) -> bool {
     };
     match run {
         Run::More => true,
+        Run::Done(Err(ASK)) => {
+            wait_for_page(s, id);
+            false
+        }
         Run::Done(result) => {
             end_work(s, id, result);
             false
         }
+    }
+}
+
+/// An operation that works needs a page that a daemon is asked for.
+fn wait_for_page(s: &State, id: u32) {
+    let parked = match s.rings.get(s.ops.at(id).ring.get()) {
+        Some(ring) => s.park_op(page_in::Who::Work, ring, id),
+        None => Err(Errno::CANCELED),
+    };
+    if let Err(error) = parked {
+        end_work(s, id, Err(error));
     }
 }
 

@@ -10,6 +10,7 @@ use super::forward;
 use super::incoming;
 use super::inflight::{GUARD, Notice, Op, Shape, TIED, Wait};
 use super::multishot;
+use super::page_in::{PageIn, Waiter};
 use super::polled::Polls;
 use super::stats::Stats;
 use super::step::Step;
@@ -92,6 +93,12 @@ pub struct State {
     pub seats: Seats,
     /// Channels with some left to wake.
     pub channel_work: List,
+    /// Pages that daemons are asked for.
+    pub page_ins: Arena<PageIn>,
+    /// Who waits for them.
+    pub waiters: Arena<Waiter>,
+    /// Those that were answered, with some left to go on.
+    pub answered_pages: List,
     /// Links whose waiting operations may find room now.
     pub to_refill: List,
     /// Address spaces whose contexts are to end.
@@ -560,6 +567,8 @@ impl State {
             self.files.give(op.arg(0) as u32);
         } else if matches!(opcode, Opcode::Sendfd | Opcode::MessageHandle) {
             super::pass::let_go(self, op);
+        } else if opcode == Opcode::RequestMmap {
+            super::page_in::lost(self, op);
         } else if opcode == Opcode::MapFile {
             super::mapping::let_go(self, op);
         } else if is_of_context(opcode) && op.file.get() != NONE {
@@ -589,7 +598,8 @@ static HOLD_MORE: [bool; 256] = {
     let mut left = Opcode::ALL;
     while let [opcode, rest @ ..] = left {
         table[opcode.raw() as usize] = forward::makes_file(*opcode)
-            || matches!(opcode, Opcode::Sendfd | Opcode::Recvfd | Opcode::MessageHandle | Opcode::MapFile)
+            || matches!(opcode, Opcode::Sendfd | Opcode::Recvfd | Opcode::MessageHandle)
+            || matches!(opcode, Opcode::MapFile | Opcode::RequestMmap)
             || is_of_context(*opcode);
         left = rest;
     }

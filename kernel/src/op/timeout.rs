@@ -95,6 +95,7 @@ pub fn expired(s: &State, id: u32) {
     }
     match (op.wait.get(), op.opcode.get()) {
         (_, Opcode::Interval) => interval::expired(s, id),
+        (_, Opcode::RequestMmap) => super::page_in::overdue(s, id),
         (Wait::Time, Opcode::LinkTimeout) => limit::expired(s, id),
         (Wait::Time, _) => s.end_op(id, Ok(0), 0),
         _ => cancel::force(s, id, Errno::TIMEDOUT),

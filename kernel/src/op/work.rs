@@ -6,15 +6,15 @@
 use super::inflight::Wait;
 use super::state::{ByWait, State};
 use super::{
-    barrier, chain, channel, context, death, dormant, exec, flush, mapping, memory, migrate, port, provided,
-    refill, register, registered, space, walk,
+    barrier, chain, channel, context, death, dormant, exec, flush, mapping, memory, migrate, page_in, port,
+    provided, refill, register, registered, space, walk,
 };
 use crate::base::NONE;
 use crate::base::budget::Budget;
 use ring_abi::{Errno, Opcode};
 
 /// Kinds of work.
-const KINDS: u32 = 12;
+const KINDS: u32 = 13;
 
 impl State {
     /// Whether nothing is left to do between events.
@@ -32,6 +32,7 @@ impl State {
             && self.to_refill.is_empty()
             && space::is_idle(self)
             && self.memory.has_no_dying_object()
+            && self.answered_pages.is_empty()
             && flush::is_idle(self)
             && self.polls.nothing_is_due()
     }
@@ -57,6 +58,7 @@ pub fn slice(s: &State, budget: &Budget) -> bool {
             8 => chain::run(s),
             9 => port::slice(s, budget),
             10 => mapping::slice_ended(s, budget),
+            11 => page_in::slice(s, budget),
             _ => !space::is_idle(s) && space::slice_ending(s, budget),
         };
         if worked {

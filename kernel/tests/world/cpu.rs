@@ -6,6 +6,7 @@ use super::{FIRST, LONGEST, Mode, PATIENCE, Program, World, entry};
 use kernel::arch::fake::OneOf;
 use kernel::arch::fake::{PageFault, effort};
 use kernel::arch::{Machine, Only};
+use kernel::context::context::State;
 use kernel::entry::event::{Enter, Event, Fault, Resume};
 use kernel::entry::poller;
 use ring_abi::context::Registers;
@@ -99,8 +100,17 @@ impl World {
 
     /// The program that runs does what the processor calls a mistake.
     pub fn fault(&mut self, vector: u8, code: u64, address: u64) {
+        let program = self.on_cpu();
         self.leave(Mode::Own);
         self.step(Event::Fault(Fault { vector, code, address }));
+        if let Some(program) = program.filter(|program| self.is_paging(*program)) {
+            self.state(program).mode = Mode::Paging;
+        }
+    }
+
+    /// Whether a program's context waits for a page.
+    pub fn is_paging(&self, program: Program) -> bool {
+        self.kernel.state.contexts.at(self.context_of(program)).state.get() == State::Paging
     }
 
     /// The program that runs makes a system call that is not `ring_enter`.
@@ -296,7 +306,9 @@ impl World {
                 return;
             }
             Mode::Own if std::mem::take(&mut state.diverted) => {}
-            Mode::Own => assert_eq!(before, Registers { ..registers }, "{program:?} lost registers"),
+            Mode::Own | Mode::Paging => {
+                assert_eq!(before, Registers { ..registers }, "{program:?} lost registers")
+            }
             Mode::Entered => {
                 let kept =
                     |r: &Registers| [r.rip, r.rsp, r.fs_base, r.rbx, r.rbp, r.r12, r.r13, r.r14, r.r15];
@@ -374,6 +386,18 @@ impl World {
         assert!(sizes.is_none_or(|wanted| wanted == shown), "the ring has other sizes: {shown:?}");
         let view = self.machine().ring_of_program(address, shown).expect("a ring is mapped");
         self.state(program).rings.push(Ends::new(view, shown, address));
+    }
+
+    /// The program does something to its memory once; a page fault goes to the kernel. Whether it waits for the page.
+    pub fn touch_once(
+        &mut self,
+        program: Program,
+        what: impl FnOnce(&Machine) -> Result<(), PageFault>,
+    ) -> bool {
+        self.give_cpu(program);
+        let Err(fault) = what(self.machine()) else { return false };
+        self.fault(14, fault.code, fault.address);
+        self.mode(program) == Mode::Paging
     }
 
     /// The program does something to its memory; a page fault goes to the kernel, and it tries again.

@@ -247,7 +247,11 @@ impl World {
                 return false;
             }
             let mode = self.mode(program);
-            assert!(matches!(mode, Mode::Own | Mode::Fresh), "{program:?} cannot run: {mode:?}");
+            let is_waiting = mode == Mode::Paging && self.is_paging(program);
+            assert!(
+                matches!(mode, Mode::Own | Mode::Fresh | Mode::Paging) && !is_waiting,
+                "{program:?} cannot run: {mode:?}"
+            );
             if self.take_pokes() {
                 continue;
             }

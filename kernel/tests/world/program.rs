@@ -42,6 +42,8 @@ pub enum Mode {
     Own,
     /// It entered the kernel and has not come back.
     Entered,
+    /// It has touched a page that has not come.
+    Paging,
     /// It has ended.
     Ended,
 }
@@ -388,6 +390,12 @@ impl Program {
     pub fn read(self, world: &mut World, address: u64, length: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; length];
         world.touch(self, |machine| machine.read_virtual(address, &mut bytes)).then_some(bytes)
+    }
+
+    /// Reads or writes a byte of a page that has to be waited for, as its code would. Whether it waits.
+    pub fn begins_to_touch(self, world: &mut World, address: u64, writes: bool) -> bool {
+        let access = if writes { Access::Write } else { Access::Read };
+        world.touch_once(self, |machine| machine.reach(address, access).map(|_| ()))
     }
 
     /// Jumps to an address, as its code would. `false` if that ended it.

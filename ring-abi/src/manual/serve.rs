@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::page::{Page, describe};
-use crate::args::{CURRENT, Cancel, CloseMsg, Fevent, MmapPrep, SchemeRegister, event, map};
+use crate::args::{CURRENT, Cancel, CloseMsg, Fevent, MmapPrep, RequestMmap, SchemeRegister, event, map};
 use crate::{Sqe, SqeFlags};
 
 const FILE: &str = include_str!("serve.rs");
@@ -67,6 +67,18 @@ fn mmap_prep() -> Sqe {
     // What a daemon reads.
     MmapPrep { fd: 17, length: 64 * 1024, flags: map::READ | map::EXECUTE | map::PRIVATE, offset: 4096 }
         .encode(0x0001_0004)
+}
+
+pub(super) const REQUEST_MMAP: Page = describe!(
+    RequestMmap,
+    request_mmap,
+    "From the daemon: the address of the page that was touched. Any error: who waits for it gets `EIO`, or a bus error.",
+    []
+);
+
+fn request_mmap() -> Sqe {
+    // What a daemon reads.
+    RequestMmap { fd: 17, length: 16 * 4096, flags: map::READ, offset: 40 * 4096 }.encode(0x0001_0005)
 }
 
 /// A number that `schemev2` has for the kernel and that this kernel never sends.

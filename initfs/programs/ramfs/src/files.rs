@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use syscall::flag::{AT_REMOVEDIR, F_GETFL, F_SETFL, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_FCNTL_MASK};
 use syscall::flag::{O_ACCMODE, O_NOFOLLOW, O_RDONLY, O_SYMLINK, O_TRUNC, O_WRONLY};
 use uring::Errno;
-use uring::scheme::{Answer, Dirent, Dirents, Entries, Events, Open, Output, Path};
+use uring::scheme::{Answer, Dirent, Dirents, Entries, Events, Map, Open, Output, Path};
 use uring::scheme::{Read, Space, Stat, Times, Who, Write};
 
 /// File id of the root, as the scheme was registered with it; no open answers it.
@@ -204,6 +204,28 @@ impl Files {
         Ok(count.into())
     }
 
+    /// Lets a client map a file.
+    pub(crate) fn map(&mut self, id: u64, map: Map) -> Result {
+        let file = self.file(id)?;
+        if !file.has(O_RDONLY) || map.shared && map.written && !file.has(O_WRONLY) {
+            return Err(Errno::ACCES);
+        }
+        let ino = file.ino;
+        match &mut self.tree.node_mut(ino)?.kind {
+            Kind::File(content) => content.show(),
+            _ => return Err(Errno::NODEV),
+        }
+        Ok(Answer::OnDemand)
+    }
+
+    /// Gives a page that a client has mapped.
+    pub(crate) fn page_in(&mut self, id: u64, map: Map) -> Result {
+        let ino = self.ino(id)?;
+        let (node, quota) = self.tree.node_and_quota(ino)?;
+        let Kind::File(content) = &mut node.kind else { return Err(Errno::NODEV) };
+        content.page_in(map, quota)
+    }
+
     /// Length of a file.
     pub(crate) fn length(&self, id: u64) -> Result {
         let ino = self.ino(id)?;
@@ -303,7 +325,7 @@ impl Files {
 
     /// What `statvfs` tells.
     pub(crate) fn space(&self, mut space: Space<'_>) -> Answer {
-        let quota = self.tree.quota;
+        let quota = &self.tree.quota;
         space.write(&syscall::StatVfs {
             f_bsize: PAGE as u32,
             f_blocks: quota.total,

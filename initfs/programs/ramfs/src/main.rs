@@ -91,6 +91,8 @@ fn answer_now(files: &mut Files, file: u64, body: Body<'_>) -> Option<files::Res
         Body::Path(out) => files.path(file, out),
         Body::Control(command, argument) => files.control(file, command, argument),
         Body::Events(events) => files.events(file, events),
+        Body::Map(map) => files.map(file, map),
+        Body::PageIn(map) => files.page_in(file, map),
         Body::Sync => Ok(0_u64.into()),
         Body::Closed => files.close(file),
         Body::Open(_) | Body::Write(_) | Body::Truncate(_) => return None,

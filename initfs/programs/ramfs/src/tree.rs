@@ -79,7 +79,7 @@ impl Tree {
         let mut root = Node::new(Kind::Directory(Directory::default()), 0o777, nobody, Time::default());
         root.links = 1;
         let pages = bytes.wrapping_div(PAGE_BYTES);
-        Tree { nodes: vec![Some(root)], free: Vec::new(), quota: Quota { free: pages, total: pages } }
+        Tree { nodes: vec![Some(root)], free: Vec::new(), quota: Quota::new(pages) }
     }
 
     /// A node.
@@ -313,8 +313,13 @@ impl Tree {
 
     /// Somebody has it open no longer.
     pub(crate) fn release(&mut self, ino: Ino) {
-        if let Ok(node) = self.node_mut(ino) {
+        if let Ok((node, quota)) = self.node_and_quota(ino) {
             node.opens = node.opens.saturating_sub(1);
+            if node.opens == 0
+                && let Kind::File(content) = &mut node.kind
+            {
+                content.is_closed(quota);
+            }
             if node.links != 0 {
                 return;
             }
@@ -360,7 +365,7 @@ impl Tree {
             return;
         }
         if let Some(Node { kind: Kind::File(content), .. }) = slot.take() {
-            self.quota.free = self.quota.free.saturating_add(content.pages());
+            content.end(&mut self.quota);
         }
         self.free.push(ino);
     }

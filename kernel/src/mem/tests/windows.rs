@@ -58,8 +58,9 @@ impl Model {
         let count = random.below(6) + 1;
         let window = Window {
             space: self.daemon,
-            first: FILE + of,
+            first: Some(FILE + of),
             count: count as u32,
+            offset: of,
             writable: shared,
             file: NONE,
         };
@@ -181,7 +182,8 @@ fn without_memory_a_page_of_a_window_changes_nothing() {
     bed.map(daemon, &populated(Where::Free(FILE), 4), u32::MAX).unwrap();
     bed.store(daemon, FILE, 7, Access::Write).unwrap();
     let client = bed.memory.create_space().unwrap();
-    let window = Window { space: daemon, first: FILE, count: 4, writable: false, file: NONE };
+    let window =
+        Window { space: daemon, first: Some(FILE), count: 4, offset: 0, writable: false, file: NONE };
     let mut succeeded = false;
     for left in 0..20 {
         let before = bed.accounts();

@@ -55,9 +55,13 @@ pub enum Body<'r> {
     Times(Times<'r>),
     /// A call that only this daemon understands.
     Call(Call<'r>),
-    /// Map a part of the file into a client. Answer: [`Answer::Pages`](super::Answer::Pages); `ENXIO` if nothing of it is there,
-    /// `EACCES` if it may not be written.
+    /// Map a part of the file into a client. Answer: [`Answer::Pages`](super::Answer::Pages) if all of it lies in a row, or
+    /// [`Answer::OnDemand`](super::Answer::OnDemand); `ENXIO` if nothing of it is there, `EACCES` if it may not be written.
     Map(Map),
+    /// Pages that somebody touches who has the file mapped. The first one is needed, and those behind it are asked for ahead of
+    /// their use. Answer: [`Answer::Pages`](super::Answer::Pages), with as many as lie in a row; `ENXIO` if the first one is
+    /// not there: who touched it gets a bus error, as with any other error.
+    PageIn(Map),
     /// Nobody holds the file any more. No answer is wanted.
     Closed,
     /// Anything else.
@@ -183,6 +187,12 @@ pub struct Map {
     pub written: bool,
 }
 
+impl Map {
+    fn new(length: u64, flags: u64, offset: u64) -> Map {
+        Map { offset, length, shared: flags & map::SHARED != 0, written: flags & map::WRITE != 0 }
+    }
+}
+
 /// A call.
 #[derive(Debug)]
 pub struct Call<'r> {
@@ -238,12 +248,8 @@ impl Request {
             Opcode::Fsync => Body::Sync,
             Opcode::Futimens => Body::Times(Times { bytes: self.input() }),
             Opcode::Call => Body::Call(self.call()),
-            Opcode::MmapPrep => Body::Map(Map {
-                offset: c,
-                length: a,
-                shared: b & map::SHARED != 0,
-                written: b & map::WRITE != 0,
-            }),
+            Opcode::MmapPrep => Body::Map(Map::new(a, b, c)),
+            Opcode::RequestMmap => Body::PageIn(Map::new(a, b, c)),
             Opcode::CloseMsg => Body::Closed,
             _ => Body::Other,
         }

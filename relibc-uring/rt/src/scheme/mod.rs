@@ -25,6 +25,7 @@
 
 mod body;
 mod dirents;
+mod pages;
 mod payload;
 mod pending;
 mod register;
@@ -36,6 +37,7 @@ pub use body::{
     Body, Call, Dup, Entries, Events, Map, Open, Path, Read, Sent, Space, Stat, Times, Who, Write,
 };
 pub use dirents::{Dirent, Dirents};
+pub use pages::{Page, Pages};
 pub use payload::Output;
 pub use register::{Builder, Scheme, send_events};
 pub use request::{Answer, Cancelled, Request};

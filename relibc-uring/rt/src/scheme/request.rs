@@ -28,6 +28,8 @@ pub enum Answer {
     /// Pages of this daemon's memory: the address of the first, and how many there are of those that are asked for. They must
     /// stay what they are until the file is closed.
     Pages(u64, u32),
+    /// The file can be mapped, and is asked for its pages when they are touched ([`Body::PageIn`](super::Body::PageIn)).
+    OnDemand,
     /// A symbolic link is in the way: the client is to go on with this path, which is absolute (`/scheme/...` or
     /// `/...`) or starts at this scheme's root. It may contain `..`.
     Link(String),
@@ -159,6 +161,7 @@ impl Request {
             Answer::Stream(id) => Cqe::new(self.tag, Ok(id)),
             Answer::Handle(fd) => Cqe::new(self.tag, Ok(fd.0)).with_kind(CqeKind::WithFd),
             Answer::Pages(address, count) => Cqe::new(self.tag, Ok(address)).with_extra(count),
+            Answer::OnDemand => Cqe::new(self.tag, Ok(0)),
             Answer::Link(path) => self.link(&path),
         }
     }

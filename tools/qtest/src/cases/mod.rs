@@ -16,6 +16,7 @@ mod longest;
 mod mapping;
 mod memory;
 mod messages;
+mod page_in;
 mod paths;
 mod poll;
 mod polled;
@@ -73,6 +74,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         paths::TESTS,
         process::TESTS,
         mapping::TESTS,
+        page_in::TESTS,
         memory::TESTS,
         registered::TESTS,
         cancel::TESTS,
