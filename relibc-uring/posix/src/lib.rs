@@ -7,6 +7,7 @@
 //! - [`path`]: what a program calls a file, made into what the kernel calls it.
 //! - [`links`]: symbolic links on the way, across schemes, up to a limit.
 //! - [`elf`]: what of a program's file goes where in memory.
+//! - [`script`]: which program is to read a file that begins with `#!`.
 //! - [`stack`]: arguments, environment and auxiliary vector of a new program.
 //! - [`protocol`]: what a process and the process table say to each other.
 //! - [`flags`]: flags of `open`, bits of a mode.
@@ -36,6 +37,7 @@ pub mod open;
 pub mod path;
 pub mod process;
 pub mod protocol;
+pub mod script;
 pub mod spawn;
 pub mod stack;
 

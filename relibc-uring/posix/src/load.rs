@@ -64,9 +64,18 @@ pub struct Loaded {
     pub stack: u64,
 }
 
-/// Loads a program. `ENOEXEC` if it is none.
-pub fn load(program: Program<'_>, start: &Start<'_>) -> Result<Loaded, Errno> {
-    let plan = program.plan()?;
+/// The first bytes of a program, and how long it is.
+#[derive(Debug)]
+pub struct Head {
+    /// As many as a [`Plan`] needs, or all there are.
+    pub bytes: Vec<u8>,
+    /// Bytes of the program.
+    pub length: u64,
+}
+
+/// Loads a program, whose head was read. `ENOEXEC` if it is none.
+pub fn load(program: Program<'_>, head: &Head, start: &Start<'_>) -> Result<Loaded, Errno> {
+    let plan = Plan::new(&head.bytes, head.length)?;
     let top = stack_top(&plan);
     let image = stack_image(&plan, start, top)?;
     let space = op::memory::space_create().wait()?;
@@ -84,14 +93,18 @@ fn stack_top(plan: &Plan) -> u64 {
 }
 
 impl Program<'_> {
-    fn plan(self) -> Result<Plan, Errno> {
+    /// Reads its head.
+    pub fn head(self) -> Result<Head, Errno> {
         match self {
-            Program::Bytes(bytes) => Plan::new(bytes.get(..HEAD_BYTES).unwrap_or(bytes), bytes.len() as u64),
+            Program::Bytes(bytes) => {
+                let head = bytes.get(..HEAD_BYTES).unwrap_or(bytes);
+                Ok(Head { bytes: Vec::from(head), length: bytes.len() as u64 })
+            }
             Program::File(fd) => {
                 let length = op::file::fsize(fd).wait()?;
-                let mut head = alloc::vec![0; HEAD_BYTES.min(usize::try_from(length).unwrap_or(HEAD_BYTES))];
-                read_exactly(fd, &mut head, 0)?;
-                Plan::new(&head, length)
+                let mut bytes = alloc::vec![0; HEAD_BYTES.min(usize::try_from(length).unwrap_or(HEAD_BYTES))];
+                read_exactly(fd, &mut bytes, 0)?;
+                Ok(Head { bytes, length })
             }
         }
     }

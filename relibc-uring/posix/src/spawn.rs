@@ -8,10 +8,12 @@
 use crate::file;
 use crate::flags::{O_CLOEXEC, O_RDONLY};
 use crate::handles::Handles;
-use crate::load::{Loaded, Program, Start, load};
+use crate::load::{Head, Loaded, Program, Start, load};
 use crate::open::resolve;
 use crate::process::{self, Inheritance, inheritance, proc_handle};
 use crate::protocol::FORK;
+use crate::script::{self, Script};
+use alloc::vec::Vec;
 use ring_abi::Errno;
 use ring_abi::args::{ContextCreate, ExecCommit, handle};
 use uring::op::{self, Fd};
@@ -44,13 +46,11 @@ pub fn spawn_after(
     ready: impl FnOnce(u32) -> Result<(), Errno>,
 ) -> Result<u32, Errno> {
     let mut handles = Handles::default();
-    let (program, path) = resolve(command.path, O_RDONLY | O_CLOEXEC, 0)?;
-    handles.keep(program);
-    if path.says_directory() {
-        return Err(Errno::ACCES);
-    }
+    let found = find(&mut handles, command.path, command.arguments)?;
+    let arguments = found.arguments();
     let child = handles.keep(fork_handle()?);
-    let context = prepare(&mut handles, Program::File(program), command, child)?;
+    let command = Command { arguments: arguments.as_deref().unwrap_or(command.arguments), ..*command };
+    let context = prepare_with(&mut handles, found.program, &found.head, &command, child)?;
     let pid = register(child, context)?;
     if let Err(error) = ready(pid) {
         op::context::kill(context).wait()?;
@@ -59,6 +59,43 @@ pub fn spawn_after(
     }
     op::context::start(context).wait()?;
     Ok(pid)
+}
+
+/// A program that was found by a path.
+struct Found {
+    program: Program<'static>,
+    head: Head,
+    /// Its arguments, if they are others than the caller's because the file that was asked for is a script.
+    instead: Option<Vec<Vec<u8>>>,
+}
+
+impl Found {
+    fn arguments(&self) -> Option<Vec<&[u8]>> {
+        Some(self.instead.as_ref()?.iter().map(Vec::as_slice).collect())
+    }
+}
+
+/// Opens a program, or the interpreter of a script. `EACCES` if it is a directory, `ELOOP` if interpreters are scripts too
+/// often.
+fn find(handles: &mut Handles, path: &[u8], arguments: &[&[u8]]) -> Result<Found, Errno> {
+    let mut instead: Option<Vec<Vec<u8>>> = None;
+    let mut path = Vec::from(path);
+    for _ in 0..=script::DEPTH {
+        let (file, found) = resolve(&path, O_RDONLY | O_CLOEXEC, 0)?;
+        handles.keep(file);
+        if found.says_directory() {
+            return Err(Errno::ACCES);
+        }
+        let program = Program::File(file);
+        let head = program.head()?;
+        let Some(script) = Script::parse(&head.bytes)? else {
+            return Ok(Found { program, head, instead });
+        };
+        let own = instead.unwrap_or_else(|| arguments.iter().copied().map(Vec::from).collect());
+        instead = Some(script.arguments(&path, &own));
+        path = Vec::from(script.interpreter);
+    }
+    Err(Errno::LOOP)
 }
 
 /// A handle for a new child, which exists once its context was [`register`]ed.
@@ -80,6 +117,16 @@ pub fn prepare(
     command: &Command<'_>,
     proc: Fd,
 ) -> Result<Fd, Errno> {
+    prepare_with(handles, program, &program.head()?, command, proc)
+}
+
+fn prepare_with(
+    handles: &mut Handles,
+    program: Program<'_>,
+    head: &Head,
+    command: &Command<'_>,
+    proc: Fd,
+) -> Result<Fd, Errno> {
     let table = handles.keep(op::handle::table_create().wait()?);
     for (own, number) in command.handles {
         op::handle::dup_to(*own, table, Some(*number), 0).wait()?;
@@ -95,7 +142,7 @@ pub fn prepare(
         environment: command.environment,
         inheritance: &inheritance,
     };
-    let Loaded { space, entry, stack } = load(program, &start)?;
+    let Loaded { space, entry, stack } = load(program, head, &start)?;
     handles.keep(space);
     let args = ContextCreate { space: space.0, table: table.0, entry, stack, argument: 0, sizes_flags: 0 };
     // SAFETY: the space is a fresh one, not our own.
@@ -113,13 +160,11 @@ pub fn exec(path: &[u8], arguments: &[&[u8]], environment: &[&[u8]]) -> Errno {
 
 fn try_exec(path: &[u8], arguments: &[&[u8]], environment: &[&[u8]]) -> Result<(), Errno> {
     let mut handles = Handles::default();
-    let (program, found) = resolve(path, O_RDONLY | O_CLOEXEC, 0)?;
-    handles.keep(program);
-    if found.says_directory() {
-        return Err(Errno::ACCES);
-    }
+    let found = find(&mut handles, path, arguments)?;
+    let instead = found.arguments();
+    let arguments = instead.as_deref().unwrap_or(arguments);
     let start = Start { path, arguments, environment, inheritance: &inheritance() };
-    let Loaded { space, entry, stack } = load(Program::File(program), &start)?;
+    let Loaded { space, entry, stack } = load(found.program, &found.head, &start)?;
     handles.keep(space);
     // What was kept so far would otherwise stay open in the new program.
     file::handle_flags(space, Some(handle::CLOSE_ON_EXEC))?;

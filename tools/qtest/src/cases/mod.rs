@@ -7,6 +7,7 @@ mod contexts;
 mod cpus;
 mod creation;
 mod daemons;
+mod exec;
 mod exhaustion;
 mod faults;
 mod fs;
@@ -88,6 +89,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         contexts::TESTS,
         cpus::TESTS,
         polled::TESTS,
+        exec::TESTS,
         exhaustion::TESTS,
         daemons::TESTS,
     ];
