@@ -59,6 +59,11 @@ impl<T: Record> Arena<T> {
         (0..self.threaded.get()).map(name_of::<T>)
     }
 
+    /// How many records there is memory for, in use or not; their numbers are less.
+    pub fn made(&self) -> u32 {
+        self.threaded.get()
+    }
+
     /// Takes a record: its name. `ENOMEM` leaves everything as it was.
     #[inline(always)]
     pub fn take(&self, memory: &Memory) -> Result<u32, Errno> {

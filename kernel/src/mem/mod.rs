@@ -32,6 +32,7 @@ pub mod region;
 pub mod runs;
 pub mod shoot;
 pub mod space;
+pub mod tally;
 #[cfg(test)]
 mod tests;
 pub mod touch;

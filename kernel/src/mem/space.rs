@@ -294,6 +294,11 @@ impl Space {
         Some((region.object.get() | SHARED_KEY, offset))
     }
 
+    /// Whether the record is a space that lives.
+    pub fn is_live(&self) -> bool {
+        matches!(&*self.table.borrow(), Table::Live(_))
+    }
+
     /// First instruction of the handler of old system calls, and the bytes in which such a call is a mistake.
     /// Zero if there is none.
     pub fn call_handler(&self) -> (u64, u64) {

@@ -48,6 +48,7 @@ pub mod irq;
 pub mod kernel_scheme;
 pub mod limit;
 pub mod mapping;
+pub mod maps;
 pub mod memory;
 pub mod message;
 pub mod migrate;

@@ -9,7 +9,7 @@ use super::channel;
 use super::cx::Cx;
 use super::state::State;
 use super::window::Window;
-use super::{OpResult, Outcome};
+use super::{OpResult, Outcome, maps};
 use crate::base::NONE;
 use crate::base::list::Chain;
 use crate::base::rows::Rows;
@@ -24,8 +24,8 @@ use ring_abi::args::CURSOR;
 use ring_abi::{Errno, Opcode};
 
 /// Files of the scheme, by number.
-const FILES: [&str; 9] =
-    ["exit", "footprint", "counters", "latency", "step", "trace", "events", "schemes", "lock"];
+const FILES: [&str; 10] =
+    ["exit", "footprint", "counters", "latency", "step", "trace", "events", "schemes", "lock", "maps"];
 const EXIT: u8 = 0;
 const FOOTPRINT: u8 = 1;
 const COUNTERS: u8 = 2;
@@ -34,6 +34,7 @@ const STEP: u8 = 4;
 const TRACE: u8 = 5;
 const EVENTS: u8 = 6;
 const LOCK: u8 = 8;
+const MAPS: u8 = 9;
 
 /// The number of a file.
 pub fn find(name: &[u8]) -> Option<u8> {
@@ -50,6 +51,9 @@ pub fn path(scheme: u8, part: u8) -> &'static str {
 
 /// Reads the text of a file from an offset on, or from the file's cursor: see [`Window`].
 pub fn read(cx: &Cx<'_>, part: u8, file: &File, args: [u64; 5]) -> OpResult {
+    if part == MAPS {
+        return maps::read(cx, file, args);
+    }
     let [_, buffer, length, offset, _] = args;
     let start = if offset == CURSOR { file.cursor.get() } else { offset };
     let mut out = Window::new(cx, start, buffer, length);

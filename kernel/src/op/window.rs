@@ -1,6 +1,6 @@
 //! The part of a text that a read asked for.
 //!
-//! Rows before that part are passed over unmade, and no more rows are made than a step has time for.
+//! A row has a number, or a key that says where to go on behind it. Rows before that part are passed over unmade, and no more rows are made than a step has time for.
 #![forbid(unsafe_code)]
 
 use super::cx::Cx;
@@ -16,12 +16,14 @@ const MAKING: u32 = 1000;
 const BYTE: u32 = 40;
 /// Bytes of a usual row.
 const USUAL: u32 = 32;
-/// Bits of an offset that are a byte of a row; those above are the row's number.
+/// Bits of an offset that are a byte of a row with a number.
 const BYTE_BITS: u32 = 16;
 
 /// The part of a text that a read asked for.
 pub struct Window<'a, 'c> {
     cx: &'c Cx<'a>,
+    /// Bits of an offset that are a byte of a row; those above are the row's number or key.
+    bits: u32,
     /// The row that comes next.
     row: u64,
     /// Where the next byte to hand out is: its row, and its place there.
@@ -35,15 +37,46 @@ pub struct Window<'a, 'c> {
 impl<'a, 'c> Window<'a, 'c> {
     /// From an offset on, at most `length` bytes, to the asker's memory.
     pub fn new(cx: &'c Cx<'a>, offset: u64, to: u64, length: u64) -> Window<'a, 'c> {
-        let at = (offset >> BYTE_BITS, offset & ((1 << BYTE_BITS) - 1));
-        Window { cx, row: 0, at, to, left: length, done: 0, failed: None }
+        Window::with_keys(cx, BYTE_BITS, offset, to, length)
+    }
+
+    /// The same for rows that have keys, and so many bits of an offset for a byte of one.
+    pub fn with_keys(cx: &'c Cx<'a>, bits: u32, offset: u64, to: u64, length: u64) -> Window<'a, 'c> {
+        let at = (offset.wrapping_shr(bits), offset & 1_u64.wrapping_shl(bits).wrapping_sub(1));
+        Window { cx, bits, row: 0, at, to, left: length, done: 0, failed: None }
+    }
+
+    /// The key of the row that is wanted next.
+    pub fn key(&self) -> u64 {
+        self.at.0
+    }
+
+    /// Takes the row that is wanted, behind which `next` comes. An error: no more are.
+    pub fn line(&mut self, next: u64, text: fmt::Arguments<'_>) -> fmt::Result {
+        self.row = next;
+        self.make(text)
+    }
+
+    /// Whether another row is wanted. The first one is, whatever is left: a read that is not at the end gives something.
+    pub fn takes_more(&self) -> bool {
+        self.left != 0 && (self.done == 0 || self.cx.budget.has(MAKING + BYTE * USUAL))
+    }
+
+    fn make(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
+        let mut line = Line { bytes: [0; ROW], length: 0 };
+        let _ = line.write_fmt(text);
+        line.end();
+        self.cx.budget.charge(MAKING.wrapping_add(BYTE.wrapping_mul(line.length as u32)));
+        let result = self.hand_out(line.bytes.get(..line.length).unwrap_or(&[]));
+        self.failed = result.err();
+        if self.failed.is_some() { Err(fmt::Error) } else { Ok(()) }
     }
 
     /// How many bytes were handed out, and the offset behind them.
     pub fn finish(self) -> Result<(u64, u64), Errno> {
         match self.failed {
             Some(error) => Err(error),
-            None => Ok((self.done, self.at.0 << BYTE_BITS | self.at.1)),
+            None => Ok((self.done, self.at.0.wrapping_shl(self.bits) | self.at.1)),
         }
     }
 
@@ -69,17 +102,7 @@ impl Rows for Window<'_, '_> {
         if number < self.at.0 {
             return Ok(());
         }
-        // The first one is made whatever is left: a read that is not at the end gives something.
-        if self.left == 0 || self.done != 0 && !self.cx.budget.has(MAKING + BYTE * USUAL) {
-            return Err(fmt::Error);
-        }
-        let mut line = Line { bytes: [0; ROW], length: 0 };
-        let _ = line.write_fmt(text);
-        line.end();
-        self.cx.budget.charge(MAKING.wrapping_add(BYTE.wrapping_mul(line.length as u32)));
-        let result = self.hand_out(line.bytes.get(..line.length).unwrap_or(&[]));
-        self.failed = result.err();
-        if self.failed.is_some() { Err(fmt::Error) } else { Ok(()) }
+        if self.takes_more() { self.make(text) } else { Err(fmt::Error) }
     }
 }
 

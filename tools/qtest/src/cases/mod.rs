@@ -15,6 +15,7 @@ mod hostile;
 pub(crate) mod kernel;
 mod longest;
 mod mapping;
+mod maps;
 mod memory;
 mod messages;
 mod page_in;
@@ -75,6 +76,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         paths::TESTS,
         process::TESTS,
         mapping::TESTS,
+        maps::TESTS,
         page_in::TESTS,
         memory::TESTS,
         registered::TESTS,
