@@ -64,7 +64,10 @@ fn run_case(bench: &mut Bench, case: &Case, verbose: bool) -> Outcome {
 /// Runs the wanted cases; the exit code.
 fn measure(bench: &mut Bench, options: &Options) -> u8 {
     let mut code = 0;
-    let wanted = |case: &&Case| options.wants(case.name, case.rows) && !(options.quick && case.is_long);
+    let wanted = |case: &&Case| {
+        let is_left_out = options.quick && case.is_long || options.cases.is_empty() && !(case.is_possible)();
+        options.wants(case.name, case.rows) && !is_left_out
+    };
     for case in CASES.iter().filter(wanted) {
         if let Err(why) = run_case(bench, case, options.verbose) {
             eprintln!("bench: {}: not measured: {why}", case.name);

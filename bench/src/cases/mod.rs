@@ -16,6 +16,7 @@ mod pingpong;
 mod process;
 mod read;
 mod repeat;
+mod start;
 mod system;
 mod thread;
 mod timer;
@@ -33,12 +34,14 @@ pub(crate) struct Case {
     pub(crate) rows: &'static [&'static str],
     /// Left out when in a hurry.
     pub(crate) is_long: bool,
+    /// Whether this image has what it needs; otherwise it is left out where all are wanted.
+    pub(crate) is_possible: fn() -> bool,
     /// Measures and prints.
     pub(crate) run: fn(&mut Bench) -> Outcome,
 }
 
 const fn case(name: &'static str, about: &'static str, run: fn(&mut Bench) -> Outcome) -> Case {
-    Case { name, about, rows: &[], is_long: false, run }
+    Case { name, about, rows: &[], is_long: false, is_possible: || true, run }
 }
 
 const fn group(
@@ -124,6 +127,15 @@ pub(crate) const CASES: &[Case] = &[
     group("thread.create_join", "make a thread, let it end, wait for that", thread::ROWS, thread::run),
     case("fork_wait", "fork, exit, wait", process::fork_wait),
     case("spawn_wait", "spawn a tiny program, wait for its end", process::spawn_wait),
+    Case {
+        is_possible: start::is_possible,
+        ..group(
+            "exec.large",
+            "a program of 50 MB of text starts, up to its own first instruction; and first reads of pages of a file",
+            start::ROWS,
+            start::run,
+        )
+    },
     case("mem.op", "kernel bytes for a read that a daemon has not answered", memory::operation),
     group("mem.process", "bytes for a small process", memory::PROCESS_ROWS, memory::process),
     group(

@@ -94,6 +94,17 @@ impl Stack {
         }
     }
 
+    /// Reads from one of its pages, from the lowest on; nothing beyond the last.
+    #[inline]
+    pub fn look(&self, page: u64) {
+        let offset = page.wrapping_mul(PAGE);
+        if offset < self.length {
+            let place = ptr::with_exposed_provenance::<u8>(self.address.wrapping_add(offset) as usize);
+            // SAFETY: it lies in this memory.
+            unsafe { place.read_volatile() };
+        }
+    }
+
     /// Its words, the lowest first.
     pub fn words(&mut self) -> &mut [u64] {
         let place = ptr::with_exposed_provenance_mut::<u64>(self.address as usize);

@@ -94,6 +94,7 @@ pub(crate) const BUDGETS: &[Budget] = &[
     binding("irq.wait", 300.0, 250.0, "seL4 370-375, NOVA 435"),
     binding("fault.anon", 1_000.0, 700.0, "Linux 2,056-2,801"),
     binding("fault.cow", 1_500.0, 1_100.0, "Linux 3,315-3,970"),
+    binding("fault.file", 1_200.0, 1_200.0, ""),
     binding("open_close", 1_800.0, 900.0, "tmpfs in Linux's kernel 3,202-5,594; FUSE 15,713"),
     binding("thread.create_join", 8_000.0, 4_000.0, "Linux 43,765-62,778"),
     later("fork_wait", 30_000.0, 15_000.0, "Linux 83,302-106,147"),

@@ -21,6 +21,15 @@ const TIME: u64 = 1_767_225_600; // 2026-01-01, the guest's clock at start
 pub(crate) struct Added {
     host: PathBuf,
     guest: String,
+    /// It can be executed, whatever its mode on the host says.
+    is_program: bool,
+}
+
+impl Added {
+    /// A program of the guest.
+    pub(crate) fn program(host: &Path, guest: &str) -> Self {
+        Self { host: host.into(), guest: guest.into(), is_program: true }
+    }
 }
 
 impl FromStr for Added {
@@ -30,7 +39,7 @@ impl FromStr for Added {
         // Host files may have `=` in their names, guest paths begin behind the last one.
         match text.rsplit_once("=/") {
             Some((host, guest)) if !host.is_empty() && !guest.is_empty() => {
-                Ok(Self { host: host.into(), guest: format!("/{guest}") })
+                Ok(Self { host: host.into(), guest: format!("/{guest}"), is_program: false })
             }
             _ => Err("write it as HOSTFILE=/path/in/the/guest".into()),
         }
@@ -57,8 +66,9 @@ pub(crate) fn image(programs: &[Binary], root: &Path, content: &Content) -> Resu
     if root.is_dir() {
         add_folder(&mut builder, root, "")?;
     }
-    for Added { host, guest } in &content.added {
-        builder.file(guest, read(host)?, mode_of(host)?).map_err(|reason| anyhow!("--add: {reason}"))?;
+    for Added { host, guest, is_program } in &content.added {
+        let mode = if *is_program { 0o755 } else { mode_of(host)? };
+        builder.file(guest, read(host)?, mode).map_err(|reason| anyhow!("--add: {reason}"))?;
     }
     let options = command_line(&content.options)?;
     builder.file("/etc/cmdline", options, 0o644).map_err(|reason| anyhow!("{reason}"))?;
@@ -115,7 +125,7 @@ mod tests {
     #[test]
     fn an_added_file_names_both_places() {
         let added: Added = "a=b/c=/etc/x".parse().unwrap();
-        assert_eq!(added, Added { host: "a=b/c".into(), guest: "/etc/x".into() });
+        assert_eq!(added, Added { host: "a=b/c".into(), guest: "/etc/x".into(), is_program: false });
         for wrong in ["a", "a=b", "=/b", "a=/"] {
             assert!(wrong.parse::<Added>().is_err(), "{wrong}");
         }

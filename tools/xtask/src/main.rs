@@ -24,6 +24,7 @@ mod guest;
 mod host;
 mod image;
 mod initfs;
+mod large;
 mod layers;
 mod profile;
 mod progress;
