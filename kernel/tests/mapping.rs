@@ -432,7 +432,7 @@ fn nonsense_is_refused_before_the_daemon_is_asked() {
     };
     for (bad, error) in [
         (args::MapFile { fd: 99, ..good }, Errno::BADF),
-        (args::MapFile { address: 1, ..good }, Errno::INVAL),
+        (args::MapFile { address: 1, flags: good.flags | map::FIXED_NOREPLACE, ..good }, Errno::INVAL),
         (args::MapFile { length: 0, ..good }, Errno::INVAL),
         (args::MapFile { length: u64::MAX, ..good }, Errno::INVAL),
         (args::MapFile { length: 1 << 50, ..good }, Errno::NOMEM),

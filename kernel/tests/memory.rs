@@ -10,6 +10,7 @@
 mod world;
 
 use ring_abi::args::{self, CURRENT, map};
+use ring_abi::boot::USER_END;
 use ring_abi::context::{End, Reason};
 use ring_abi::layout::Sizes;
 use ring_abi::{Errno, Sqe};
@@ -124,6 +125,33 @@ fn wrong_maps_are_refused() {
     assert_eq!(app.call(&mut world, taken), Err(Errno::EXIST));
     assert_eq!(app.call(&mut world, protect(0x5000_0000, PAGE, map::READ)), Err(Errno::NOMEM));
     assert_eq!(app.call(&mut world, unmap(0x5000_0000, PAGE)), Ok(0), "nothing there is passed over");
+}
+
+#[test]
+fn a_wish_for_a_place_is_kept_if_it_can_be() {
+    let mut world = World::new();
+    let app = world.program();
+    let mut map = |address, length, flags| {
+        app.call(&mut world, map_at(address, length, READ_WRITE | map::PRIVATE | flags))
+    };
+    let at = 0x7000_0000;
+    assert_eq!(map(at, 3 * PAGE, 0), Ok(at));
+    // Rounded down to a page.
+    assert_eq!(map(at + 3 * PAGE + 5, PAGE, 0), Ok(at + 3 * PAGE));
+    for taken in [at, at + PAGE, at - PAGE] {
+        let other = map(taken, 2 * PAGE, 0).unwrap();
+        assert!(other != taken && !(at - PAGE..at + 4 * PAGE).contains(&other), "{other:x}");
+    }
+    assert_eq!(map(at + 5 * PAGE, PAGE, map::GUARD), Ok(at + 5 * PAGE));
+    // There is a guard page, and here is no place for one.
+    assert_eq!(map(at + 4 * PAGE, PAGE, map::FIXED_NOREPLACE), Err(Errno::EXIST));
+    assert_ne!(map(at + 6 * PAGE, PAGE, map::GUARD), Ok(at + 6 * PAGE));
+    assert_eq!(map(at + 6 * PAGE, PAGE, 0), Ok(at + 6 * PAGE));
+    // What nobody may have is not given, and is no error.
+    for wild in [PAGE, USER_END - PAGE, 1 << 62, u64::MAX] {
+        let other = map(wild, 2 * PAGE, 0).unwrap();
+        assert!(other > PAGE && other < USER_END - PAGE, "{other:x}");
+    }
 }
 
 #[test]

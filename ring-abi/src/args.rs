@@ -417,7 +417,8 @@ arguments! {
     Map {
         /// Address space, or [`CURRENT`].
         space: u64 = 0,
-        /// Wanted address, a multiple of 4096; zero for anywhere.
+        /// Wanted address; zero for anywhere. Without a flag that binds it is a wish: another place is found if something is there. With
+        /// one it is a multiple of 4096.
         address: u64 = 1,
         /// Bytes, rounded up to pages.
         length: u64 = 2,
@@ -435,7 +436,8 @@ arguments! {
     MapFile {
         /// The handle.
         fd: u64 = 0,
-        /// Wanted address, a multiple of 4096; zero for anywhere.
+        /// Wanted address; zero for anywhere. Without a flag that binds it is a wish: another place is found if something is there. With
+        /// one it is a multiple of 4096.
         address: u64 = 1,
         /// Bytes, rounded up to pages.
         length: u64 = 2,

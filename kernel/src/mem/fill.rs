@@ -34,10 +34,24 @@ pub enum Where {
         /// The page below stays empty.
         guard: bool,
     },
+    /// At this page if nothing is there, otherwise anywhere.
+    Near {
+        /// The page.
+        first: u64,
+        /// The page below stays empty, or that below the place that is taken instead.
+        guard: bool,
+    },
     /// At this page, if nothing is there.
     Free(u64),
     /// At this page, instead of what is there.
     Replacing(u64),
+}
+
+impl Where {
+    /// Whether a free place is looked for, which nobody depends on.
+    const fn is_open(self) -> bool {
+        matches!(self, Where::Anywhere { .. } | Where::Near { .. })
+    }
 }
 
 /// What is asked for.
@@ -115,8 +129,7 @@ impl Fill {
         let (first, guard) = find(memory, space, wanted)?;
         let end = first.wrapping_add(wanted.pages);
         // Where it may lie anywhere, a free place was looked for.
-        let is_free =
-            matches!(wanted.at, Where::Anywhere { .. }) || space.regions.is_free(&memory.regions, first, end);
+        let is_free = wanted.at.is_open() || space.regions.is_free(&memory.regions, first, end);
         if matches!(wanted.at, Where::Free(_)) && !is_free {
             return Err(Errno::EXIST);
         }
@@ -140,7 +153,7 @@ impl Fill {
             return Err(error);
         }
 
-        if !matches!(wanted.at, Where::Anywhere { .. }) {
+        if !wanted.at.is_open() {
             space.chosen(end);
         }
         if is_free {
@@ -370,10 +383,20 @@ impl Fill {
     }
 }
 
+/// Whether so many pages from `first` on may be mapped and are free, with a guard page below if asked.
+fn is_vacant(memory: &Memory, space: &Space, first: u64, (pages, guard): (u64, bool)) -> bool {
+    let Some(low) = first.checked_sub(u64::from(guard)) else { return false };
+    let end = first.saturating_add(pages);
+    space.allows(low, end) && space.regions.is_free(&memory.regions, low, end)
+}
+
 /// Finds the first page of memory, and whether a guard page lies before it.
 fn find(memory: &Memory, space: &Space, wanted: &Wanted) -> Result<(u64, bool), Errno> {
     match wanted.at {
-        Where::Anywhere { guard } => {
+        Where::Near { first, guard } if is_vacant(memory, space, first, (wanted.pages, guard)) => {
+            Ok((first, guard))
+        }
+        Where::Anywhere { guard } | Where::Near { guard, .. } => {
             let empty = u64::from(guard);
             let first = space.vacant(memory, wanted.pages.wrapping_add(empty))?;
             Ok((first.wrapping_add(empty), guard))

@@ -52,13 +52,13 @@ pub(super) fn wanted(address: u64, length: u64, flags: u64) -> Result<Wanted, Er
         map::PRIVATE => false,
         _ => return Err(Errno::INVAL),
     };
-    let first = page_number(address)?;
     let at = match flags & PLACE {
-        // A wish that does not bind is not kept, since nothing may depend on it.
-        0 => Where::Anywhere { guard: false },
-        map::GUARD => Where::Anywhere { guard: true },
-        map::FIXED => Where::Replacing(first),
-        map::FIXED_NOREPLACE => Where::Free(first),
+        map::FIXED => Where::Replacing(page_number(address)?),
+        map::FIXED_NOREPLACE => Where::Free(page_number(address)?),
+        open @ (0 | map::GUARD) => match (address / PAGE_BYTES, open != 0) {
+            (0, guard) => Where::Anywhere { guard },
+            (first, guard) => Where::Near { first, guard },
+        },
         _ => return Err(Errno::INVAL),
     };
     let pages = length.div_ceil(PAGE_BYTES);

@@ -20,12 +20,12 @@ const HIGH_STACK_TOP: u64 = 0x7000_0000_0000;
 /// Stacks that end by here are low: the kernel places what may lie anywhere above all that was mapped there by address, so
 /// what is left empty in between stays empty.
 const LOW: u64 = FLOATING_BASE;
-/// Bytes of a program's first stack, all of them mapped at once.
-pub const STACK_BYTES: u64 = 64 << 10;
-/// Bytes below it that stay empty.
+/// Bytes of a program's first stack. It grows by itself: a page of it takes memory when it is touched. Linux has the same limit.
+pub const STACK_BYTES: u64 = 8 << 20;
+/// Bytes below it that stay empty, so that a stack that overflows ends its program.
 const GUARD_BYTES: u64 = 4096;
 /// Bytes that arguments and environment may take of it.
-const MOST_ARGUMENTS: usize = (STACK_BYTES / 2) as usize;
+const MOST_ARGUMENTS: usize = (STACK_BYTES / 4) as usize;
 /// What is written behind the end of a segment's bytes in its last page.
 static ZEROS: [u8; 4096] = [0; 4096];
 /// Bytes that are copied at a time.

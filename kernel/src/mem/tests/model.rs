@@ -48,10 +48,11 @@ fn map(bed: &Bed, model: &mut Model, random: &mut Random, at: usize) {
     let (id, pages) = (model.spaces[at].0, &model.spaces[at].1);
     let count = random.below(8) + 1;
     let (first, rights, shared) = (BASE + random.below(SPAN), random.rights(), random.below(4) == 0);
-    let place = match random.below(4) {
+    let place = match random.below(5) {
         0 => Where::Free(first),
         1 => Where::Replacing(first),
         2 => Where::Anywhere { guard: true },
+        3 => Where::Near { first, guard: random.below(2) == 0 },
         _ => ANYWHERE,
     };
     let taken = pages.range(first..first + count).next().is_some();
@@ -63,7 +64,9 @@ fn map(bed: &Bed, model: &mut Model, random: &mut Random, at: usize) {
             match place {
                 Where::Free(_) => assert!(got == first && !taken),
                 Where::Replacing(_) => assert_eq!(got, first),
-                Where::Anywhere { .. } => assert!(pages.range(got..got + count).next().is_none()),
+                Where::Anywhere { .. } | Where::Near { .. } => {
+                    assert!(pages.range(got..got + count).next().is_none());
+                }
             }
             (got..got + count).for_each(|page| assert_eq!(bed.peek(id, page), 0, "fresh memory is zero"));
             model.fresh(at, got, count, rights, shared);

@@ -62,6 +62,20 @@ pub(super) fn footprint(name: &str) -> Result<u64, Failed> {
     number("/scheme/sys/footprint", name)?.ok_or_else(|| Failed([name, " is not counted"].concat()))
 }
 
+/// The same, once it stands still: what a process had is given back in pieces, after its parent has heard of its end.
+pub(super) fn settled_footprint(name: &str) -> Result<u64, Failed> {
+    let mut last = footprint(name)?;
+    for _ in 0..200 {
+        after(Duration::from_millis(10)).wait()?;
+        let now = footprint(name)?;
+        if now == last {
+            return Ok(now);
+        }
+        last = now;
+    }
+    Err(Failed([name, " does not stand still"].concat()))
+}
+
 /// How the lock around the kernel's state was used so far: how often it was taken, how often somebody waited for it or slept
 /// meanwhile, and the ticks of waiting and of holding.
 pub(crate) fn lock_use() -> Result<[u64; 5], Failed> {

@@ -1,16 +1,20 @@
 //! Memory that comes with its first use, and forks that share it until somebody writes.
 #![forbid(unsafe_code)]
 
-use super::kernel::footprint;
+use super::kernel::{footprint, settled_footprint};
 use super::tests;
 use crate::guest::Guest;
 use crate::verdict::{Failed, Verdict, ensure, equal};
+use alloc::vec;
 use bare::context::Stack;
+use bare::mischief::overflow;
 use posix::file::{close, read, write_all};
 use posix::flags::{O_CREAT, O_RDONLY, O_RDWR};
 use posix::open::open;
+use posix::spawn::{Command, spawn};
+use ring_abi::Errno;
 use ring_abi::args::advice::{DONTNEED, WILLNEED};
-use ring_abi::context::End;
+use ring_abi::context::{End, Reason};
 
 tests! {
     much_memory_costs_nothing_until_it_is_touched,
@@ -18,6 +22,8 @@ tests! {
     forks_deep_and_wide_keep_apart,
     a_daemons_bytes_reach_memory_that_nobody_touched,
     memory_that_is_not_needed_comes_back_as_zeros,
+    the_first_stack_grows_and_has_an_end,
+    more_arguments_than_fit_are_refused,
 }
 
 /// Words of a page.
@@ -128,7 +134,7 @@ fn a_daemons_bytes_reach_memory_that_nobody_touched(guest: &Guest) -> Verdict {
 }
 
 fn memory_that_is_not_needed_comes_back_as_zeros(_: &Guest) -> Verdict {
-    let before = frames()?;
+    let before = settled_footprint("frames.program")?;
     let mut area = Stack::map(500 << 12)?;
     area.advise(WILLNEED)?;
     ensure(frames()?.saturating_sub(before) >= 500, "it was not made ready")?;
@@ -137,4 +143,32 @@ fn memory_that_is_not_needed_comes_back_as_zeros(_: &Guest) -> Verdict {
     ensure(frames()?.saturating_sub(before) <= NOISE, "it was not given back")?;
     ensure(is_marked(area.words(), 0), "old words are there")?;
     Ok(area.unmap()?)
+}
+
+fn the_first_stack_grows_and_has_an_end(guest: &Guest) -> Verdict {
+    let before = settled_footprint("frames.program")?;
+    // Each round takes 256 bytes and a little more.
+    let end = guest.in_child(|| {
+        let before = settled_footprint("frames.program")?;
+        let _ = overflow(u64::MAX.wrapping_sub(8_000));
+        let taken = frames()?.saturating_sub(before);
+        ensure(taken >= 8_000 * 256 / 4096, "the stack took no memory")?;
+        Ok(9)
+    })?;
+    equal(end, End::Exited(9))?;
+    let end = guest.in_child(|| {
+        let _ = overflow(0);
+        Ok(0)
+    })?;
+    equal(end, End::Ended(Reason::PageFault))?;
+    // It is given back in pieces, after the parent has heard of the end.
+    guest.until("the stack comes back", || frames().is_ok_and(|now| now <= before.saturating_add(NOISE)))
+}
+
+fn more_arguments_than_fit_are_refused(guest: &Guest) -> Verdict {
+    let long = vec![b'x'; 1 << 20];
+    let path = b"/scheme/initfs/bin/nothing";
+    let start = |arguments: &[&[u8]]| spawn(&Command { path, arguments, environment: &[], handles: &[] });
+    equal(guest.wait(start(&[b"nothing", &long])?)?, End::Exited(0))?;
+    equal(start(&[b"nothing", &long, &long]), Err(Errno::TOOBIG))
 }

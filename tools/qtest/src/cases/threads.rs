@@ -1,7 +1,7 @@
 //! Threads of the library: what they return, what they leave behind, and what they must not see of each other.
 #![forbid(unsafe_code)]
 
-use super::kernel::footprint;
+use super::kernel::{footprint, settled_footprint};
 use super::tests;
 use crate::guest::Guest;
 use crate::verdict::{Failed, Verdict, ensure, equal};
@@ -135,7 +135,7 @@ fn many_threads_at_once_keep_a_bounded_number_of_stacks(_: &Guest) -> Verdict {
     static GATE: AtomicU32 = AtomicU32::new(0);
     const MANY: u64 = 60;
     thread::trim()?;
-    let before = frames()?;
+    let before = settled_footprint("frames.program")?;
     GATE.store(0, Relaxed);
     let wait = || {
         while GATE.load(Acquire) == 0 {
